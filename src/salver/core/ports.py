@@ -1,0 +1,88 @@
+"""What the core needs from the world, as Protocols. Engines and stores implement them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+
+from salver.spec.app import AppSpec
+
+__all__ = ("Engine", "Exit", "ProcessSpec", "ProcessStatus", "Resources", "Store")
+
+
+class Resources(msgspec.Struct, frozen=True):
+    """An amount of what a machine has; also what one process asks for."""
+
+    num_cpus: float = 0.0
+    num_gpus: float = 0.0
+    memory: float = 0.0
+    custom: dict[str, float] = {}
+
+
+class ProcessSpec(msgspec.Struct, frozen=True):
+    """A process to start. `labels` come back from `Engine.list`, also to a new controller."""
+
+    id: str
+    kind: str  # "replica", "ingress", "controller"
+    resources: Resources = Resources()
+    env: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+
+class ProcessStatus(msgspec.Struct, frozen=True):
+    id: str
+    kind: str
+    pid: int
+    labels: dict[str, str] = {}
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """How a process ended."""
+
+    id: str
+    kind: str
+    pid: int
+    code: int | None = None
+    signal: int | None = None
+    out_of_memory: bool = False
+
+    @property
+    def reason(self) -> str:
+        """One clause for people: 'exit code 3', 'killed by signal 9 (SIGKILL)', 'out of memory'."""
+        if self.out_of_memory:
+            return "out of memory"
+        if self.signal is not None:
+            return f"killed by signal {self.signal}"
+        return f"exit code {self.code}"
+
+
+class Engine(Protocol):
+    """Starts, watches and stops processes. One implementation per place where they can run."""
+
+    async def start(self, process: ProcessSpec) -> None:
+        """Return once the process exists. CapacityError: it does not fit now; EngineError: never."""
+
+    async def stop(self, process_id: str, *, force: bool = False) -> None:
+        """Ask it to end (SIGTERM), or end it (SIGKILL). Unknown or dead: nothing happens."""
+
+    async def list(self) -> list[ProcessStatus]:
+        """Every living process, also those that an earlier controller started."""
+
+    def exits(self) -> AsyncIterator[Exit]:
+        """Every death, in order, as it is noticed."""
+
+    async def capacity(self) -> tuple[Resources, Resources]:
+        """What the machine has, and what of it is free."""
+
+
+class Store(Protocol):
+    """Keeps what is wanted through the death of the controller."""
+
+    def load(self) -> list[AppSpec]:
+        """Every app, in order of deployment."""
+
+    def put(self, app: AppSpec) -> None: ...
+
+    def remove(self, name: str) -> None: ...

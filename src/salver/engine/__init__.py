@@ -1,0 +1,1 @@
+"""The mechanism that starts, watches and stops processes. Decides nothing."""

@@ -1,0 +1,1 @@
+"""Where user code runs: one object, its limits, its calls, its results."""

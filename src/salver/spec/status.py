@@ -1,0 +1,130 @@
+"""What is: states as observed, in the shapes that Ray Serve's users know, and what routers need."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from salver.spec.ids import DeploymentId
+
+__all__ = (
+    "AppStatus",
+    "ApplicationStatus",
+    "Delta",
+    "DeploymentStatus",
+    "DeploymentStatusTrigger",
+    "DeploymentView",
+    "DeploymentStatusOverview",
+    "Event",
+    "ReplicaState",
+    "ReplicaView",
+    "RouteView",
+    "ServeStatus",
+)
+
+
+class ApplicationStatus(StrEnum):
+    NOT_STARTED = "NOT_STARTED"
+    DEPLOYING = "DEPLOYING"
+    DEPLOY_FAILED = "DEPLOY_FAILED"
+    RUNNING = "RUNNING"
+    UNHEALTHY = "UNHEALTHY"
+    DELETING = "DELETING"
+
+
+class DeploymentStatus(StrEnum):
+    UPDATING = "UPDATING"
+    HEALTHY = "HEALTHY"
+    UNHEALTHY = "UNHEALTHY"
+    DEPLOY_FAILED = "DEPLOY_FAILED"
+    UPSCALING = "UPSCALING"
+    DOWNSCALING = "DOWNSCALING"
+
+
+class DeploymentStatusTrigger(StrEnum):
+    UNSPECIFIED = "UNSPECIFIED"
+    CONFIG_UPDATE_STARTED = "CONFIG_UPDATE_STARTED"
+    CONFIG_UPDATE_COMPLETED = "CONFIG_UPDATE_COMPLETED"
+    UPSCALE_COMPLETED = "UPSCALE_COMPLETED"
+    DOWNSCALE_COMPLETED = "DOWNSCALE_COMPLETED"
+    AUTOSCALING = "AUTOSCALING"
+    REPLICA_STARTUP_FAILED = "REPLICA_STARTUP_FAILED"
+    HEALTH_CHECK_FAILED = "HEALTH_CHECK_FAILED"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+    DELETING = "DELETING"
+
+
+class ReplicaState(StrEnum):
+    STARTING = "STARTING"
+    UPDATING = "UPDATING"
+    RECOVERING = "RECOVERING"
+    RUNNING = "RUNNING"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+
+
+class DeploymentStatusOverview(msgspec.Struct, frozen=True):
+    status: DeploymentStatus
+    status_trigger: DeploymentStatusTrigger
+    replica_states: dict[ReplicaState, int]
+    message: str = ""
+
+
+class AppStatus(msgspec.Struct, frozen=True):
+    """Ray Serve calls this ApplicationStatusOverview."""
+
+    status: ApplicationStatus
+    message: str
+    last_deployed_time_s: float
+    deployments: dict[str, DeploymentStatusOverview]
+
+
+class ServeStatus(msgspec.Struct, frozen=True):
+    """Everything that runs, at one moment."""
+
+    proxies: dict[str, str] = {}
+    applications: dict[str, AppStatus] = {}
+    target_capacity: float | None = None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One change of state, for people to read: `salver run` prints these."""
+
+    at: float
+    subject: str  # "app#deployment#replica", "app", "ingress"
+    state: str
+    message: str = ""
+
+
+# ---- what routers and doors are told
+
+
+class ReplicaView(msgspec.Struct, frozen=True):
+    id: str
+    address: str  # "unix:/path" or "memory:name"
+
+
+class DeploymentView(msgspec.Struct, frozen=True):
+    """A deployment as a router sees it. `gone` says why no call will ever be served."""
+
+    id: DeploymentId
+    max_ongoing_requests: int
+    max_queued_requests: int
+    replicas: tuple[ReplicaView, ...] = ()
+    gone: str = ""
+
+
+class RouteView(msgspec.Struct, frozen=True):
+    prefix: str
+    app: str
+    deployment: DeploymentId
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """What changed since the last one; `routes` is the whole table when it is there."""
+
+    version: int
+    deployments: tuple[DeploymentView, ...] = ()
+    routes: tuple[RouteView, ...] | None = None
+    full: bool = False  # forget everything known before

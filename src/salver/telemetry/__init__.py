@@ -1,0 +1,1 @@
+"""Logs and metrics. Configured by programs, never by an import."""

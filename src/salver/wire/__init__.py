@@ -1,0 +1,1 @@
+"""Bytes between processes: frames, connections, shared memory. Knows nothing of deployments."""

@@ -1,0 +1,69 @@
+"""The bytes of a frame. A stream between two processes is a sequence of these.
+
+    0      4     5      6       8                16
+    +------+-----+------+-------+----------------+-------------------------------------------+
+    | len  |type |flags | aux   |    call id     | [meta_len u32, meta]? [segments]? payload |
+    | u32  | u8  | u8   | u16   |    u64         |                                           |
+    +------+-----+------+-------+----------------+-------------------------------------------+
+
+Little-endian; `len` counts the whole frame. A call id is chosen by the side that starts the call and
+grows by one per call of that connection, so "begun up to here" is one number (see `board.py`).
+
+    type      from     aux                     payload
+    HELLO     both     -                       messages.Hello, first frame of each direction
+    NAME      caller   name id                 a method name; REQ.aux refers to it from then on
+    REQ       caller   name id | head length   pickled (args, kwargs) | raw HTTP head, then body
+    RES       callee   calls under way there   pickled result | rendered HTTP/1.1 response
+    ERR       callee   calls under way there   pickled exception; ends a stream too
+    REJECT    callee   calls under way there   - (full or draining: user code has not begun)
+    CHUNK     both     -                       one item of a stream | rendered bytes | body bytes
+    END       both     calls under way there   - (the stream, or the request body, is complete)
+    CREDIT    both     chunks to send further  - (callee to caller: of the request body)
+    CANCEL    caller   -                       - (no answer follows; harmless when too late)
+    READY     callee   -                       - (call id 0: a slot is free again after a REJECT)
+    ARENA     both     -                       messages.ArenaNote: shared memory the sender lends from
+    FREE      both     -                       - (call id: the slab that may be used again)
+    GOAWAY    callee   -                       - (draining: send nothing new here)
+    RPC       both     -                       messages.Rpc, the control links' only frame
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+HEADER: Final = struct.Struct("<IBBHQ")
+HEADER_SIZE: Final = HEADER.size  # 16
+
+# A frame is cut at this size so that no small call waits behind a big one; larger payloads go by
+# arena, or as several frames of which all but the last carry MORE.
+MAX_FRAME: Final = 256 * 1024
+# From this size on, bytes travel by shared memory where both ends can map it.
+LARGE: Final = 64 * 1024
+
+HELLO: Final = 1
+NAME: Final = 2
+REQ: Final = 3
+RES: Final = 4
+ERR: Final = 5
+REJECT: Final = 6
+CHUNK: Final = 7
+END: Final = 8
+CREDIT: Final = 9
+CANCEL: Final = 10
+READY: Final = 11
+ARENA: Final = 12
+FREE: Final = 13
+GOAWAY: Final = 14
+RPC: Final = 15
+
+# flags
+META: Final = 1  # a msgpack `messages.Meta` precedes the payload
+SEG: Final = 2  # a segment table precedes the payload: parts of it lie in shared memory
+MORE: Final = 4  # the payload goes on in the next frame of this type and call id
+STREAM: Final = 8  # REQ: answer with CHUNK* END.  RES: more follows as CHUNK* END
+HTTP: Final = 16  # REQ: an HTTP request.  RES, CHUNK: bytes for the client's socket, as they are
+BODY: Final = 32  # REQ: the body follows as CHUNK* END, as the callee gives credit
+CLOSE: Final = 64  # REQ: say `connection: close`.  RES, END: close the client's connection after
+
+INITIAL_CREDIT: Final = 64  # chunks a sender may send before the first CREDIT
