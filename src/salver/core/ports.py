@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from signal import Signals
 from typing import Protocol
 
 import msgspec
@@ -39,23 +40,34 @@ class ProcessStatus(msgspec.Struct, frozen=True):
 
 
 class Exit(msgspec.Struct, frozen=True):
-    """How a process ended."""
+    """How a process ended. `out_of_memory` is None where the kernel does not tell."""
 
     id: str
     kind: str
     pid: int
     code: int | None = None
     signal: int | None = None
-    out_of_memory: bool = False
+    out_of_memory: bool | None = False
+    asked: bool = False  # we told it to end
+    labels: dict[str, str] = {}
 
     @property
     def reason(self) -> str:
         """One clause for people: 'exit code 3', 'killed by signal 9 (SIGKILL)', 'out of memory'."""
+        if self.signal is None:
+            return f"exit code {self.code}"
         if self.out_of_memory:
-            return "out of memory"
-        if self.signal is not None:
-            return f"killed by signal {self.signal}"
-        return f"exit code {self.code}"
+            return f"out of memory (killed by {signal_name(self.signal)})"
+        maybe = ", possibly out of memory" if self.out_of_memory is None else ""
+        return f"killed by {signal_name(self.signal)}{maybe}"
+
+
+def signal_name(number: int) -> str:
+    """'signal 9 (SIGKILL)'."""
+    try:
+        return f"signal {number} ({Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"
 
 
 class Engine(Protocol):

@@ -1,0 +1,35 @@
+"""What launch tells the keeper, once, as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = ("KeeperConfig", "Listen")
+
+
+class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An address that the keeper binds and every ingress gets under `name` in `Seat.fds`."""
+
+    name: str = "http"
+    host: str = "127.0.0.1"
+    port: int = 8000  # 0: any free one
+    backlog: int = 4096
+
+
+class KeeperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`entries` maps a kind to "module:function"; `settings` maps a kind to `Seat.settings`."""
+
+    instance: str
+    entries: dict[str, str]
+    listen: tuple[Listen, ...] = (Listen(),)
+    ingresses: int = 1
+    preload: tuple[str, ...] = ()  # imported once in the keeper, shared by all that it forks
+    settings: dict[str, dict[str, Any]] = {}
+    env: dict[str, str] = {}  # added to every process
+    # What may be handed out, declared by the user; None: what the machine has.
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+    memory: float | None = None
+    resources: dict[str, float] = {}
