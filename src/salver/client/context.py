@@ -1,0 +1,117 @@
+"""The call that the code which is running now belongs to, and what its child calls inherit."""
+
+from __future__ import annotations
+
+import struct
+from contextvars import ContextVar
+from typing import Final, Protocol
+
+import msgspec
+
+from salver.wire.messages import Meta
+
+__all__ = ("CallContext", "Child", "current_call", "pack_meta", "request_id_of", "unpack_meta")
+
+_LENGTH: Final = struct.Struct("<I")
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Meta).decode
+
+
+def request_id_of(peer: str, call_id: int) -> str:
+    """The request id of a call that carries none: both ends of a connection can tell it.
+
+    `peer` is the caller's `Hello.name`, which is unique for each connection of an instance.
+    """
+    return f"{peer}-{call_id:x}"
+
+
+def pack_meta(meta: Meta) -> bytes:
+    """The bytes that precede the payload of a frame flagged META."""
+    body = _encode(meta)
+    return _LENGTH.pack(len(body)) + body
+
+
+def unpack_meta(payload: bytes) -> tuple[Meta, int]:
+    """The meta that a payload begins with, and where the payload itself begins."""
+    end = 4 + int.from_bytes(payload[:4], "little")
+    return _decode(payload[4:end]), end
+
+
+class Child(Protocol):
+    """A call that was made while another ran."""
+
+    def cancel(self) -> None: ...
+
+
+class CallContext:
+    """What is known of one running call. The host sets it; handles read it for the calls they make.
+
+    Without a `request_id` the id is made of `peer` and `call_id` when somebody asks for it.
+    """
+
+    __slots__ = (
+        "_children",
+        "_meta",
+        "_request_id",
+        "app",
+        "call_id",
+        "model_id",
+        "peer",
+        "route",
+        "session_id",
+    )
+
+    def __init__(
+        self,
+        request_id: str = "",
+        app: str = "",
+        route: str = "",
+        model_id: str = "",
+        session_id: str = "",
+        peer: str = "",
+        call_id: int = 0,
+    ) -> None:
+        self._request_id = request_id
+        self.app = app
+        self.route = route
+        self.model_id = model_id
+        self.session_id = session_id
+        self.peer = peer
+        self.call_id = call_id
+        self._children: set[Child] | None = None
+        self._meta = b""
+
+    @property
+    def request_id(self) -> str:
+        """The id of the request that all these calls serve."""
+        if not self._request_id and self.peer:
+            self._request_id = request_id_of(self.peer, self.call_id)
+        return self._request_id
+
+    @property
+    def children(self) -> set[Child]:
+        """Calls made by this one that are not done yet."""
+        children = self._children
+        if children is None:
+            children = self._children = set()
+        return children
+
+    def cancel_children(self) -> None:
+        """Cancel every call that this one made and that is not done yet."""
+        if self._children:
+            for child in list(self._children):
+                child.cancel()
+
+    @property
+    def meta(self) -> bytes:
+        """The packed meta of child calls: they inherit the request id, the app and the route."""
+        if not self._meta:
+            self._meta = self.meta_with("", "")
+        return self._meta
+
+    def meta_with(self, model_id: str, session_id: str) -> bytes:
+        """The packed meta of a child call for this model and this session."""
+        return pack_meta(Meta(self.request_id, self.app, self.route, model_id, session_id))
+
+
+current_call: Final[ContextVar[CallContext | None]] = ContextVar("salver_current_call", default=None)
