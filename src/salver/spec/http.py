@@ -1,0 +1,46 @@
+"""Every setting of the HTTP door, once: its name, type, default, bounds and what it means."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+__all__ = ("HttpSettings",)
+
+
+class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the HTTP door listens, what it waits for, and where it says no."""
+
+    host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0: one that is free.")] = 8000
+    request_timeout_s: Annotated[
+        float | None,
+        Meta(description="From the head to the first byte of the reply; None or <= 0: no limit."),
+    ] = None
+    keep_alive_timeout_s: Annotated[
+        float, Meta(gt=0, description="How long a connection may stay without a request.")
+    ] = 90.0
+    header_timeout_s: Annotated[
+        float, Meta(gt=0, description="From the first byte of a request's head to its last.")
+    ] = 10.0
+    body_idle_timeout_s: Annotated[
+        float, Meta(gt=0, description="Between two pieces of a request's body.")
+    ] = 30.0
+    send_idle_timeout_s: Annotated[
+        float, Meta(gt=0, description="How long a client may take none of what is sent to it.")
+    ] = 60.0
+    drain_timeout_s: Annotated[
+        float, Meta(ge=0, description="How long requests under way may go on once it stops.")
+    ] = 20.0
+    max_head_bytes: Annotated[
+        int, Meta(ge=256, le=65535, description="Request line and headers together.")
+    ] = 65535
+    max_headers: Annotated[int, Meta(ge=1, le=1000, description="Header lines.")] = 128
+    max_body_bytes: Annotated[
+        int, Meta(ge=0, description="Body of one request, as decoded.")
+    ] = 1 << 30
+    max_connections: Annotated[
+        int, Meta(ge=1, description="Open client connections of one door process.")
+    ] = 65536
