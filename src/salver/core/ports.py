@@ -74,7 +74,7 @@ class Engine(Protocol):
     """Starts, watches and stops processes. One implementation per place where they can run."""
 
     async def start(self, process: ProcessSpec) -> None:
-        """Return once the process exists. CapacityError: it does not fit now; EngineError: never."""
+        """Return once it exists. CapacityError: it does not fit now; EngineError: it never will."""
 
     async def stop(self, process_id: str, *, force: bool = False) -> None:
         """Ask it to end (SIGTERM), or end it (SIGKILL). Unknown or dead: nothing happens."""

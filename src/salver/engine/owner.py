@@ -2,34 +2,130 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
 from salver.engine.config import KeeperConfig
+from salver.engine.messages import Bound, Failed, OwnerHears, Ready, StopAll
+from salver.engine.orphans import sweep
+from salver.engine.runtime import remove_runtime
+from salver.errors import EngineError
 
 __all__ = ("KeeperProcess",)
+
+MESSAGE: Final = 1 << 20
+PATIENCE_S: Final = 10.0  # for a keeper that has closed its socket, or been told to end at once
+# -P: the directory where the owner was started must not shadow modules in the keeper.
+PROGRAM: Final = (
+    "import sys; root, fd = sys.argv[1:]; root in sys.path or sys.path.insert(0, root); "
+    "from salver.engine.keeper import main; sys.exit(main(int(fd)))"
+)
 
 
 class KeeperProcess:
     """A running keeper. It dies with everything it started when this process dies or closes it."""
 
-    pid: int
+    def __init__(
+        self, process: subprocess.Popen[bytes], sock: socket.socket, instance: str
+    ) -> None:
+        self._process = process
+        self._socket = sock
+        self._instance = instance
+        self._decoder = msgspec.json.Decoder(OwnerHears)
+        self._addresses: dict[str, tuple[str, int]] = {}
+        self._ready = False
 
     @classmethod
     def start(cls, config: KeeperConfig) -> KeeperProcess:
         """Start a keeper and return once it has bound its addresses; EngineError: it could not."""
-        raise NotImplementedError
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        root = str(Path(__file__).parents[2])
+        fd = theirs.fileno()
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-P", "-c", PROGRAM, root, str(fd)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(fd,),
+                start_new_session=True,
+            )
+        keeper = cls(process, ours, config.instance)
+        ours.send(msgspec.json.encode(config))
+        first = keeper._receive()
+        if not isinstance(first, Bound):
+            raise keeper._failure(first)
+        keeper._addresses = first.addresses
+        return keeper
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def addresses(self) -> dict[str, tuple[str, int]]:
         """Where it listens, by `Listen.name`, with the real port."""
-        raise NotImplementedError
+        return self._addresses
+
+    def wait_ready(self) -> None:
+        """Return once controller and ingress are forked; EngineError: an import failed."""
+        while not self._ready:
+            message = self._receive()
+            if message is None or isinstance(message, Failed):
+                raise self._failure(message)
+            self._ready = isinstance(message, Ready)
 
     def fileno(self) -> int:
-        """Readable when the keeper has ended (or says something: see `poll`)."""
-        raise NotImplementedError
+        """Readable when the keeper has something to say, or has ended: then call `poll`."""
+        return self._socket.fileno()
+
+    def poll(self) -> OwnerHears | None:
+        """The next thing it said. None: it has ended (what it left behind is cleared away)."""
+        message = self._receive()
+        if message is None:
+            self._bury()
+        return message
 
     def stop(self, timeout_s: float | None = None) -> None:
         """Drain, end everything, return when it is gone. None: as long as the deployments allow."""
-        raise NotImplementedError
+        try:
+            self._socket.send(msgspec.json.encode(StopAll(timeout_s)))
+        except OSError:
+            self._bury()
+            return
+        while self._receive() is not None:
+            pass
+        self._bury()
 
     def kill(self) -> None:
         """End everything at once, return when it is gone."""
-        raise NotImplementedError
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._bury()
+
+    def _receive(self) -> OwnerHears | None:
+        try:
+            data = self._socket.recv(MESSAGE)
+        except OSError:
+            return None
+        return self._decoder.decode(data) if data else None
+
+    def _failure(self, message: OwnerHears | None) -> EngineError:
+        self._bury()
+        if isinstance(message, Failed):
+            return EngineError(message.message)
+        return EngineError(f"The keeper ended unexpectedly (exit code {self._process.returncode}).")
+
+    def _bury(self) -> None:
+        """Wait for its end; if it was killed, end what it could not end itself."""
+        try:
+            code = self._process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:  # stopped, or stuck: its children go with it
+            self._process.kill()
+            code = self._process.wait()
+        self._socket.close()
+        if code != 0:
+            sweep(self._instance, self._process.pid)
+            remove_runtime(self._instance)

@@ -1,0 +1,56 @@
+"""Entry points by name, imported once in the keeper so that every fork has them already."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from collections.abc import Mapping
+
+from salver.engine.config import KeeperConfig
+from salver.engine.process import Entry
+from salver.errors import EngineError
+
+__all__ = ("Entries",)
+
+
+class Entries:
+    """Kind -> `main(seat)`."""
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self._entries = dict(entries)
+
+    @classmethod
+    def load(cls, config: KeeperConfig) -> Entries:
+        """Import every entry point and everything to preload; EngineError shows what failed."""
+        for module in config.preload:
+            _import(module)
+        return cls({kind: _resolve(kind, name) for kind, name in config.entries.items()})
+
+    def find(self, kind: str) -> Entry:
+        try:
+            return self._entries[kind]
+        except KeyError:
+            known = ", ".join(sorted(self._entries)) or "none"
+            raise EngineError(
+                f"No entry point for a process of kind {kind!r}. Known: {known}."
+            ) from None
+
+    def __contains__(self, kind: str) -> bool:
+        return kind in self._entries
+
+
+def _resolve(kind: str, name: str) -> Entry:
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise EngineError(f"Entry point {name!r} of {kind!r} must be written 'module:function'.")
+    entry = getattr(_import(module), attribute, None)
+    if not callable(entry):
+        raise EngineError(f"Entry point {name!r} of {kind!r}: {module} has no such function.")
+    return entry  # type: ignore[no-any-return]
+
+
+def _import(module: str) -> object:
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        raise EngineError(f"Cannot import {module!r}:\n{traceback.format_exc()}") from error

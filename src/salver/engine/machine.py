@@ -1,0 +1,73 @@
+"""What this machine has: looked up without importing any accelerator's library."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from salver.engine.config import KeeperConfig
+
+__all__ = ("Machine", "detect", "found_gpus")
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """What may be handed out. `gpus` are the names that CUDA_VISIBLE_DEVICES knows them by."""
+
+    num_cpus: float
+    gpus: tuple[str, ...] = ()
+    memory: float = 0.0
+    custom: dict[str, float] = {}
+
+
+def detect(config: KeeperConfig, env: Mapping[str, str], root: Path = Path("/")) -> Machine:
+    """What the user declared, and what is found where nothing was declared."""
+    gpus = found_gpus(env, root)
+    if config.num_gpus is not None:
+        wanted = int(config.num_gpus)
+        spare = (str(i) for i in range(wanted) if str(i) not in gpus)
+        gpus = (*gpus[:wanted], *spare)[:wanted]
+    return Machine(
+        num_cpus=_found_cpus(root) if config.num_cpus is None else config.num_cpus,
+        gpus=gpus,
+        memory=_found_memory(root) if config.memory is None else config.memory,
+        custom=dict(config.resources),
+    )
+
+
+def found_gpus(env: Mapping[str, str], root: Path = Path("/")) -> tuple[str, ...]:
+    """GPUs of the driver, or those of them that the owner may see."""
+    visible = env.get("CUDA_VISIBLE_DEVICES")
+    driver = root / "proc/driver/nvidia/gpus"
+    count = len(list(driver.iterdir())) if driver.is_dir() else 0
+    if count == 0 and (devices := root / "dev").is_dir():
+        count = sum(1 for d in devices.iterdir() if re.fullmatch(r"nvidia\d+", d.name))
+    if visible is None:
+        return tuple(str(i) for i in range(count))
+    if count == 0:
+        return ()
+    names = [name.strip() for name in visible.split(",")]
+    # CUDA itself ignores everything from the first name on that is no device.
+    end = next((i for i, name in enumerate(names) if name in ("", "-1", "NoDevFiles")), len(names))
+    return tuple(names[:end])
+
+
+def _found_cpus(root: Path) -> float:
+    cores = float(len(os.sched_getaffinity(0)))
+    try:
+        quota, period = (root / "sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else min(cores, max(1.0, int(quota) / int(period)))
+
+
+def _found_memory(root: Path) -> float:
+    total = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    try:
+        limit = (root / "sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return total
+    return total if limit == "max" else min(total, float(limit))

@@ -1,0 +1,47 @@
+"""The processes that the keeper itself keeps alive: the controller and the doors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from salver.core.backoff import Backoff
+from salver.engine.config import KeeperConfig
+from salver.engine.selecting import Loop
+
+__all__ = ("Services",)
+
+# Who dies within this time of starting is likely to do it again.
+QUICK_S: Final = 1.0
+BACKOFF: Final = Backoff(base_s=0.1, limit_s=5.0, free=3)
+
+
+class Services:
+    """Starts each once, and again whenever it has died."""
+
+    def __init__(
+        self, config: KeeperConfig, loop: Loop, launch: Callable[[str, str], None]
+    ) -> None:
+        self._loop = loop
+        self._launch = launch
+        self._kinds: dict[str, str] = {}
+        if "controller" in config.entries:
+            self._kinds["controller"] = "controller"
+        if "ingress" in config.entries:
+            names = ["ingress", *(f"ingress-{i}" for i in range(2, config.ingresses + 1))]
+            self._kinds.update(dict.fromkeys(names[: config.ingresses], "ingress"))
+        self._quick = dict.fromkeys(self._kinds, 0)
+
+    def start(self) -> None:
+        for name, kind in self._kinds.items():
+            self._launch(kind, name)
+
+    def owns(self, process_id: str) -> bool:
+        return process_id in self._kinds
+
+    def again(self, name: str, lived: float) -> float:
+        """Start it again: at once, unless it keeps dying as soon as it has started."""
+        self._quick[name] = self._quick[name] + 1 if lived < QUICK_S else 0
+        delay = BACKOFF.delay(self._quick[name])
+        self._loop.later(delay, lambda: self._launch(self._kinds[name], name))
+        return delay
