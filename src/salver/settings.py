@@ -1,0 +1,36 @@
+"""The one reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+__all__ = ("Settings",)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment may decide. Command line and arguments come first."""
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 8000
+    log_level: str = "INFO"
+
+    @classmethod
+    def read(cls) -> Settings:
+        """From SALVER_HTTP_HOST, SALVER_HTTP_PORT and SALVER_LOG_LEVEL."""
+        get = os.environ.get
+        return cls(
+            http_host=get("SALVER_HTTP_HOST", cls.http_host),
+            http_port=_port(get("SALVER_HTTP_PORT", str(cls.http_port))),
+            log_level=get("SALVER_LOG_LEVEL", cls.log_level).upper(),
+        )
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) < 65536:
+        return int(text)
+    raise ValueError(
+        f"SALVER_HTTP_PORT={text!r} is not a port: expected a number from 0 to 65535. "
+        "Set it right, or unset it to use 8000."
+    )

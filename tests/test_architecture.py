@@ -1,0 +1,231 @@
+"""The house's own rules, checked on the source: layers, sizes, names, state, cost of an import."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "salver"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+# A module imports from its own package and from lower lines. The public names (`salver`) are on 7.
+LAYERS = {
+    "cli": 9, "testing": 9, "__main__": 10,
+    "models": 8, "llm": 8,
+    "api": 7, "launch": 7, "serve": 7, "": 7,
+    "admin": 6,
+    "ingress": 5,
+    "control": 4, "engine": 4,
+    "replica": 3,
+    "client": 2,
+    "core": 1, "wire": 1, "oip": 1, "openai": 1,
+    "spec": 0, "telemetry": 0, "settings": 0,
+    "errors": -1,
+}  # fmt: skip
+# One line, several packages that may use each other.
+TOGETHER = {"api", "launch", "serve", ""}
+FORBIDDEN_FILES = {"utils", "util", "common", "helpers", "helper", "misc", "base", "constants"}
+FORBIDDEN_WORDS = {"worker", "actor", "proxy", "manager", "info", "helper", "utils"}
+# Names that users of Ray Serve know.
+KNOWN_NAMES = {"ProxyLocation"}
+IMPURE = {"asyncio", "os", "socket", "time", "random", "logging", "threading", "subprocess"}
+READS_ENVIRONMENT = {"settings.py", "engine/process.py"}
+# Sizes have a budget and nobody is exempt: cut the room in two instead.
+MAX_MODULE, MAX_CLASS, MAX_FUNCTION, MAX_PARAMETERS = 400, 300, 60, 8
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(SOURCE))
+
+
+@pytest.fixture(params=MODULES, ids=name_of)
+def module(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+def package_of(dotted: str) -> str:
+    """`salver.wire.frames` -> `wire`; `salver` and `salver.__init__` -> ``."""
+    parts = dotted.split(".")
+    if len(parts) == 1 or parts[1] == "__init__":
+        return ""
+    # A name taken from the package itself (`from salver import run`) is no module of ours.
+    return parts[1] if (SOURCE / parts[1]).is_dir() or file_of(parts[1]).exists() else ""
+
+
+def file_of(name: str) -> Path:
+    return SOURCE / f"{name}.py"
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            dotted = node.module or ""
+            if dotted == "salver":
+                yield from ((node.lineno, f"salver.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, dotted
+
+
+def ours(dotted: str) -> bool:
+    return dotted == "salver" or dotted.startswith("salver.")
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_imports_point_down(module: Path) -> None:
+    """A module imports only its own package and lower layers."""
+    own = package_of("salver." + ".".join(module.relative_to(SOURCE).with_suffix("").parts))
+    wrong = []
+    for line, dotted in imports(ast.parse(module.read_text())):
+        if not ours(dotted):
+            continue
+        other = package_of(dotted)
+        if other != own and LAYERS[other] >= LAYERS[own] and not {own, other} <= TOGETHER:
+            wrong.append(f"line {line}: {own or 'salver'} imports {dotted}")
+    assert wrong == []
+
+
+def test_no_late_imports_of_our_own(module: Path) -> None:
+    """Nothing of ours is imported inside a function: order is by layers, not by luck."""
+    late = [
+        f"line {line}: {dotted}"
+        for function in functions(ast.parse(module.read_text()))
+        for line, dotted in imports(function)
+        if ours(dotted)
+    ]
+    assert late == []
+
+
+def test_sizes_stay_in_budget(module: Path) -> None:
+    text = module.read_text()
+    tree = ast.parse(text)
+    too_large = []
+    if len(text.splitlines()) > MAX_MODULE:
+        too_large.append(f"module: {len(text.splitlines())} lines")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and length(node) > MAX_CLASS:
+            too_large.append(f"class {node.name}: {length(node)} lines")
+    for function in functions(tree):
+        if length(function) > MAX_FUNCTION:
+            too_large.append(f"{function.name}: {length(function)} lines")
+        if parameters(function) > MAX_PARAMETERS:
+            too_large.append(f"{function.name}: {parameters(function)} parameters")
+    assert too_large == []
+
+
+def length(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    arguments = function.args
+    names = [a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    return len([name for name in names if name not in ("self", "cls")])
+
+
+def test_a_file_is_named_for_what_is_in_it(module: Path) -> None:
+    assert module.stem not in FORBIDDEN_FILES
+
+
+def test_one_word_per_thing(module: Path) -> None:
+    """No module, class or function of ours carries a word that the vocabulary leaves out."""
+    names = [module.stem]
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            names.append(node.name)
+    used = {name: words(name) & FORBIDDEN_WORDS for name in names if name not in KNOWN_NAMES}
+    assert {name: found for name, found in used.items() if found} == {}
+
+
+def words(name: str) -> set[str]:
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return {word.lower() for word in spaced.split("_")}
+
+
+def test_state_hangs_on_objects(module: Path) -> None:
+    """No `global` statement."""
+    found = [n.lineno for n in ast.walk(ast.parse(module.read_text())) if isinstance(n, ast.Global)]
+    assert found == []
+
+
+@pytest.mark.parametrize("module", (SOURCE / "core").glob("*.py"), ids=name_of)
+def test_the_core_is_pure(module: Path) -> None:
+    """Decisions know no clock, no chance, no socket and no log."""
+    roots = {dotted.split(".")[0] for _, dotted in imports(ast.parse(module.read_text()))}
+    assert roots & IMPURE == set()
+
+
+def test_one_file_reads_the_environment() -> None:
+    readers = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb"):
+                readers.add(name_of(path))
+    assert readers <= READS_ENVIRONMENT
+
+
+def test_every_package_says_what_it_is_for() -> None:
+    silent = [
+        name_of(path)
+        for path in SOURCE.rglob("__init__.py")
+        if not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
+
+
+def loaded_by(code: str) -> set[str]:
+    """The modules that are loaded after `code` ran in a fresh process."""
+    script = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT / "src"
+    )
+    return set(json.loads(run.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("program", ["import salver", "from salver import serve"])
+def test_the_import_is_cheap(program: str) -> None:
+    heavy = {"numpy", "grpc", "ray", "torch", "uvicorn", "starlette", "fastapi", "pydantic"}
+    assert loaded_by(program) & heavy == set()
+
+
+def test_the_decorators_are_cheap() -> None:
+    """A module of deployments costs its import nothing heavy either."""
+    program = "import salver; salver.deployment(lambda: 1); salver.ingress; salver.run"
+    heavy = {"numpy", "grpc", "ray", "torch", "uvicorn", "starlette", "fastapi", "pydantic"}
+    assert loaded_by(program) & heavy == set()
+
+
+def test_the_import_changes_nothing() -> None:
+    """Neither the root logger nor our own, no signal handler, no thread."""
+    code = (
+        "import logging, signal, threading\n"
+        "before = signal.getsignal(signal.SIGINT)\n"
+        "import salver; salver.run\n"
+        "assert not logging.getLogger().handlers and not logging.getLogger('salver').handlers\n"
+        "assert signal.getsignal(signal.SIGINT) is before and threading.active_count() == 1\n"
+    )
+    loaded_by(code)
+
+
+def test_help_loads_little() -> None:
+    """`salver --help` answers at once: it loads click, and none of the commands' machinery."""
+    code = "import sys; sys.argv = ['salver', '--help']\nfrom salver.cli.main import main\n"
+    code += "try: main()\nexcept SystemExit: pass"
+    heavy = {"asyncio", "uvloop", "msgspec", "cloudpickle", "rich", "watchfiles", "starlette"}
+    assert loaded_by(code) & heavy == set()
