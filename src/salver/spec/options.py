@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Final, TypedDict
 
 import msgspec
 from msgspec import Meta
 
-__all__ = ("DeploymentOptions",)
+__all__ = ("DeploymentOptions", "OptionsDict", "read_options")
 
 
 class DeploymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,20 +25,232 @@ class DeploymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     ] = -1
     user_config: Annotated[Any, Meta(description="Passed to the object's `reconfigure`.")] = None
     num_cpus: Annotated[
-        float | None, Meta(description="CPUs of one replica. None: one thread, held back by none.")
+        Annotated[float, Meta(ge=0)] | None,
+        Meta(description="CPUs of one replica. None: one thread, held back by none."),
     ] = None
     num_gpus: Annotated[float, Meta(ge=0, description="GPUs of one replica; may be a share.")] = 0.0
     memory: Annotated[float, Meta(ge=0, description="Bytes that one replica asks for.")] = 0.0
-    resources: Annotated[dict[str, float], Meta(description="Named resources.")] = {}
+    resources: Annotated[
+        dict[str, Annotated[float, Meta(ge=0)]], Meta(description="Named resources.")
+    ] = {}
+    env_vars: Annotated[
+        dict[str, str], Meta(description="Environment variables of a replica's process.")
+    ] = {}
     startup_timeout_s: Annotated[
         float, Meta(gt=0, description="How long a replica may wait for its resources and start.")
     ] = 600.0
     max_constructor_retry_count: Annotated[
         int, Meta(gt=0, description="Failed starts in a row before the deployment has failed.")
     ] = 20
-    health_check_period_s: Annotated[float, Meta(gt=0)] = 10.0
-    health_check_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
-    graceful_shutdown_wait_loop_s: Annotated[float, Meta(ge=0)] = 2.0
+    health_check_period_s: Annotated[
+        float, Meta(gt=0, description="Time between two checks of a replica's health.")
+    ] = 10.0
+    health_check_timeout_s: Annotated[
+        float, Meta(gt=0, description="How long a check may take before it has failed.")
+    ] = 30.0
+    graceful_shutdown_wait_loop_s: Annotated[
+        float, Meta(ge=0, description="Least time that a stopping replica stays for late requests.")
+    ] = 2.0
     graceful_shutdown_timeout_s: Annotated[
         float, Meta(ge=0, description="How long a stopping replica may finish its requests.")
     ] = 20.0
+
+
+class OptionsDict(TypedDict, total=False):
+    """What `@deployment(...)` and `.options(...)` take: the fields above and Ray Serve's spellings."""
+
+    name: str
+    num_replicas: int
+    max_ongoing_requests: int
+    max_queued_requests: int
+    user_config: Any
+    num_cpus: float | None
+    num_gpus: float
+    memory: float
+    resources: dict[str, float]
+    env_vars: dict[str, str]
+    startup_timeout_s: float
+    max_constructor_retry_count: int
+    health_check_period_s: float
+    health_check_timeout_s: float
+    graceful_shutdown_wait_loop_s: float
+    graceful_shutdown_timeout_s: float
+    ray_actor_options: dict[str, Any]
+    version: str | None
+    autoscaling_config: Any
+    backpressure_config: Any
+    logging_config: Any
+    request_router_config: Any
+    placement_group_bundles: Any
+    placement_group_strategy: Any
+    placement_group_bundle_label_selector: Any
+    max_replicas_per_node: Any
+    gang_scheduling_config: Any
+    deployment_actors: Any
+    rolling_update_percentage: float | None
+    max_surge_percent: int | None
+
+
+_FIELDS: Final = {field.name: field for field in msgspec.structs.fields(DeploymentOptions)}
+# Known to users of Ray Serve, not there yet: the values that ask for nothing.
+_LATER: Final[dict[str, tuple[Any, ...]]] = {
+    "autoscaling_config": (None,),
+    "backpressure_config": (None, {}, {"status_code": 503}),
+    "logging_config": (None, {}),
+    "request_router_config": (None, {}),
+    "placement_group_bundles": (None, []),
+    "placement_group_strategy": (None,),
+    "placement_group_bundle_label_selector": (None, []),
+    "max_replicas_per_node": (None,),
+    "gang_scheduling_config": (None,),
+    "deployment_actors": (None, []),
+    "rolling_update_percentage": (None, 0.2),
+    "max_surge_percent": (None, 0),
+}
+_PROCESS_LATER: Final[dict[str, tuple[Any, ...]]] = {
+    "accelerator_type": (None,),
+    "label_selector": (None, {}),
+    "fallback_strategy": (None, []),
+}
+_PROCESS_FIELDS: Final = ("num_cpus", "num_gpus", "memory", "resources")
+
+
+def read_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was set, by field, each value checked; `name` is not among it.
+
+    TypeError: an unknown name or a wrong type. ValueError: out of bounds.
+    NotImplementedError: known, and not there yet.
+    """
+    fields: dict[str, Any] = {}
+    process = given.get("ray_actor_options")
+    if process is not None:
+        fields.update(_read_process_options(process))
+    for name, value in given.items():
+        if name in _FIELDS:
+            _refuse_twice(name, process)
+            fields[name] = _checked(name, value)
+        elif name in _LATER:
+            _refuse_later(name, value, _LATER[name])
+        elif name == "version":
+            _refuse_version(value)
+        elif name != "ray_actor_options":
+            raise TypeError(_unknown(name, [*_FIELDS, *_LATER, "name", "ray_actor_options"]))
+    return fields
+
+
+def _read_process_options(given: object) -> dict[str, Any]:
+    """`ray_actor_options` says all about a replica's process: what it leaves out has its default."""
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"ray_actor_options={given!r} is not valid: expected a dict such as "
+            '{"num_cpus": 1, "num_gpus": 0.5}.'
+        )
+    fields: dict[str, Any] = {name: _FIELDS[name].default for name in ("num_cpus", "num_gpus")}
+    fields |= {"memory": 0.0, "resources": {}, "env_vars": {}}
+    for name, value in given.items():
+        if name in _PROCESS_FIELDS:
+            fields[name] = _checked(name, _FIELDS[name].default if value is None else value)
+        elif name in _PROCESS_LATER:
+            _refuse_later(f"ray_actor_options[{name!r}]", value, _PROCESS_LATER[name])
+        elif name == "runtime_env":
+            fields["env_vars"] = _read_runtime_env(value)
+        else:
+            known = [*_PROCESS_FIELDS, *_PROCESS_LATER, "runtime_env"]
+            raise ValueError(_unknown(str(name), known, "key of ray_actor_options"))
+    return {name: _FIELDS[name].default_factory() if v is msgspec.NODEFAULT else v
+            for name, v in fields.items()}  # fmt: skip
+
+
+def _read_runtime_env(given: object) -> dict[str, str]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f'runtime_env={given!r} is not valid: expected a dict such as {{"env_vars": {{...}}}}.'
+        )
+    for name, value in given.items():
+        if name != "env_vars":
+            _refuse_later(f"runtime_env[{name!r}]", value, (None, {}, [], ""))
+    checked: dict[str, str] = _checked("env_vars", dict(given.get("env_vars") or {}))
+    return checked
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name == "num_replicas" and value == "auto":
+        _refuse_later("num_replicas", value, ())
+    if name == "num_replicas" and value is None:
+        return 1
+    if name == "user_config":
+        return _checked_user_config(value)
+    try:
+        checked = msgspec.convert(value, _FIELDS[name].type)
+    except msgspec.ValidationError as error:
+        kind = TypeError if ", got" in str(error) and value is not None else ValueError
+        raise kind(
+            f"{name}={value!r} is not valid: {_lower(str(error))}. "
+            f"What it means: {description(name)} "
+            f"Leave it out for the default, {_default(name)!r}."
+        ) from None
+    if name == "max_queued_requests" and checked == 0:
+        raise ValueError(
+            "max_queued_requests=0 is not valid: expected -1 (no bound) or at least 1. "
+            f"What it means: {description(name)}"
+        )
+    return checked
+
+
+def _checked_user_config(value: Any) -> Any:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"user_config={value!r} is not valid: expected what JSON can hold ({error}). "
+            "Pass other objects to `.bind()` instead."
+        ) from None
+    return value
+
+
+def description(name: str) -> str:
+    """What an option means, in a sentence."""
+    annotated = _FIELDS[name].type
+    for meta in getattr(annotated, "__metadata__", ()):
+        if isinstance(meta, Meta) and meta.description:
+            return meta.description
+    return ""
+
+
+def _default(name: str) -> Any:
+    field = _FIELDS[name]
+    return field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:].replace("`", "")
+
+
+def _refuse_twice(name: str, process: object) -> None:
+    if isinstance(process, Mapping) and name in process:
+        raise ValueError(
+            f"{name} is given twice: as an option and in ray_actor_options. Keep one of the two."
+        )
+
+
+def _refuse_later(name: str, value: Any, neutral: tuple[Any, ...]) -> None:
+    if not any(type(value) is type(one) and value == one for one in neutral):
+        raise NotImplementedError(
+            f"{name}={value!r}: this option is not there yet in this version of Salver. "
+            "Leave it out."
+        )
+
+
+def _refuse_version(value: object) -> None:
+    if value is not None:
+        raise ValueError(
+            f"version={value!r} is not valid: versions are made by Salver. Leave it out."
+        )
+
+
+def _unknown(name: str, known: list[str], what: str = "option of a deployment") -> str:
+    near = get_close_matches(name, known, 1)
+    hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
+    return f"{name!r} is not an {what}. {hint}".replace("an key", "a key")

@@ -1,0 +1,135 @@
+"""From what was bound to what is wanted: an app's graph, its code and its arguments as data."""
+
+from __future__ import annotations
+
+import io
+import logging
+import pickle
+import secrets
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+import cloudpickle
+
+from salver.core.graph import Graph
+from salver.errors import SalverError
+from salver.program import Application, Deployment
+from salver.spec.app import AppSpec, DeploymentSpec, ImportedCode, PickledCode
+from salver.spec.ids import DeploymentId
+
+__all__ = ("build",)
+
+_logger = logging.getLogger("salver")
+# What is only good in the process that made it, and as good when made anew.
+_MADE_ANEW: Final = {
+    type(threading.Lock()): threading.Lock,
+    type(threading.RLock()): threading.RLock,
+}
+
+
+def build(app: Application, name: str, route_prefix: str | None) -> AppSpec:
+    """The spec of a bound app: discovery and pickling are one pass over the arguments."""
+    graph: Graph[DeploymentSpec] = Graph()
+    _add(graph, app, name)
+    for new, taken in graph.renamed.items():
+        _logger.warning(
+            "App %s has more than one deployment named %s; this one is called %s. "
+            "Give it a name of its own with .options(name=...).", name, taken, new,
+        )  # fmt: skip
+    *others, ingress = graph.parts
+    return AppSpec(
+        name=name,
+        route_prefix=route_prefix,
+        deployments=(*others, _as_ingress(ingress)),
+        sys_path=tuple(str(Path(entry).absolute()) for entry in sys.path),
+        cwd=str(Path.cwd()),
+    )
+
+
+def _as_ingress(spec: DeploymentSpec) -> DeploymentSpec:
+    return DeploymentSpec(
+        spec.id, spec.code, spec.arguments, spec.options, spec.version, ingress=True
+    )
+
+
+def _add(graph: Graph[DeploymentSpec], app: Application, app_name: str) -> str:
+    deployment = app.deployment
+
+    def make(unique: str) -> DeploymentSpec:
+        return DeploymentSpec(
+            id=DeploymentId(unique, app_name),
+            code=code_of(deployment),
+            arguments=_pickled((app.args, app.kwargs), graph, app_name, deployment.name),
+            options=deployment.settings,
+            version=secrets.token_hex(8),
+        )
+
+    return graph.add(app, deployment.name, make, deployment.named_by)
+
+
+def code_of(deployment: Deployment) -> ImportedCode | PickledCode:
+    """By import path where every process can import it, else by value."""
+    code = deployment.func_or_class
+    module, qualname = code.__module__, code.__qualname__
+    if importable(module) and _found(module, qualname, code):
+        return ImportedCode(module, qualname)
+    return PickledCode(_pickled(code, None, "", deployment.name))
+
+
+def importable(module: str) -> bool:
+    """Whether another process can import the module by its name."""
+    loaded = sys.modules.get(module)
+    return (
+        module != "__main__"
+        and loaded is not None
+        and getattr(loaded, "__spec__", None) is not None
+    )
+
+
+def _found(module: str, qualname: str, code: object) -> bool:
+    """Whether the name leads to this very code, or to a deployment made of it."""
+    found: Any = sys.modules[module]
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found is code or getattr(found, "func_or_class", None) is code
+
+
+def _pickled(
+    value: object, graph: Graph[DeploymentSpec] | None, app_name: str, owner: str
+) -> bytes:
+    buffer = io.BytesIO()
+    pickler = _Pickler(buffer, graph, app_name)
+    try:
+        pickler.dump(value)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        what = "arguments" if graph else "code"
+        raise SalverError(
+            f"The {what} of deployment {owner} cannot be sent to another process: {error}. "
+            "Make what cannot be pickled (connections, open files, locks of C code) inside "
+            "`__init__`, or move the code from the script to a module that can be imported."
+        ) from error
+    return buffer.getvalue()
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """By value where needed; apps become references to handles; locks are made anew."""
+
+    def __init__(
+        self, file: io.BytesIO, graph: Graph[DeploymentSpec] | None, app_name: str
+    ) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self.graph = graph
+        self.app_name = app_name
+
+    def persistent_id(self, obj: object) -> tuple[str, str, str] | None:
+        if self.graph is not None and isinstance(obj, Application):
+            return ("handle", _add(self.graph, obj, self.app_name), self.app_name)
+        return None
+
+    def reducer_override(self, obj: object) -> Any:
+        anew = _MADE_ANEW.get(type(obj))
+        if anew is not None:
+            return anew, ()
+        return super().reducer_override(obj)

@@ -1,0 +1,210 @@
+"""The words of a program: `@deployment`, `.bind()`, `.options()`, `@ingress`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Final, NoReturn, TypeVar, Unpack, overload
+
+from salver.spec.options import DeploymentOptions, OptionsDict, read_options
+
+__all__ = ("Application", "Deployment", "deployment", "ingress")
+
+C = TypeVar("C", bound=type)
+
+
+class Application:
+    """A deployment with its arguments: what `run` takes. Made by `Deployment.bind`."""
+
+    __slots__ = ("__weakref__", "args", "deployment", "kwargs")
+
+    def __init__(
+        self, deployment: Deployment, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.deployment = deployment
+        self.args = args
+        self.kwargs = kwargs
+
+    def __repr__(self) -> str:
+        return f"Application(of={self.deployment.name})"
+
+
+class Deployment:
+    """A class or function with options. Made by `@deployment`; changes nothing, only copies."""
+
+    __slots__ = ("_given", "func_or_class", "name", "named_by", "settings")
+
+    func_or_class: Callable[..., Any]
+    name: str
+    named_by: object | None  # who chose the name on purpose; None: it is the code's own
+    settings: DeploymentOptions
+    _given: dict[str, Any]
+
+    def __init__(self, *_args: object, **_kwargs: object) -> None:
+        raise RuntimeError(
+            "A Deployment is not made by its constructor. Decorate a class or a function with "
+            "@deployment instead."
+        )
+
+    def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
+        raise RuntimeError(
+            f"Deployment {self.name} cannot be called or constructed here: its replicas do that. "
+            f"Make an app with `{self.name}.bind(...)`, run it with `salver.run(app)` and call "
+            f"the handle; for the plain class or function use `{self.name}.func_or_class`."
+        )
+
+    def bind(self, *args: Any, **kwargs: Any) -> Application:
+        """An app whose replicas are constructed with these arguments.
+
+        Apps anywhere in the arguments are handles once the replica runs.
+        """
+        if (args or kwargs) and not inspect.isclass(self.func_or_class):
+            raise ValueError(
+                f"Deployment {self.name} is a function, and a function takes its arguments when it "
+                f"is called. Use `{self.name}.bind()`, or make it a class with a constructor."
+            )
+        return Application(self, args, kwargs)
+
+    def options(
+        self, func_or_class: Callable[..., Any] | None = None, **options: Unpack[OptionsDict]
+    ) -> Deployment:
+        """A copy with these options; what is not named stays as it is."""
+        return _make(
+            func_or_class or self.func_or_class,
+            dict(options),
+            given=self._given,
+            name=self.name,
+            named_by=self.named_by,
+        )
+
+    def __getattr__(self, option: str) -> Any:
+        """`deployment.num_replicas` and every other option."""
+        if option in DeploymentOptions.__struct_fields__:
+            return getattr(self.settings, option)
+        raise AttributeError(f"Deployment {self.name} has no attribute {option!r}.")
+
+    @property
+    def version(self) -> None:
+        """Made by Salver for every run."""
+        return
+
+    @property
+    def ray_actor_options(self) -> dict[str, Any]:
+        """What a replica's process asks for, as Ray Serve spells it."""
+        names = ("num_cpus", "num_gpus", "memory", "resources")
+        asked = {name: getattr(self.settings, name) for name in names}
+        asked["runtime_env"] = {"env_vars": self.settings.env_vars}
+        return {name: value for name, value in asked.items() if value}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.func_or_class, self._given, self.name, self.named_by is not None)
+
+    def __repr__(self) -> str:
+        return f"Deployment(name={self.name})"
+
+
+def _make(
+    code: Callable[..., Any],
+    options: dict[str, Any],
+    *,
+    given: dict[str, Any],
+    name: str,
+    named_by: object | None,
+) -> Deployment:
+    chosen = options.pop("name", None)
+    if chosen is not None:
+        name, named_by = _checked_name(chosen), object()
+    made = object.__new__(Deployment)
+    made.func_or_class = code
+    made.name = name
+    made.named_by = named_by
+    made._given = {**given, **read_options(options)}
+    made.settings = DeploymentOptions(**made._given)
+    return made
+
+
+def _restore(code: Callable[..., Any], given: dict[str, Any], name: str, named: bool) -> Deployment:
+    return _make(code, {}, given=given, name=name, named_by=object() if named else None)
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"name={name!r} is not valid: expected a str, got {type(name).__name__}.")
+    if not name or "#" in name or "/" in name:
+        raise ValueError(
+            f"name={name!r} is not valid: expected at least one character, none of them # or /."
+        )
+    return name
+
+
+@overload
+def deployment(_func_or_class: Callable[..., Any], /) -> Deployment: ...
+
+
+@overload
+def deployment(
+    _func_or_class: None = None, /, **options: Unpack[OptionsDict]
+) -> Callable[[Callable[..., Any]], Deployment]: ...
+
+
+def deployment(
+    _func_or_class: Callable[..., Any] | None = None, /, **options: Unpack[OptionsDict]
+) -> Deployment | Callable[[Callable[..., Any]], Deployment]:
+    """Make a deployment of a class or a function: `@deployment` or `@deployment(num_replicas=2)`."""
+
+    def decorate(code: Callable[..., Any]) -> Deployment:
+        if isinstance(code, Deployment):
+            raise TypeError(
+                f"{code.name} is a deployment already. Use `{code.name}.options(...)` for another "
+                "with other options."
+            )
+        if not callable(code):
+            raise TypeError(
+                f"@deployment takes a class or a function, got {code!r}. "
+                "Options are given by name: @deployment(num_replicas=2)."
+            )
+        return _make(code, dict(options), given={}, name=code.__name__, named_by=None)
+
+    if _func_or_class is not None:
+        return decorate(_func_or_class)
+    read_options({key: value for key, value in options.items() if key != "name"})
+    return decorate
+
+
+_MARK: Final = "__salver_asgi__"
+_BUILDER: Final = "__serve_build_asgi_app__"
+
+
+def ingress(app: Any = None) -> Callable[[C], C]:
+    """Let a class answer HTTP by an ASGI app: a FastAPI app whose routes are the class's methods,
+    any other ASGI app, a function that builds one in the replica, or (None) the class's own
+    `__serve_build_asgi_app__`."""
+
+    def decorate(cls: C) -> C:
+        if isinstance(cls, Deployment):
+            raise ValueError(
+                f"@ingress got the deployment {cls.name}: put @deployment above @ingress."
+            )
+        if not inspect.isclass(cls):
+            raise ValueError(
+                f"@ingress takes a class, got {cls!r}. Put a function's route on the FastAPI app "
+                "and decorate a class, or deploy the function without @ingress."
+            )
+        if "__call__" in vars(cls):
+            raise ValueError(
+                f"{cls.__name__} has both @ingress and __call__: the ASGI app answers requests. "
+                "Make __call__ a route of the app, or leave out @ingress."
+            )
+        if app is None and not hasattr(cls, _BUILDER):
+            raise ValueError(
+                f"@ingress() without an app needs {cls.__name__} to define {_BUILDER}(self), "
+                "which returns an ASGI app."
+            )
+        if app is not None and not callable(app):
+            raise TypeError(
+                f"@ingress({app!r}): expected an ASGI app or a function that returns one."
+            )
+        setattr(cls, _MARK, app)
+        return cls
+
+    return decorate
