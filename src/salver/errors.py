@@ -8,7 +8,7 @@
     |   `-- ReplicaDiedError        ... and it died while it worked on this very call
     |-- RequestTimeoutError         one of the six time limits passed (also a TimeoutError)
     |-- DeployFailedError           an app could not be brought up (also a RuntimeError)
-    |-- WireError                   bytes between processes that make no sense, or an unproven secret
+    |-- WireError                   bytes between processes that make no sense, or no secret
     |-- EngineError                 a process could not be started
     |   `-- CapacityError           ... for want of CPUs, GPUs or named resources
     `-- TargetError                 what was asked to run cannot be found or imported
@@ -44,9 +44,7 @@ class SalverError(Exception):
         return _rebuild, (type(self), self.args, fields)
 
 
-def _rebuild(
-    cls: type[SalverError], args: tuple[Any, ...], fields: dict[str, Any]
-) -> SalverError:
+def _rebuild(cls: type[SalverError], args: tuple[Any, ...], fields: dict[str, Any]) -> SalverError:
     error = cls.__new__(cls)
     error.args = args
     error.__dict__.update(fields)

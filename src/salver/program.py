@@ -150,7 +150,7 @@ def deployment(
 def deployment(
     _func_or_class: Callable[..., Any] | None = None, /, **options: Unpack[OptionsDict]
 ) -> Deployment | Callable[[Callable[..., Any]], Deployment]:
-    """Make a deployment of a class or a function: `@deployment` or `@deployment(num_replicas=2)`."""
+    """Make a deployment of a class or a function: bare, or with options by name."""
 
     def decorate(code: Callable[..., Any]) -> Deployment:
         if isinstance(code, Deployment):

@@ -1,16 +1,19 @@
-"""The drop-in spelling: a Ray Serve program says `from salver import serve` and nothing else changes.
+"""The drop-in spelling: a Ray Serve program says `from salver import serve`, and that is all.
 
 These modules only give the public names of Salver the places where such programs look for them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import salver
-from salver import *  # noqa: F403
 
-__all__ = salver.__all__  # noqa: PLE0605
+if TYPE_CHECKING:
+    from salver import *  # noqa: F403
+    from salver.api import _run, shutdown_async
+
+__all__ = (*salver.__all__, "_run", "shutdown_async")
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +21,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return dir(salver)
+    return list(__all__)

@@ -38,9 +38,9 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=256, le=65535, description="Request line and headers together.")
     ] = 65535
     max_headers: Annotated[int, Meta(ge=1, le=1000, description="Header lines.")] = 128
-    max_body_bytes: Annotated[
-        int, Meta(ge=0, description="Body of one request, as decoded.")
-    ] = 1 << 30
+    max_body_bytes: Annotated[int, Meta(ge=0, description="Body of one request, as decoded.")] = (
+        1 << 30
+    )
     max_connections: Annotated[
         int, Meta(ge=1, description="Open client connections of one door process.")
     ] = 65536

@@ -57,7 +57,7 @@ class DeploymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 class OptionsDict(TypedDict, total=False):
-    """What `@deployment(...)` and `.options(...)` take: the fields above and Ray Serve's spellings."""
+    """What `@deployment(...)` takes: the fields above and the other names Ray Serve knows."""
 
     name: str
     num_replicas: int
@@ -139,7 +139,7 @@ def read_options(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_process_options(given: object) -> dict[str, Any]:
-    """`ray_actor_options` says all about a replica's process: what it leaves out has its default."""
+    """`ray_actor_options` says all of a replica's process: what it leaves out is default."""
     if not isinstance(given, Mapping):
         raise TypeError(
             f"ray_actor_options={given!r} is not valid: expected a dict such as "

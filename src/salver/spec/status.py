@@ -13,9 +13,9 @@ __all__ = (
     "ApplicationStatus",
     "Delta",
     "DeploymentStatus",
+    "DeploymentStatusOverview",
     "DeploymentStatusTrigger",
     "DeploymentView",
-    "DeploymentStatusOverview",
     "Event",
     "ReplicaState",
     "ReplicaView",
@@ -113,6 +113,7 @@ class DeploymentView(msgspec.Struct, frozen=True):
     max_queued_requests: int
     replicas: tuple[ReplicaView, ...] = ()
     gone: str = ""
+    ingress: bool = False
 
 
 class RouteView(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ import psutil
 __all__ = ("MARK", "Snapshot", "no_leaks", "snapshot")
 
 _PATIENCE_S = 5.0
-_KINDS = ("socket:", "pipe:", "anon_inode:", "/memfd:", "/dev/shm/")
+_KINDS = ("socket:", "pipe:", "anon_inode:", "/memfd:")
 # Set to this process id in the environment, it lets orphans be found too.
 MARK = "SALVER_LEAK_MARK"
 

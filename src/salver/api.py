@@ -1,0 +1,219 @@
+"""The public verbs: run, start, status, delete, shutdown, and handles by name."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from salver.build import build
+from salver.client.context import current_call
+from salver.client.handle import DeploymentHandle
+from salver.errors import DeployFailedError, SalverError
+from salver.launch import Capacity
+from salver.program import Application
+from salver.replica.context import ReplicaContext, current_replica
+from salver.session import Session
+from salver.settings import Settings
+from salver.spec.familiar import ProxyLocation, gRPCOptions, http_settings
+from salver.spec.http import HttpSettings
+from salver.spec.ids import DeploymentId
+from salver.spec.status import ApplicationStatus, ServeStatus
+
+__all__ = (
+    "delete",
+    "get_app_handle",
+    "get_deployment_handle",
+    "get_multiplexed_model_id",
+    "get_replica_context",
+    "run",
+    "shutdown",
+    "start",
+    "status",
+)
+
+# This process's one instance; `shutdown()` closes it, and so does the end of the process.
+session = Session()
+
+
+def start(
+    proxy_location: str | ProxyLocation | None = None,
+    http_options: Any = None,
+    grpc_options: Any = None,
+    *,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    resources: dict[str, float] | None = None,
+    **later: Any,
+) -> None:
+    """Start an instance in the background of this process; `run` does it by itself when needed.
+
+    `num_cpus`, `num_gpus`, `resources`: what replicas may use together, instead of what is there.
+    """
+    _refuse_later(later)
+    if proxy_location is not None and ProxyLocation(proxy_location) is ProxyLocation.Disabled:
+        raise NotImplementedError(
+            "proxy_location='Disabled' is not there yet in this version of Salver. Use "
+            "`run(app, route_prefix=None)` for an app without a route."
+        )
+    if grpc_options is not None and grpc_options != gRPCOptions():
+        raise NotImplementedError(
+            "grpc_options: the gRPC door is not there yet in this version of Salver. Leave it out."
+        )
+    session.start(
+        http_settings(http_options, default=_default_http()),
+        Capacity(num_cpus=num_cpus, num_gpus=num_gpus, resources=resources or {}),
+    )
+
+
+def run(
+    target: Application,
+    blocking: bool = False,
+    name: str = "default",
+    route_prefix: str | None = "/",
+    *,
+    wait_for_ready: bool = True,
+    _local_testing_mode: bool = False,
+    **later: Any,
+) -> DeploymentHandle[Any]:
+    """Run an app, return the handle of its ingress once it answers.
+
+    Under a `name` that runs already, it takes the old app's place. `route_prefix=None`: no HTTP.
+    `blocking=True` stays until Ctrl-C. `wait_for_ready=False` does not wait for the replicas.
+    """
+    _refuse_later(later)
+    _check_target(target, name, route_prefix)
+    spec = build(target, name, route_prefix)
+    if _local_testing_mode:
+        return session.inline(spec)
+    session.start_if_needed(_default_http())
+    session.deploy(spec)
+    if wait_for_ready:
+        _wait(name)
+    handle: DeploymentHandle[Any] = DeploymentHandle(spec.ingress.id, session.address)
+    if blocking:
+        threading.Event().wait()
+    return handle
+
+
+def _run(
+    target: Application,
+    *,
+    _blocking: bool = True,
+    name: str = "default",
+    route_prefix: str | None = "/",
+    **later: Any,
+) -> DeploymentHandle[Any]:
+    """`run`, as Ray Serve's own tests spell it."""
+    return run(target, False, name, route_prefix, wait_for_ready=_blocking, **later)
+
+
+def delete(name: str, _blocking: bool = True) -> None:
+    """Stop an app and return when it is gone. An unknown name changes nothing."""
+    session.delete(name, wait=_blocking)
+
+
+def shutdown() -> None:
+    """Stop every app and everything that `run` or `start` has started."""
+    session.close()
+
+
+async def shutdown_async() -> None:
+    """`shutdown` for code on an event loop, which goes on meanwhile."""
+    await session.close_async()
+
+
+def status() -> ServeStatus:
+    """Apps, deployments and replicas as they are; empty when nothing runs."""
+    return session.status()
+
+
+def get_app_handle(name: str) -> DeploymentHandle[Any]:
+    """The handle of a running app's ingress."""
+    found = session.ingress_of(name)
+    if found is None:
+        raise SalverError(f"No app named {name!r} runs. `salver.status()` tells which ones do.")
+    return DeploymentHandle(found, session.address)
+
+
+def get_deployment_handle(
+    deployment_name: str, app_name: str | None = None, _check_exists: bool = True
+) -> DeploymentHandle[Any]:
+    """The handle of any deployment of a running app; within a replica, of its own app."""
+    replica = current_replica.get(None)
+    if app_name is None and replica is None:
+        raise SalverError(
+            "get_deployment_handle() needs app_name here: only code in a replica has an app of its "
+            "own."
+        )
+    wanted = DeploymentId(deployment_name, app_name or (replica.app_name if replica else ""))
+    if _check_exists and not session.has(wanted):
+        raise KeyError(f"No deployment {deployment_name!r} in app {wanted.app!r}.")
+    return DeploymentHandle(wanted, session.address)
+
+
+def get_replica_context() -> ReplicaContext:
+    """Which replica the running code belongs to."""
+    context = current_replica.get(None)
+    if context is None:
+        raise SalverError("get_replica_context() only works in code that runs in a replica.")
+    return context
+
+
+def get_multiplexed_model_id() -> str:
+    """The model that the current call asks for; empty when it asks for none."""
+    call = current_call.get()
+    return call.model_id if call is not None else ""
+
+
+def _wait(name: str) -> None:
+    seen = session.wait(name)
+    if seen.status is not ApplicationStatus.RUNNING:
+        raise DeployFailedError(name, seen.message)
+
+
+def _default_http() -> HttpSettings:
+    settings = Settings.read()
+    return HttpSettings(host=settings.http_host, port=settings.http_port)
+
+
+def _check_target(target: object, name: str, route_prefix: str | None) -> None:
+    if not isinstance(target, Application):
+        raise TypeError(
+            f"run() takes an Application, which `Deployment.bind()` returns; got {target!r}."
+        )
+    if not isinstance(name, str) or not name or "#" in name:
+        raise SalverError(f"name={name!r} is not valid: expected at least one character, none a #.")
+    if route_prefix is not None:
+        check_prefix(route_prefix)
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuse what no path can match, or what could match two ways."""
+    wrong = (
+        not prefix.startswith("/")
+        or (prefix != "/" and prefix.endswith("/"))
+        or any(mark in prefix for mark in "{}?#")
+        or "//" in prefix
+    )
+    if wrong:
+        raise ValueError(
+            f"route_prefix={prefix!r} is not valid: expected '/' or a path such as '/models', with "
+            "a slash before it, none behind it, and no braces."
+        )
+
+
+def _refuse_later(given: dict[str, Any]) -> None:
+    for name, value in given.items():
+        if name in ("http_host", "http_port", "http_middlewares"):
+            raise ValueError(
+                f"{name}={value!r}: options of the HTTP door go into http_options={{...}}."
+            )
+        if name not in _LATER:
+            raise TypeError(f"unexpected argument {name!r}")
+        if value not in (None, False):
+            raise NotImplementedError(
+                f"{name}={value!r}: not there yet in this version of Salver. Leave it out."
+            )
+
+
+_LATER = ("logging_config", "tracing_config", "controller_options", "external_scaler_enabled")

@@ -1,0 +1,94 @@
+"""The one place where parts are wired together: an instance of Salver on this machine."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from salver.engine.config import KeeperConfig, Listen
+from salver.engine.owner import KeeperProcess
+from salver.spec.http import HttpSettings
+
+__all__ = ("Capacity", "Instance")
+
+# Every kind of process and where it begins; the keeper imports these once and forks.
+ENTRIES: Final = {
+    "controller": "salver.control.main:main",
+    "ingress": "salver.ingress.server:main",
+    "replica": "salver.replica.main:main",
+}
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What replicas may use together. None: what the machine has."""
+
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+    memory: float | None = None
+    resources: dict[str, float] = field(default_factory=dict)
+
+
+class Instance:
+    """A running instance that this process owns: it ends when this process stops it, or dies."""
+
+    def __init__(self, address: str, keeper: KeeperProcess, http: HttpSettings) -> None:
+        self.address = address
+        self.keeper = keeper
+        self.http = http
+
+    @classmethod
+    def start(cls, http: HttpSettings, capacity: Capacity) -> Instance:
+        """Return once it listens. EngineError: it could not, and why (a busy port, say)."""
+        directory = tempfile.mkdtemp(prefix="salver-")  # mode 0700
+        try:
+            _write_secret(Path(directory) / "secret")
+            keeper = KeeperProcess.start(_config(directory, http, capacity))
+        except BaseException:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+        return cls(directory, keeper, http)
+
+    @property
+    def url(self) -> str:
+        """Where the HTTP door answers, with the real port."""
+        host, port = self.keeper.addresses["http"]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def secret(self) -> bytes:
+        """What proves to the instance's processes that a caller belongs to it."""
+        return (Path(self.address) / "secret").read_bytes()
+
+    def stop(self) -> None:
+        """Let requests under way finish, end every process, leave nothing behind."""
+        self.keeper.stop()
+        shutil.rmtree(self.address, ignore_errors=True)
+
+    def kill(self) -> None:
+        """End every process now."""
+        self.keeper.kill()
+        shutil.rmtree(self.address, ignore_errors=True)
+
+
+def _write_secret(path: Path) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(secrets.token_bytes(32))
+
+
+def _config(directory: str, http: HttpSettings, capacity: Capacity) -> KeeperConfig:
+    return KeeperConfig(
+        instance=directory,
+        entries=ENTRIES,
+        listen=(Listen("http", http.host, http.port),),
+        settings={"ingress": msgspec.to_builtins(http)},
+        num_cpus=capacity.num_cpus,
+        num_gpus=capacity.num_gpus,
+        memory=capacity.memory,
+        resources=capacity.resources,
+    )

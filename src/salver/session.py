@@ -1,0 +1,208 @@
+"""This process's one instance: started on first use, asked over its control link, ended with us."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from salver.client.cluster import Cluster
+from salver.control.client import ControlClient
+from salver.errors import SalverError
+from salver.launch import Capacity, Instance
+from salver.spec.app import AppSpec
+from salver.spec.http import HttpSettings
+from salver.spec.ids import DeploymentId
+from salver.spec.status import AppStatus, ServeStatus
+
+__all__ = ("Session",)
+
+T = TypeVar("T")
+_logger = logging.getLogger("salver")
+_INLINE: Final = "salver.engine.inline"
+
+
+class Session:
+    """Holds what `run` and `start` have started. All methods may be called from any thread.
+
+    In a replica it holds nothing of its own and speaks for the instance that the replica is of.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._instance: Instance | None = None
+        self._inline: list[Any] = []
+        self._ingresses: dict[str, DeploymentId] = {}
+        self._pid = os.getpid()
+
+    # ---- the instance
+
+    def start(self, http: HttpSettings, capacity: Capacity) -> None:
+        """Start one. Where one runs already, its options stay and a warning names the others."""
+        with self._lock:
+            if self.cluster() is None:
+                self._begin(http, capacity)
+            elif self._instance is not None:
+                _warn_of_difference(self._instance.http, http)
+
+    def start_if_needed(self, http: HttpSettings) -> None:
+        """Start one unless one runs."""
+        with self._lock:
+            if self.cluster() is None:
+                self._begin(http, Capacity())
+
+    def _begin(self, http: HttpSettings, capacity: Capacity) -> None:
+        self._instance = Instance.start(http, capacity)
+        self._pid = os.getpid()
+        atexit.register(self.close)
+
+    def cluster(self) -> Cluster | None:
+        """How this process reaches its instance; None: nothing runs."""
+        adopted = Cluster.here()
+        if adopted is not None:
+            return adopted
+        if self._pid != os.getpid():  # a fork: the instance is our parent's
+            self._instance = None
+        return Cluster.at(self._instance.address) if self._instance is not None else None
+
+    @property
+    def address(self) -> str:
+        """What a handle needs to know of the instance."""
+        return self._reached().address
+
+    def _reached(self) -> Cluster:
+        cluster = self.cluster()
+        if cluster is None:
+            raise SalverError("Nothing runs here. Start with `salver.run(app)`.")
+        return cluster
+
+    # ---- what it is asked
+
+    def deploy(self, app: AppSpec) -> None:
+        """Want this app; the controller has noted it when this returns."""
+        self._ask(lambda control: control.deploy(app))
+        self._ingresses[app.name] = app.ingress.id
+
+    def wait(self, name: str) -> AppStatus:
+        """Until the app answers, or has failed."""
+        return self._ask(lambda control: control.wait(name))
+
+    def delete(self, name: str, *, wait: bool) -> None:
+        """Stop an app."""
+        if self.cluster() is None:
+            return
+        self._ingresses.pop(name, None)
+        if wait:
+            self._ask(lambda control: control.delete(name))
+        else:
+            self._submit(lambda control: control.delete(name))
+
+    def status(self) -> ServeStatus:
+        """What is; empty when nothing runs."""
+        if self.cluster() is None:
+            return ServeStatus()
+        return self._ask(lambda control: control.status())
+
+    def has(self, deployment: DeploymentId) -> bool:
+        """Whether such a deployment is wanted now."""
+        adopted = Cluster.here()
+        if adopted is not None:
+            directory = adopted.directory
+            return directory.version == 0 or deployment in directory.views
+        app = self.status().applications.get(deployment.app)
+        return app is not None and deployment.name in app.deployments
+
+    def ingress_of(self, app: str) -> DeploymentId | None:
+        """The deployment that an app's handle calls."""
+        if self.cluster() is None:
+            return None
+        known = self._ingresses.get(app)
+        if known is not None and self.has(known):
+            return known
+        views = self._reached().directory.views.values()
+        return next((view.id for view in views if view.id.app == app and view.ingress), None)
+
+    def _ask(self, action: Callable[[ControlClient], Awaitable[T]]) -> T:
+        """Do it on the cluster's loop and wait. Not on that very loop: it would wait for ever."""
+        cluster = self._reached()
+        if _running_loop() is cluster.loop:
+            raise SalverError(
+                "This blocks the event loop that would have to do it. Call it in a thread: "
+                "`await asyncio.to_thread(salver.status)`."
+            )
+        return self._submit(action).result()
+
+    def _submit(self, action: Callable[[ControlClient], Awaitable[T]]) -> Future[T]:
+        cluster = self._reached()
+        return asyncio.run_coroutine_threadsafe(
+            _with_control(cluster.address, action), cluster.loop
+        )
+
+    # ---- inline
+
+    def inline(self, app: AppSpec) -> Any:
+        """Run an app in this process; returns its handle."""
+        running = import_module(_INLINE).InlineApp.begin(app)
+        self._inline.append(running)
+        return running.handle
+
+    # ---- the end
+
+    def close(self) -> None:
+        """Stop every app and every process. Nothing runs: nothing happens."""
+        with self._lock:
+            instance, self._instance = self._instance, None
+            inline, self._inline = self._inline, []
+            self._ingresses.clear()
+        for running in inline:
+            running.close()
+        if instance is None or self._pid != os.getpid():
+            return
+        atexit.unregister(self.close)
+        cluster = Cluster.at(instance.address)
+        try:
+            instance.stop()
+        finally:
+            cluster.close()
+
+    async def close_async(self) -> None:
+        """`close`, while the calling loop goes on."""
+        await asyncio.to_thread(self.close)
+
+
+async def _with_control(address: str, action: Callable[[ControlClient], Awaitable[T]]) -> T:
+    secret = (Path(address) / "secret").read_bytes()
+    control = await ControlClient.dial(address, secret)
+    try:
+        return await action(control)
+    finally:
+        control.close()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _warn_of_difference(running: HttpSettings, wanted: HttpSettings) -> None:
+    differ = [
+        f"{name}={getattr(wanted, name)!r} (is {getattr(running, name)!r})"
+        for name in msgspec.structs.asdict(wanted)
+        if getattr(wanted, name) != getattr(running, name)
+    ]
+    if differ:
+        _logger.warning(
+            "An instance runs already and keeps its options; these are ignored: %s. "
+            "Call shutdown() first to change them.", ", ".join(differ),
+        )  # fmt: skip

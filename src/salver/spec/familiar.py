@@ -1,0 +1,134 @@
+"""What an instance is started with, in the names that users of Ray Serve know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from salver.spec.http import HttpSettings
+
+__all__ = (
+    "AutoscalingConfig",
+    "BackpressureConfig",
+    "ControllerOptions",
+    "GangSchedulingConfig",
+    "HTTPOptions",
+    "LoggingConfig",
+    "ProxyLocation",
+    "RequestRouterConfig",
+    "gRPCOptions",
+    "http_settings",
+)
+
+
+class ProxyLocation(StrEnum):
+    """Where doors are: on one machine there is one place, or none."""
+
+    Disabled = "Disabled"
+    HeadOnly = "HeadOnly"
+    EveryNode = "EveryNode"
+
+
+class HTTPOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The HTTP door, as Ray Serve spells it. Without a value the door's own default holds."""
+
+    host: str | None = "127.0.0.1"
+    port: int = 8000
+    request_timeout_s: float | None = None
+    keep_alive_timeout_s: float = 90.0
+    location: ProxyLocation | None = None
+    root_path: str = ""
+    root_url: str = ""
+    ssl_keyfile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile_password: str | None = None
+    ssl_ca_certs: str | None = None
+
+
+class gRPCOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):  # noqa: N801
+    """The gRPC door: known, and not there yet unless it serves nothing."""
+
+    port: int = 9000
+    grpc_servicer_functions: list[str] = []
+    request_timeout_s: float | None = None
+    enable_reflection: bool = True
+
+
+class _Later:
+    """A part of the surface that is known and not there yet: it says so when it is used."""
+
+    def __init__(self, *_args: object, **_kwargs: object) -> None:
+        _refuse(type(self).__name__)
+
+
+class AutoscalingConfig(_Later):
+    """How the number of replicas follows the load."""
+
+
+class BackpressureConfig(_Later):
+    """The answer when a queue is full."""
+
+
+class ControllerOptions(_Later):
+    """The controller's process."""
+
+
+class GangSchedulingConfig(_Later):
+    """Replicas that start together or not at all."""
+
+
+class LoggingConfig(_Later):
+    """Form and place of log lines."""
+
+
+class RequestRouterConfig(_Later):
+    """The rule by which a replica is chosen."""
+
+
+_DOOR: Final = ("host", "port", "request_timeout_s", "keep_alive_timeout_s")
+_NEUTRAL: Final = HTTPOptions()
+
+
+def http_settings(given: object = None, *, default: HttpSettings | None = None) -> HttpSettings:
+    """The door's settings from `http_options`: None, a dict, HTTPOptions or HttpSettings."""
+    base = default or HttpSettings()
+    if given is None:
+        return base
+    if isinstance(given, HttpSettings):
+        return given
+    if isinstance(given, HTTPOptions):
+        given = {n: getattr(given, n) for n in given.__struct_fields__
+                 if getattr(given, n) != getattr(_NEUTRAL, n)}  # fmt: skip
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"http_options={given!r} is not valid: expected a dict such as "
+            '{"host": "0.0.0.0", "port": 8000}, or HTTPOptions.'
+        )
+    return _from_mapping(given, base)
+
+
+def _from_mapping(given: Mapping[str, Any], base: HttpSettings) -> HttpSettings:
+    known = set(HttpSettings.__struct_fields__)
+    fields = {}
+    for name, value in given.items():
+        if name in known:
+            fields[name] = value
+        elif name in HTTPOptions.__struct_fields__:
+            if name != "location" and value != getattr(_NEUTRAL, name):
+                _refuse(f"http_options[{name!r}]={value!r}")
+        else:
+            near = get_close_matches(name, [*known, *HTTPOptions.__struct_fields__], 1)
+            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
+            raise TypeError(f"{name!r} is not an option of the HTTP door. {hint}")
+    try:
+        return msgspec.convert({**msgspec.structs.asdict(base), **fields}, HttpSettings)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"http_options={dict(given)!r} is not valid: {error}.") from None
+
+
+def _refuse(what: str) -> NoReturn:
+    raise NotImplementedError(f"{what}: not there yet in this version of Salver. Leave it out.")
