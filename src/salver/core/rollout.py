@@ -1,0 +1,122 @@
+"""One app as wanted and as known: the data that `reconcile` decides on, and what it decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from salver.core.failures import Failures
+from salver.spec.ids import DeploymentId
+
+__all__ = (
+    "ENDING",
+    "RISING",
+    "SERVING",
+    "Act",
+    "Action",
+    "AppKnown",
+    "Known",
+    "Phase",
+    "Plan",
+    "Replica",
+    "Target",
+)
+
+
+class Phase(StrEnum):
+    """Where a replica is in its life, and what is in flight, so that nothing is done twice."""
+
+    WAITING = "WAITING"  # for capacity: the engine has refused it
+    QUEUED = "QUEUED"  # something was freed: to be tried again
+    LAUNCHING = "LAUNCHING"  # the engine has been asked for a process
+    ATTACHING = "ATTACHING"  # the process lives and has not dialled in yet
+    ATTACHED = "ATTACHED"  # it has, and waits for its task
+    STARTING = "STARTING"  # it builds the user's object
+    RUNNING = "RUNNING"
+    UPDATING = "UPDATING"  # runs, while it takes a new configuration
+    DRAINING = "DRAINING"  # out of all views; finishes its calls
+    DRAINED = "DRAINED"
+    STOPPING = "STOPPING"  # asked to end
+    KILLED = "KILLED"  # ended by force; its death has not been noticed yet
+
+
+RISING: Final = frozenset(
+    {Phase.QUEUED, Phase.LAUNCHING, Phase.ATTACHING, Phase.ATTACHED, Phase.STARTING}
+)
+SERVING: Final = frozenset({Phase.RUNNING, Phase.UPDATING})
+ENDING: Final = frozenset({Phase.DRAINING, Phase.DRAINED, Phase.STOPPING, Phase.KILLED})
+
+
+class Replica(msgspec.Struct, frozen=True):
+    """One copy, as far as it is known. Times are of the clock that `reconcile` is given."""
+
+    id: str
+    version: str
+    config: str
+    phase: Phase
+    created: float
+    since: float  # when it entered this phase
+    drain_s: float = 20.0  # how long it may finish its calls
+    possible: bool = True  # the machine, were it empty, could hold it
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One deployment as wanted."""
+
+    version: str  # replicas of another one are replaced
+    config: str  # replicas of another one are reconfigured in place
+    num_replicas: int
+    startup_timeout_s: float
+    retries: int
+
+
+class Known(msgspec.Struct, frozen=True):
+    """One deployment as known. `settled`: this version has been complete once.
+
+    `in_turn`: there was no room for new beside old, so they are exchanged one by one.
+    """
+
+    replicas: tuple[Replica, ...] = ()
+    failures: Failures = Failures()
+    settled: bool = False
+    in_turn: bool = False
+
+
+class AppKnown(msgspec.Struct, frozen=True):
+    """One app: its targets, none when it is to be deleted. `order` has callees first."""
+
+    targets: Mapping[DeploymentId, Target]
+    known: Mapping[DeploymentId, Known]
+    order: tuple[DeploymentId, ...]  # also of what is to go
+
+
+class Act(StrEnum):
+    CREATE = "CREATE"  # a new replica of the target's version
+    LAUNCH = "LAUNCH"  # ask the engine again
+    START = "START"
+    RECONFIGURE = "RECONFIGURE"
+    DRAIN = "DRAIN"
+    STOP = "STOP"
+    KILL = "KILL"
+    FORGET = "FORGET"  # it has no process
+    TIME_OUT = "TIME_OUT"  # kill it, and count it as a failed start
+    GIVE_UP = "GIVE_UP"  # no room for it in all its time: the deployment has failed
+    TAKE_TURNS = "TAKE_TURNS"  # drain this old one to make room for a new one
+
+
+class Action(msgspec.Struct, frozen=True):
+    act: Act
+    deployment: DeploymentId
+    replica: str = ""  # CREATE has none yet
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What to do now, who serves, and when to look again though nothing happens."""
+
+    actions: tuple[Action, ...]
+    serving: Mapping[DeploymentId, tuple[str, ...]]
+    wake_at: float | None
+    complete: frozenset[DeploymentId]  # those that have all the new replicas they want
