@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
+
+from salver.wire.frames import LARGE
 
 if TYPE_CHECKING:
     from salver.ingress.routes import Route
@@ -59,10 +61,12 @@ class Head:
         "model_id",
         "old",
         "path",
+        "plain",
         "raw",
         "request_id",
         "route",
         "session_id",
+        "small",
         "timeout_s",
         "upgrade",
     )
@@ -83,6 +87,8 @@ class Head:
         self.model_id = ""
         self.session_id = ""
         self.cacheable = True
+        self.plain = True  # no body, and stays HTTP
+        self.small = False  # a body that may travel in the frame of the head
         self.route: Route | None = None  # filled in by the door, per route table
 
 
@@ -107,6 +113,11 @@ def parse_head(raw: bytes, max_headers: int = 128) -> Head:
         head.path = _path_of(target)
     else:
         _read_odd_target(head, target)
+    if head.length:
+        head.plain = False
+        head.small = head.length < LARGE
+    elif head.chunked or head.upgrade:
+        head.plain = False
     return head
 
 
