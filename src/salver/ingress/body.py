@@ -9,9 +9,8 @@ from salver.wire.frames import CHUNK, END, MAX_FRAME
 
 if TYPE_CHECKING:
     from salver.client.link import Link
-    from salver.wire.arena import Slab
-
     from salver.ingress.head import Head
+    from salver.wire.arena import Slab
 
 __all__ = ("BodyTooLarge", "Fill", "Flow")
 
@@ -46,6 +45,11 @@ class Fill:
         """Count what the kernel wrote; tell whether that is all."""
         self.at += size
         return self.at >= self.size
+
+    def abandon(self) -> None:
+        """It will not be sent."""
+        self.view.release()
+        self.slab.release()
 
 
 class Flow:
@@ -95,6 +99,11 @@ class Flow:
         return self.dropped or (self._credit > 0 and not self._held)
 
     @property
+    def endless(self) -> bool:
+        """It ends with the connection."""
+        return self._left < 0
+
+    @property
     def left(self) -> int:
         """How much is to come at most, as far as that was said."""
         return self._room if self._decoder is not None else self._left
@@ -138,6 +147,11 @@ class Flow:
             self.granted = True
             self._credit += amount
             self._pump()
+
+    def abandon(self) -> None:
+        """Neither side wants it any more."""
+        self._link = None
+        self._held.clear()
 
     def end(self) -> None:
         """Tell the replica that this was all."""

@@ -20,11 +20,10 @@ from salver.spec.ids import DeploymentId
 from salver.spec.status import RouteView
 
 if TYPE_CHECKING:
-    from salver.wire.arena import Slab
-    from salver.wire.payload import Segments
-
     from salver.client.cluster import Cluster
     from salver.client.router import Router
+    from salver.wire.arena import Slab
+    from salver.wire.payload import Segments
 
 __all__ = ("DoorStats", "HttpDoor")
 

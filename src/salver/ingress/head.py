@@ -32,6 +32,17 @@ _KNOWN = re.compile(
     rb"|x-request-id|x-request-timeout-seconds|x-request-disconnect-disabled|x[-_]session[-_]id"
     rb"|serve[-_]multiplexed[-_]model[-_]id):([^\r]*+)"
 )
+_ONCE = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
+_EXTRAS = frozenset(
+    (
+        b"traceparent",
+        b"x-request-id",
+        b"x-request-timeout-seconds",
+        b"x-request-disconnect-disabled",
+        b"x-session-id",
+        b"serve-multiplexed-model-id",
+    )
+)
 _HOST = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+;=%:\[\]]*+")
 _ABSOLUTE = re.compile(rb"(?i)https?://([^/?]++)(.*)", re.DOTALL)
 _WRONG = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
@@ -106,9 +117,8 @@ def parse_head(raw: bytes, max_headers: int = 128) -> Head:
         raise HeadError(431, f"More than {max_headers} headers.")
     method, target, minor = match.groups()
     head = Head(raw, method, "", old=minor == b"0")
-    hosts = _read_fields(head, raw, match.end(3))
-    if hosts > 1 or (hosts == 0 and not head.old):
-        raise HeadError(400, f"Expected exactly one Host header, got {hosts}.")
+    if not _read_fields(head, raw, match.end(3)) and not head.old:
+        raise HeadError(400, "The Host header is missing.")
     if target[0] == 0x2F:
         head.path = _path_of(target)
     else:
@@ -121,61 +131,73 @@ def parse_head(raw: bytes, max_headers: int = 128) -> Head:
     return head
 
 
-def _read_fields(head: Head, raw: bytes, start: int) -> int:
-    hosts = 0
-    lengths = codings = 0
-    upgrade = b""
-    tokens: list[bytes] = []
+def _read_fields(head: Head, raw: bytes, start: int) -> bool:
+    """Fill in what the headers say; tell whether Host is among them."""
+    found: dict[bytes, bytes] = {}
     for match in _KNOWN.finditer(raw.lower(), start):
-        name, value = match.groups()
-        value = value.strip(b" \t")
-        if name == b"host":
-            hosts += 1
-            if _HOST.fullmatch(value) is None:
-                raise HeadError(400, "The Host header is not a host.")
-        elif name == b"content-length":
-            lengths += 1
-            head.length = _length(value)
-        elif name == b"transfer-encoding":
-            codings += 1
-            head.chunked = True
-            if value != b"chunked":
-                raise HeadError(400, "Transfer-Encoding is understood as `chunked` only.")
+        name = match[1]
+        value = raw[match.start(2) : match.end(2)].strip(b" \t")
+        if name not in found:
+            found[name] = value
         elif name == b"connection":
-            tokens += [token.strip(b" \t") for token in value.split(b",")]
-        elif name == b"upgrade":
-            upgrade = value
-        else:
-            _read_extra(head, name, raw[match.start(2) : match.end(2)].strip(b" \t"))
-    if lengths > 1 or codings > 1 or (lengths and codings):
-        raise HeadError(400, "The length of the body is given more than once.")
-    if codings and head.old:
-        raise HeadError(400, "HTTP/1.0 has no Transfer-Encoding.")
-    if b"close" in tokens:
-        head.close = True
-    if upgrade == b"websocket" and b"upgrade" in tokens:
-        head.upgrade = head.method == b"GET" and not (head.old or head.length or codings)
-    return hosts
+            found[name] += b"," + value
+        elif name in _ONCE:
+            raise HeadError(400, f"The {name.decode()} header is given more than once.")
+    host = found.pop(b"host", None)
+    if host is not None and _HOST.fullmatch(host) is None:
+        raise HeadError(400, "The Host header is not a host.")
+    if found:
+        _read_framing(head, found)
+        _read_connection(head, found)
+        _read_extras(head, found)
+    return host is not None
 
 
-def _read_extra(head: Head, name: bytes, value: bytes) -> None:
-    if name == b"expect":
-        if value.lower() != b"100-continue":
+def _read_framing(head: Head, found: dict[bytes, bytes]) -> None:
+    length, coding = found.get(b"content-length"), found.get(b"transfer-encoding")
+    if length is not None:
+        if coding is not None:
+            raise HeadError(400, "Content-Length and Transfer-Encoding contradict each other.")
+        head.length = _length(length)
+    elif coding is not None:
+        if coding.lower() != b"chunked" or head.old:
+            raise HeadError(400, "Transfer-Encoding is `chunked` and nothing else, in HTTP/1.1.")
+        head.chunked = True
+    expected = found.get(b"expect")
+    if expected is not None:
+        if expected.lower() != b"100-continue":
             raise HeadError(417, "The only expectation that is met is `100-continue`.")
         head.expects = not head.old
+
+
+def _read_connection(head: Head, found: dict[bytes, bytes]) -> None:
+    connection = found.get(b"connection")
+    if connection is None:
         return
-    head.cacheable = False
-    text = value.decode("latin-1")
-    if name == b"x-request-id":
-        head.request_id = text
-    elif name == b"x-request-timeout-seconds":
-        head.timeout_s = _timeout(text)
-    elif name == b"x-request-disconnect-disabled":
-        head.detached = text == "?1"
-    elif name[0:1] == b"x":
-        head.session_id = text
-    elif name[0:1] == b"s":
-        head.model_id = text
+    tokens = [token.strip(b" \t") for token in connection.lower().split(b",")]
+    if b"close" in tokens:
+        head.close = True
+    if b"upgrade" in tokens and found.get(b"upgrade", b"").lower() == b"websocket":
+        head.upgrade = head.method == b"GET" and not head.old and not (head.length or head.chunked)
+
+
+def _read_extras(head: Head, found: dict[bytes, bytes]) -> None:
+    for name, value in found.items():
+        key = name.replace(b"_", b"-")
+        if key not in _EXTRAS:
+            continue
+        head.cacheable = False
+        text = value.decode("latin-1")
+        if key == b"x-request-id":
+            head.request_id = text
+        elif key == b"x-request-timeout-seconds":
+            head.timeout_s = _timeout(text)
+        elif key == b"x-request-disconnect-disabled":
+            head.detached = text == "?1"
+        elif key == b"x-session-id":
+            head.session_id = text
+        elif key == b"serve-multiplexed-model-id":
+            head.model_id = text
 
 
 def _length(value: bytes) -> int:

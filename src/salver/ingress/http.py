@@ -12,12 +12,11 @@ from salver.wire.messages import Meta
 
 if TYPE_CHECKING:
     from salver.client.link import Link
-    from salver.wire.arena import Slab
-    from salver.wire.payload import Segments
-
     from salver.ingress.body import Flow
     from salver.ingress.head import Head
     from salver.ingress.protocol import HttpProtocol
+    from salver.wire.arena import Slab
+    from salver.wire.payload import Segments
 
 __all__ = ("HttpCall",)
 
@@ -109,8 +108,12 @@ class HttpCall(Call):
             self.conn.reply_ends(flags)
 
     def credit(self, amount: int) -> None:
-        if self.flow is not None and self.conn.call is self:
+        if self.flow is None:
+            return
+        if self.conn.call is self:
             self.conn.body_wanted(self.flow, amount)
+        else:
+            self.flow.grant(amount)
 
     def failed(self, error: BaseException) -> None:
         self._close()
@@ -123,6 +126,14 @@ class HttpCall(Call):
             if self.router is not None:
                 self.router.cancel(self)
             self._close()
+
+    def outlives_client(self) -> bool:
+        """Tell whether it goes on when the client has gone."""
+        if self.flow is None or self.flow.done:
+            return self.head.detached
+        if self.head.upgrade:
+            self.flow.end()
+        return self.head.upgrade
 
     def _close(self) -> None:
         self.state = DONE

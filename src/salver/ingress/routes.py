@@ -28,17 +28,20 @@ class Route:
         self.router = router
 
 
+def _no_router(deployment: DeploymentId) -> Router:
+    raise KeyError(deployment)
+
+
 class RouteTable:
     """Immutable but for its cache: a change of routes is a new table."""
 
     def __init__(
         self,
         views: Iterable[RouteView] = (),
-        router_of: Callable[[DeploymentId], Router] | None = None,
+        router_of: Callable[[DeploymentId], Router] = _no_router,
     ) -> None:
         self._routes: dict[str, Route] = {}
         for view in views:
-            assert router_of is not None
             prefix = view.prefix.rstrip("/")
             router = router_of(view.deployment)
             self._routes[prefix] = Route(view.prefix, view.app, view.deployment, router)
