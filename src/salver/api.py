@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import msgspec
+
 from salver.build import build
 from salver.client.context import current_call
 from salver.client.handle import DeploymentHandle
@@ -163,6 +165,30 @@ def get_multiplexed_model_id() -> str:
     """The model that the current call asks for; empty when it asks for none."""
     call = current_call.get()
     return call.model_id if call is not None else ""
+
+
+class _RequestContext:
+    """The current call under the names that users of Ray Serve read."""
+
+    def get(self) -> RequestContext:
+        """Empty outside a call."""
+        call = current_call.get()
+        if call is None:
+            return RequestContext()
+        return RequestContext(call.route, call.request_id, call.app, call.model_id, call.session_id)
+
+
+class RequestContext(msgspec.Struct, frozen=True):
+    """What is known of the current call."""
+
+    route: str = ""
+    request_id: str = ""
+    app_name: str = ""
+    multiplexed_model_id: str = ""
+    session_id: str = ""
+
+
+request_context = _RequestContext()
 
 
 def _wait(name: str) -> None:

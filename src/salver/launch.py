@@ -50,6 +50,7 @@ class Instance:
         try:
             _write_secret(Path(directory) / "secret")
             keeper = KeeperProcess.start(_config(directory, http, capacity))
+            keeper.wait_ready()
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise

@@ -1,0 +1,29 @@
+"""Changes of Python files below a directory, and a process that forgets what it had imported."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from watchfiles import PythonFilter, awatch
+
+__all__ = ("changes",)
+
+
+async def changes(directory: str) -> AsyncIterator[list[str]]:
+    """The names of what changed, burst by burst; modules from there are forgotten before each."""
+    root = Path(directory).absolute()
+    async for burst in awatch(root, watch_filter=PythonFilter(), debounce=200, step=50):
+        forget(root)
+        yield sorted({str(Path(path).relative_to(root)) for _, path in burst})
+
+
+def forget(root: Path) -> None:
+    """Let the next import of every module below `root` read its file again."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name != "__main__" and file and Path(file).is_relative_to(root):
+            del sys.modules[name]
+    importlib.invalidate_caches()

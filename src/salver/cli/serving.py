@@ -1,0 +1,195 @@
+"""What `salver run` does once the keeper is on its way: build, deploy, watch, reload, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable
+from concurrent.futures import Future
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from salver.api import check_prefix
+from salver.build import build
+from salver.cli.run import RunOptions
+from salver.cli.target import load
+from salver.control.client import ControlClient
+from salver.errors import SalverError, TargetError
+from salver.launch import Instance
+from salver.spec.app import AppSpec
+from salver.spec.status import ApplicationStatus, Event
+
+__all__ = ("serve",)
+
+_RELOAD: Final = "salver.cli.reload"
+_COLOURS: Final = {"RUNNING": "green", "HEALTHY": "green", "DEPLOY_FAILED": "red"}
+
+
+def serve(starting: Future[Instance], options: RunOptions) -> int:
+    """Serve until told to stop; the exit code."""
+    app = _build(options)
+    instance = starting.result()
+    return asyncio.run(_Serving(instance, options).run(app))
+
+
+def _build(options: RunOptions) -> AppSpec:
+    if options.route_prefix is not None:
+        try:
+            check_prefix(options.route_prefix)
+        except ValueError as error:
+            raise TargetError(str(error)) from None
+    return build(
+        load(options.target, options.args, options.app_dir), options.name, options.route_prefix
+    )
+
+
+class _Serving:
+    """One `salver run`, from the first deploy to the last process's end."""
+
+    def __init__(self, instance: Instance, options: RunOptions) -> None:
+        self._instance = instance
+        self._options = options
+        self._stop = asyncio.Event()
+        self._forced = False
+
+    async def run(self, app: AppSpec) -> int:
+        self._catch_signals()
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self._instance.keeper.fileno(), self._keeper_spoke, ended)
+        serving = asyncio.create_task(self._serve(app))
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({serving, stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            loop.remove_reader(self._instance.keeper.fileno())
+            stopping.cancel()
+        if ended.done():
+            serving.cancel()
+            raise SalverError("The keeper has ended unexpectedly, and everything with it.")
+        if serving.done() and not self._stop.is_set():
+            return await self._leave(serving)
+        serving.cancel()
+        with suppress(asyncio.CancelledError, SalverError):
+            await serving
+        return await self._shut_down()
+
+    async def _leave(self, serving: asyncio.Task[int]) -> int:
+        """It ended by itself: the app could not be brought up."""
+        try:
+            return serving.result()
+        finally:
+            await asyncio.to_thread(self._instance.stop)
+
+    async def _shut_down(self) -> int:
+        _say("Stopping. Requests under way may finish; Ctrl-C again ends them.")
+        await asyncio.to_thread(self._instance.stop)
+        if self._forced:
+            return 130
+        _say("Stopped.")
+        return 0
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._signalled)
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            self._forced = True
+            self._instance.kill()
+        self._stop.set()
+
+    def _keeper_spoke(self, ended: asyncio.Future[None]) -> None:
+        """It reports restarts in its log; only its end concerns us."""
+        if self._instance.keeper.poll() is None and not ended.done():
+            asyncio.get_running_loop().remove_reader(self._instance.keeper.fileno())
+            ended.set_result(None)
+
+    # ---- the app
+
+    async def _serve(self, app: AppSpec) -> int:
+        """Deploy and stay; 1 when the app could not be brought up and nothing may change that."""
+        watching = asyncio.create_task(self._show_events())
+        try:
+            up = await self._deploy(app)
+            if self._options.reload:
+                await self._reload_for_ever()
+            if not up:
+                return 1
+            await watching
+            return 0
+        finally:
+            watching.cancel()
+
+    async def _deploy(self, app: AppSpec) -> bool:
+        seen = await self._with_control(lambda control: _deploy_and_wait(control, app))
+        if seen.status is ApplicationStatus.RUNNING:
+            self._say_ready(app)
+            return True
+        click.echo(f"Error: app {app.name} could not be brought up. {seen.message}", err=True)
+        return False
+
+    async def _reload_for_ever(self) -> None:
+        changes = import_module(_RELOAD).changes(self._options.app_dir)
+        async for changed in changes:
+            _say(f"Changed: {', '.join(changed)}. Running the new code.")
+            try:
+                app = _build(self._options)
+            except SalverError as error:
+                click.echo(f"Error: {error}\nThe old code keeps serving.", err=True)
+            else:
+                await self._deploy(app)
+
+    async def _show_events(self) -> None:
+        """Until the instance ends; a controller that is restarted is asked again, for what is new."""
+        latest = 0.0
+        while True:
+            control = await self._dial()
+            try:
+                async for event in control.events():
+                    if event.at > latest:
+                        latest = event.at
+                        _show(event)
+            finally:
+                control.close()
+
+    async def _dial(self) -> ControlClient:
+        return await ControlClient.dial(self._instance.address, self._instance.secret())
+
+    async def _with_control(self, action: Any) -> Any:
+        control = await self._dial()
+        try:
+            return await action(control)
+        finally:
+            control.close()
+
+    def _say_ready(self, app: AppSpec) -> None:
+        if app.route_prefix is None:
+            _say(f"App {app.name} runs. It has no route: call it by its handle.")
+            return
+        url = self._instance.url + app.route_prefix
+        _say(f"App {app.name} is ready: {url}")
+        _say(f"    curl {url}")
+
+
+async def _deploy_and_wait(control: ControlClient, app: AppSpec) -> Any:
+    await control.deploy(app)
+    waiting: Awaitable[Any] = control.wait(app.name)
+    return await waiting
+
+
+def _show(event: Event) -> None:
+    at = time.strftime("%H:%M:%S", time.localtime(event.at))
+    state = click.style(event.state, fg=_COLOURS.get(event.state))
+    first, *rest = event.message.splitlines() or [""]
+    more = f" (+{len(rest)} lines)" if rest else ""
+    _say(f"{at} {event.subject} {state} {first}{more}".rstrip())
+
+
+def _say(text: str) -> None:
+    click.echo(text)

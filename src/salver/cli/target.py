@@ -1,0 +1,153 @@
+"""From `module:name` to an app. Every way in which that can fail has a message of its own."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import traceback
+import typing
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from salver.errors import TargetError
+from salver.program import Application, Deployment
+
+__all__ = ("load",)
+
+
+def load(target: str, args: Mapping[str, str], app_dir: str) -> Application:
+    """Import what the target names and make an app of it. TargetError says what is wrong."""
+    module_name, attribute = _split(target)
+    directory = str(Path(app_dir).absolute())
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    module = _import(module_name, app_dir)
+    found = _find(module, attribute, target)
+    return _as_app(found, target, args)
+
+
+def _split(target: str) -> tuple[str, str]:
+    module, colon, attribute = target.partition(":")
+    if colon and module and attribute and "/" not in module and not module.endswith(".py"):
+        return module, attribute
+    stem = Path(module).stem if module.endswith(".py") else module.strip("/").replace("/", ".")
+    raise TargetError(
+        f"{target!r} does not name an app: expected 'module:name', for example "
+        f"'{stem or 'hello'}:{attribute or 'app'}'."
+    )
+
+
+def _import(name: str, app_dir: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            raise TargetError(_no_module(name, error.name, app_dir)) from None
+        raise _import_failed(name, error) from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's module may raise anything
+        raise _import_failed(name, error) from None
+
+
+def _no_module(name: str, missing: str, app_dir: str) -> str:
+    directory = Path(app_dir).absolute()
+    parent = directory.joinpath(*missing.split(".")[:-1])
+    stems = {p.stem for p in parent.glob("*.py")} | {p.parent.name for p in parent.glob("*/*.py")}
+    near = get_close_matches(missing.split(".")[-1], stems, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    part = "" if missing == name else f" (there is no {missing!r})"
+    return (
+        f"No module named {name!r}{part} in {directory} or elsewhere on the path.{hint} "
+        "Use --app-dir to say where it is."
+    )
+
+
+def _import_failed(name: str, error: BaseException) -> TargetError:
+    return TargetError(f"Importing {name!r} failed:\n{user_traceback(error)}")
+
+
+def user_traceback(error: BaseException) -> str:
+    """The traceback without the frames of Salver and of the import system."""
+    ours = (
+        str(Path(__file__).parents[1]),
+        str(Path(importlib.__file__).parent),
+        "<frozen importlib",
+    )
+    summary = traceback.TracebackException.from_exception(error)
+    frames = [frame for frame in summary.stack if not frame.filename.startswith(ours)]
+    summary.stack = traceback.StackSummary.from_list(frames)
+    return "".join(summary.format()).rstrip()
+
+
+def _find(module: ModuleType, attribute: str, target: str) -> Any:
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise TargetError(_no_attribute(found, part, target))
+        found = getattr(found, part)
+    return found
+
+
+def _no_attribute(holder: Any, part: str, target: str) -> str:
+    names = [name for name in vars(holder) if not name.startswith("_")]
+    apps = [name for name in names if isinstance(getattr(holder, name, None), Application)]
+    near = get_close_matches(part, names, 1) or apps[:1]
+    module = target.partition(":")[0]
+    if near:
+        hint = f"Did you mean '{module}:{near[0]}'?"
+    else:
+        hint = "There is no app in it: make one with `app = SomeDeployment.bind()`."
+    return f"{module!r} has no {part!r}. {hint}"
+
+
+def _as_app(found: Any, target: str, args: Mapping[str, str]) -> Application:
+    if isinstance(found, Application):
+        if args:
+            raise TargetError(
+                f"{target!r} is an app, which takes no arguments; got {', '.join(args)}. "
+                "Name a function that takes them and returns an app."
+            )
+        return found
+    if isinstance(found, Deployment):
+        raise TargetError(
+            f"{target!r} is a deployment, not an app. Add `app = {found.name}.bind()` to the "
+            f"module and run '{target.partition(':')[0]}:app'."
+        )
+    if inspect.isfunction(found):
+        return _call_builder(found, target, args)
+    raise TargetError(
+        f"{target!r} is {_article(type(found).__name__)}: expected an app, which "
+        "`SomeDeployment.bind()` makes, or a function that returns one."
+    )
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+def _call_builder(builder: Any, target: str, args: Mapping[str, str]) -> Application:
+    parameters = list(inspect.signature(builder).parameters.values())
+    if len(parameters) > 1 or (args and not parameters):
+        raise TargetError(
+            f"{target!r} takes {len(parameters)} parameters: a function that builds an app takes "
+            "one, a dict or a pydantic model that holds the arguments, or none at all."
+        )
+    try:
+        given = [_typed(builder, parameters[0], dict(args))] if parameters else []
+        app = builder(*given)
+    except Exception as error:  # noqa: BLE001 - the user's function may raise anything
+        raise TargetError(f"Building {target!r} failed:\n{user_traceback(error)}") from None
+    if not isinstance(app, Application):
+        raise TargetError(
+            f"{target!r} returned {app!r}: expected an app, which `SomeDeployment.bind()` makes."
+        )
+    return app
+
+
+def _typed(builder: Any, parameter: inspect.Parameter, args: dict[str, str]) -> Any:
+    kind = typing.get_type_hints(builder).get(parameter.name)
+    validate = getattr(kind, "model_validate", None)
+    return validate(args) if validate is not None else args

@@ -1,0 +1,27 @@
+"""`salver.serve.config`: how an instance is started."""
+
+from __future__ import annotations
+
+from salver.spec.familiar import (
+    AutoscalingConfig,
+    BackpressureConfig,
+    ControllerOptions,
+    GangSchedulingConfig,
+    HTTPOptions,
+    LoggingConfig,
+    ProxyLocation,
+    RequestRouterConfig,
+    gRPCOptions,
+)
+
+__all__ = (
+    "AutoscalingConfig",
+    "BackpressureConfig",
+    "ControllerOptions",
+    "GangSchedulingConfig",
+    "HTTPOptions",
+    "LoggingConfig",
+    "ProxyLocation",
+    "RequestRouterConfig",
+    "gRPCOptions",
+)

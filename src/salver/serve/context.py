@@ -1,0 +1,8 @@
+"""`salver.serve.context`: the replica and the call that code runs in."""
+
+from __future__ import annotations
+
+from salver.api import request_context as _serve_request_context
+from salver.replica.context import ReplicaContext
+
+__all__ = ("ReplicaContext", "_serve_request_context")

@@ -1,0 +1,19 @@
+"""`salver.serve.exceptions`: what Salver itself raises."""
+
+from __future__ import annotations
+
+from salver.errors import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    ReplicaUnavailableError,
+    RequestCancelledError,
+)
+from salver.errors import SalverError as RayServeException
+
+__all__ = (
+    "BackPressureError",
+    "DeploymentUnavailableError",
+    "RayServeException",
+    "ReplicaUnavailableError",
+    "RequestCancelledError",
+)
