@@ -86,7 +86,8 @@ def run(
     _check_target(target, name, route_prefix)
     spec = build(target, name, route_prefix)
     if _local_testing_mode:
-        return session.inline(spec)
+        inline: DeploymentHandle[Any] = session.inline(spec)
+        return inline
     session.start_if_needed(_default_http())
     session.deploy(spec)
     if wait_for_ready:

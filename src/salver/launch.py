@@ -42,6 +42,7 @@ class Instance:
         self.address = address
         self.keeper = keeper
         self.http = http
+        self._over = False
 
     @classmethod
     def start(cls, http: HttpSettings, capacity: Capacity) -> Instance:
@@ -68,12 +69,16 @@ class Instance:
 
     def stop(self) -> None:
         """Let requests under way finish, end every process, leave nothing behind."""
-        self.keeper.stop()
+        if not self._over:
+            self.keeper.stop()
+            self._over = True
         shutil.rmtree(self.address, ignore_errors=True)
 
     def kill(self) -> None:
-        """End every process now."""
-        self.keeper.kill()
+        """End every process now. Harmless when all have ended."""
+        if not self._over:
+            self._over = True
+            self.keeper.kill()
         shutil.rmtree(self.address, ignore_errors=True)
 
 

@@ -42,10 +42,10 @@ class LazyGroup(click.Group):
 
     lazy: Mapping[str, tuple[str, str]] = COMMANDS
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         return sorted(self.lazy)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.lazy:
             return None
         module, _, attribute = self.lazy[cmd_name][0].partition(":")
@@ -62,7 +62,7 @@ class LazyGroup(click.Group):
         hint = f"Did you mean 'salver {near[0]}'?" if near else _hint(name)
         raise click.UsageError(f"No command {name!r}. {hint}", ctx)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, self.lazy[name][1]) for name in sorted(self.lazy)])
 

@@ -14,10 +14,14 @@ __all__ = ("changes",)
 
 async def changes(directory: str) -> AsyncIterator[list[str]]:
     """The names of what changed, burst by burst; modules from there are forgotten before each."""
-    root = Path(directory).absolute()
+    root = _root(directory)
     async for burst in awatch(root, watch_filter=PythonFilter(), debounce=200, step=50):
         forget(root)
         yield sorted({str(Path(path).relative_to(root)) for _, path in burst})
+
+
+def _root(directory: str) -> Path:
+    return Path(directory).absolute()
 
 
 def forget(root: Path) -> None:

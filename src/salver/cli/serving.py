@@ -59,12 +59,12 @@ class _Serving:
     async def run(self, app: AppSpec) -> int:
         self._catch_signals()
         loop = asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()
+        ended: asyncio.Future[Any] = loop.create_future()
         loop.add_reader(self._instance.keeper.fileno(), self._keeper_spoke, ended)
-        serving = asyncio.create_task(self._serve(app))
-        stopping = asyncio.create_task(self._stop.wait())
+        serving: asyncio.Future[Any] = asyncio.create_task(self._serve(app))
+        stopping: asyncio.Future[Any] = asyncio.create_task(self._stop.wait())
         try:
-            await asyncio.wait({serving, stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([serving, stopping, ended], return_when=asyncio.FIRST_COMPLETED)
         finally:
             loop.remove_reader(self._instance.keeper.fileno())
             stopping.cancel()
@@ -78,7 +78,7 @@ class _Serving:
             await serving
         return await self._shut_down()
 
-    async def _leave(self, serving: asyncio.Task[int]) -> int:
+    async def _leave(self, serving: asyncio.Future[int]) -> int:
         """It ended by itself: the app could not be brought up."""
         try:
             return serving.result()
@@ -104,7 +104,7 @@ class _Serving:
             self._instance.kill()
         self._stop.set()
 
-    def _keeper_spoke(self, ended: asyncio.Future[None]) -> None:
+    def _keeper_spoke(self, ended: asyncio.Future[Any]) -> None:
         """It reports restarts in its log; only its end concerns us."""
         if self._instance.keeper.poll() is None and not ended.done():
             asyncio.get_running_loop().remove_reader(self._instance.keeper.fileno())
@@ -146,7 +146,7 @@ class _Serving:
                 await self._deploy(app)
 
     async def _show_events(self) -> None:
-        """Until the instance ends; a controller that is restarted is asked again, for what is new."""
+        """Until the instance ends; a restarted controller is asked again, for what is new."""
         latest = 0.0
         while True:
             control = await self._dial()
