@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from salver.testing import leaks
 
+ROOT = Path(__file__).resolve().parents[1]
 os.environ[leaks.MARK] = str(os.getpid())
 
 
@@ -17,3 +25,65 @@ def _no_leaks() -> Iterator[None]:
     """A test ends with no more processes, threads and descriptors than it began with."""
     with leaks.no_leaks():
         yield
+
+
+@dataclass
+class Served:
+    """A `salver run` in a process of its own."""
+
+    process: subprocess.Popen[str]
+    said: list[str] = field(default_factory=list)
+
+    def line(self, pattern: str) -> re.Match[str]:
+        """The next line on its stdout that matches; fails with all it said when it ends first."""
+        assert self.process.stdout is not None
+        for text in self.process.stdout:
+            self.said.append(text)
+            found = re.search(pattern, text)
+            if found:
+                return found
+        raise AssertionError(f"ended without {pattern!r}:\n{''.join(self.said)}{self.errors()}")
+
+    def errors(self) -> str:
+        """What it wrote to stderr, logs included; to its end."""
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
+
+    @property
+    def url(self) -> str:
+        """Where it answers, once it does."""
+        return self.line(r"is ready: (\S+)").group(1)
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Ask it to stop; its exit code."""
+        self.process.send_signal(number)
+        assert self.process.stdout is not None
+        self.said.append(self.process.stdout.read())
+        return self.process.wait()
+
+
+class Command:
+    """Runs `salver ...`; what still runs at the end of a test is killed."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+
+    def __call__(self, *args: str, cwd: Path = ROOT / "examples") -> Served:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "salver", *args],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._stack.enter_context(process)
+        self._stack.callback(process.kill)
+        return Served(process)
+
+
+@pytest.fixture
+def salver_command() -> Iterator[Command]:
+    """`salver_command("run", "hello:app", "--port", "0").url`."""
+    with ExitStack() as stack:
+        yield Command(stack)

@@ -93,7 +93,8 @@ class Deployment:
         """What a replica's process asks for, as Ray Serve spells it."""
         names = ("num_cpus", "num_gpus", "memory", "resources")
         asked = {name: getattr(self.settings, name) for name in names}
-        asked["runtime_env"] = {"env_vars": self.settings.env_vars}
+        if self.settings.env_vars:
+            asked["runtime_env"] = {"env_vars": self.settings.env_vars}
         return {name: value for name, value in asked.items() if value}
 
     def __reduce__(self) -> tuple[Any, ...]:

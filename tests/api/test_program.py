@@ -1,0 +1,139 @@
+"""The words of a program: what they make, and what they refuse."""
+
+from __future__ import annotations
+
+import pickle
+
+import cloudpickle
+import pytest
+
+import salver
+from salver import Application, Deployment, deployment, ingress
+
+
+@deployment
+class Bare:
+    pass
+
+
+@deployment(num_replicas=3, max_ongoing_requests=7)
+class WithOptions:
+    def __init__(self, *args: object) -> None: ...
+
+
+@deployment
+def function(request: object) -> str:
+    return "called"
+
+
+def test_a_class_and_a_function_become_deployments() -> None:
+    assert isinstance(Bare, Deployment)
+    assert (Bare.name, function.name) == ("Bare", "function")
+    assert repr(Bare) == "Deployment(name=Bare)"
+
+
+def test_options_are_readable() -> None:
+    assert (WithOptions.num_replicas, WithOptions.max_ongoing_requests) == (3, 7)
+    assert WithOptions.max_queued_requests == -1
+    with pytest.raises(AttributeError, match=r"^Deployment Bare has no attribute 'nothing'"):
+        _ = Bare.nothing
+
+
+def test_options_copies_and_keeps_the_rest() -> None:
+    other = WithOptions.options(name="Other", num_replicas=1)
+    assert (other.name, other.num_replicas, other.max_ongoing_requests) == ("Other", 1, 7)
+    assert (WithOptions.name, WithOptions.num_replicas) == ("WithOptions", 3)
+
+
+def test_later_options_win_over_earlier_ones_in_either_spelling() -> None:
+    first = Bare.options(ray_actor_options={"num_cpus": 1, "num_gpus": 1})
+    assert first.options(num_cpus=2).num_cpus == 2
+    assert first.options(num_cpus=2).num_gpus == 1
+    assert first.options(ray_actor_options={"num_cpus": 3}).num_gpus == 0
+    assert first.ray_actor_options == {"num_cpus": 1.0, "num_gpus": 1.0}
+
+
+def test_a_wrong_option_is_refused_where_it_is_written() -> None:
+    with pytest.raises(TypeError, match=r"Did you mean num_replicas\?"):
+        deployment(num_replica=3)  # type: ignore[call-overload]
+
+
+def test_bind_makes_an_application() -> None:
+    app = WithOptions.bind(1, 2)
+    assert isinstance(app, Application)
+    assert app.args == (1, 2)
+
+
+def test_a_function_takes_no_arguments_at_bind() -> None:
+    with pytest.raises(ValueError, match=r"^Deployment function is a function, and"):
+        function.bind(1)
+
+
+def test_a_deployment_is_neither_called_nor_constructed() -> None:
+    with pytest.raises(RuntimeError, match=r"`Bare\.bind\(\.\.\.\)`"):
+        Bare()
+    with pytest.raises(RuntimeError, match=r"@deployment instead"):
+        Deployment(Bare)
+
+
+def test_what_is_no_code_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"^@deployment takes a class or a function, got 'x'"):
+        deployment("x")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"^Bare is a deployment already"):
+        deployment(Bare)
+
+
+@pytest.mark.parametrize("name", ["", "a#b", "a/b"])
+def test_a_name_that_cannot_be_part_of_an_id_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^name='.*' is not valid"):
+        Bare.options(name=name)
+
+
+def test_a_deployment_can_be_pickled() -> None:
+    copy = pickle.loads(cloudpickle.dumps(function.options(num_replicas=2)))
+    assert (copy.name, copy.num_replicas) == ("function", 2)
+
+
+async def asgi_app(scope: object, receive: object, send: object) -> None: ...
+
+
+def test_ingress_marks_a_class() -> None:
+    @ingress(asgi_app)
+    class Door:
+        pass
+
+    assert Door.__salver_asgi__ is asgi_app  # type: ignore[attr-defined]
+
+
+def test_ingress_refuses_what_cannot_answer() -> None:
+    with pytest.raises(ValueError, match=r"^@ingress takes a class"):
+        ingress(asgi_app)(lambda: 1)  # type: ignore[type-var]
+    with pytest.raises(ValueError, match=r"both @ingress and __call__"):
+
+        @ingress(asgi_app)
+        class Both:
+            def __call__(self) -> None: ...
+
+    with pytest.raises(ValueError, match=r"needs Nothing to define __serve_build_asgi_app__"):
+
+        @ingress()
+        class Nothing: ...
+
+    with pytest.raises(ValueError, match=r"put @deployment above @ingress"):
+        ingress(asgi_app)(Bare)  # type: ignore[type-var]
+    with pytest.raises(TypeError, match=r"expected an ASGI app"):
+
+        @ingress(5)
+        class Number: ...
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(hasattr(salver, name) for name in salver.__all__)
+    assert set(salver.__all__) < set(salver.serve.__all__)
+    for name in salver.serve.__all__:
+        assert hasattr(salver.serve, name)
+
+
+def test_a_name_of_a_later_version_says_so() -> None:
+    with pytest.raises(AttributeError, match=r"^salver\.batch is not there yet"):
+        _ = salver.batch

@@ -1,0 +1,49 @@
+"""The door's settings in the names that users of Ray Serve know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from salver.spec.familiar import AutoscalingConfig, HTTPOptions, http_settings
+from salver.spec.http import HttpSettings
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, HttpSettings()),
+        ({"port": 1234}, HttpSettings(port=1234)),
+        (HTTPOptions(host="0.0.0.0", port=9), HttpSettings(host="0.0.0.0", port=9)),
+        (HTTPOptions(request_timeout_s=3), HttpSettings(request_timeout_s=3)),
+        ({"max_headers": 10}, HttpSettings(max_headers=10)),
+    ],
+)
+def test_each_form_is_understood(given: Any, expected: HttpSettings) -> None:
+    assert http_settings(given) == expected
+
+
+def test_what_is_not_given_keeps_the_default_of_the_environment() -> None:
+    default = HttpSettings(host="1.2.3.4", port=5)
+    assert http_settings({"port": 6}, default=default) == HttpSettings(host="1.2.3.4", port=6)
+    assert http_settings(HTTPOptions(port=6), default=default).host == "1.2.3.4"
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"prt": 1}, TypeError, r"^'prt' is not an option of the HTTP door. Did you mean port\?$"),
+        ({"port": 70000}, ValueError, "port"),
+        (5, TypeError, r"^http_options=5 is not valid"),
+        ({"ssl_keyfile": "k"}, NotImplementedError, r"ssl_keyfile.*not there yet"),
+    ],
+)
+def test_what_is_wrong_is_named(given: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        http_settings(given)
+
+
+def test_a_part_of_a_later_version_says_so_when_it_is_used() -> None:
+    with pytest.raises(NotImplementedError, match=r"^AutoscalingConfig: not there yet"):
+        AutoscalingConfig(min_replicas=1)

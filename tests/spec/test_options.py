@@ -1,0 +1,85 @@
+"""Every option once: known, checked, explained."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salver.spec.options import DeploymentOptions, OptionsDict, description, read_options
+
+FIELDS = [field.name for field in msgspec.structs.fields(DeploymentOptions)]
+
+
+def test_what_the_decorator_takes_is_what_the_fields_are() -> None:
+    """The names for editors are the fields, and those that Ray Serve has besides."""
+    assert set(FIELDS) <= set(get_type_hints(OptionsDict))
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_option_says_what_it_means(name: str) -> None:
+    assert description(name).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"num_replicas": 0}, ValueError, r"^num_replicas=0 is not valid: expected int >= 1\."),
+        (
+            {"num_replicas": "2"},
+            TypeError,
+            r"^num_replicas='2' is not valid: expected int, got str",
+        ),
+        ({"max_ongoing_requests": None}, ValueError, r"^max_ongoing_requests=None is not valid"),
+        ({"max_queued_requests": 0}, ValueError, r"^max_queued_requests=0 .* at least 1\."),
+        ({"num_cpus": -1}, ValueError, r"^num_cpus=-1 is not valid: expected float >= 0"),
+        ({"user_config": object()}, ValueError, r"^user_config=<object .* JSON"),
+        (
+            {"ray_actor_options": 3},
+            TypeError,
+            r"^ray_actor_options=3 is not valid: expected a dict",
+        ),
+        ({"ray_actor_options": {"num_cpu": 1}}, ValueError, r"Did you mean num_cpus\?$"),
+        ({"num_cpus": 1, "ray_actor_options": {"num_cpus": 1}}, ValueError, "given twice"),
+        ({"num_replica": 2}, TypeError, r"^'num_replica' is not an option.*mean num_replicas\?$"),
+        ({"version": "1"}, ValueError, r"^version='1' is not valid"),
+        ({"num_replicas": "auto"}, NotImplementedError, r"^num_replicas='auto': .* not there yet"),
+        ({"autoscaling_config": {}}, NotImplementedError, r"^autoscaling_config=\{\}: .*not there"),
+        ({"max_surge_percent": 5}, NotImplementedError, r"^max_surge_percent=5: .*not there yet"),
+        (
+            {"ray_actor_options": {"runtime_env": {"pip": ["x"]}}},
+            NotImplementedError,
+            r"^runtime_env\['pip'\]=\['x'\]: .*not there yet",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        read_options(options)
+
+
+def test_what_asks_for_nothing_is_let_pass() -> None:
+    neutral = {"autoscaling_config": None, "max_surge_percent": 0, "version": None}
+    assert read_options({**neutral, "num_replicas": 2}) == {"num_replicas": 2}
+
+
+def test_the_options_of_a_process_are_fields_too() -> None:
+    given = {"num_cpus": 2, "num_gpus": 0.5, "runtime_env": {"env_vars": {"A": "b"}}}
+    fields = read_options({"ray_actor_options": given})
+    assert DeploymentOptions(**fields) == DeploymentOptions(
+        num_cpus=2.0, num_gpus=0.5, env_vars={"A": "b"}
+    )
+
+
+@given(st.text(min_size=1))
+def test_a_name_that_is_no_option_is_refused(name: str) -> None:
+    if name in get_type_hints(OptionsDict):
+        return
+    with pytest.raises(TypeError, match=re.escape(repr(name))):
+        read_options({name: 1})

@@ -1,0 +1,88 @@
+"""The blocks of README and docs do what they say.
+
+`python file=NAME` blocks are files of one folder; `sh` blocks are run there, line by line; the `text`
+block behind one is what its last line prints. `salver run` goes on until the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Command
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Reader:
+    """Does what a document says, in a folder of its own."""
+
+    def __init__(self, folder: Path, salver_command: Command) -> None:
+        self.folder = folder
+        self.salver_command = salver_command
+        self.url = ""
+        self.printed = ""
+
+    def do(self, kind: str, file: str, content: str) -> None:
+        if kind == "python":
+            (self.folder / (file or "block.py")).write_text(content)
+            if not file or file.startswith("test_"):
+                self.printed = self.run([sys.executable, file or "block.py"])
+        elif kind == "sh":
+            for line in content.splitlines():
+                self.type(line)
+        elif kind == "text" and self.printed:
+            assert self.printed.strip() == content.strip()
+            self.printed = ""
+
+    def type(self, line: str) -> None:
+        line = line.removeprefix("pip install . && ")
+        if line.startswith("salver run"):
+            words = shlex.split(line)[1:]
+            where = ROOT if "--app-dir" in words else self.folder
+            self.url = self.salver_command(*words, "--port", "0", cwd=where).url
+        elif line.startswith("curl"):
+            words = shlex.split(line.replace("http://127.0.0.1:8000/", self.url))
+            self.printed = self.run([words[0], "--silent", "--show-error", *words[1:]])
+        elif " python " in f" {line}" and not line.startswith("pip"):
+            self.printed = self.run(["sh", "-c", line.replace("python", sys.executable)])
+
+    def run(self, command: list[str]) -> str:
+        path = f"{ROOT / 'src'}{os.pathsep}{self.folder}"
+        done = subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, check=False,
+            env={**os.environ, "PYTHONPATH": path},
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the documents use curl")
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.name))
+def test_a_document_does_what_it_says(
+    document: Path, tmp_path: Path, salver_command: Command
+) -> None:
+    reader = Reader(tmp_path, salver_command)
+    for kind, file, content in BLOCK.findall(document.read_text()):
+        reader.do(kind, file, content)
+
+
+def test_the_readme_shows_the_example_that_it_names() -> None:
+    shown = next(c for _, file, c in BLOCK.findall(DOCUMENTS[0].read_text()) if file == "hello.py")
+    example = (ROOT / "examples" / "hello.py").read_text()
+    assert shown.split("\n\n\n", 1)[1] == example.split("\n\n\n", 1)[1]
+
+
+def test_the_one_check_calls_the_readme_s_test_command() -> None:
+    command = "pip install -e '.[dev]' && python -m pytest -n 2"
+    assert command in DOCUMENTS[0].read_text()
+    assert command in (ROOT / "CONTRIBUTING.md").read_text()
+    assert "python -m pytest" in (ROOT / ".ci" / "run").read_text()
