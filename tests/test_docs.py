@@ -1,7 +1,7 @@
 """The blocks of README and docs do what they say.
 
-`python file=NAME` blocks are files of one folder; `sh` blocks are run there, line by line; the `text`
-block behind one is what its last line prints. `salver run` goes on until the next one.
+`python file=NAME` blocks are files of one folder; `sh` blocks are run there, line by line; the
+`text` block behind one is what its last line prints. `salver run` goes on until the next one.
 """
 
 from __future__ import annotations
