@@ -114,4 +114,6 @@ class CallContext:
         return pack_meta(Meta(self.request_id, self.app, self.route, model_id, session_id))
 
 
-current_call: Final[ContextVar[CallContext | None]] = ContextVar("salver_current_call", default=None)
+current_call: Final[ContextVar[CallContext | None]] = ContextVar(
+    "salver_current_call", default=None
+)
