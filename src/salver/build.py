@@ -113,6 +113,11 @@ def _pickled(
     return buffer.getvalue()
 
 
+def _is_starlette_state(obj: object) -> bool:
+    kind = type(obj)
+    return kind.__name__ == "State" and kind.__module__ == "starlette.datastructures"
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """By value where needed; apps become references to handles; locks are made anew."""
 
@@ -132,4 +137,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         anew = _MADE_ANEW.get(type(obj))
         if anew is not None:
             return anew, ()
+        if _is_starlette_state(obj):
+            # It looks up its own attributes while it is being restored, and does not come back.
+            return type(obj), (dict(obj._state),)  # type: ignore[attr-defined]
         return super().reducer_override(obj)
