@@ -1,0 +1,1 @@
+"""Measures Salver against its peers. Not packaged; start with `bench/run --help`."""

@@ -1,0 +1,1 @@
+"""MLServer's model; its settings are written where the server starts."""

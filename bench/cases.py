@@ -1,0 +1,158 @@
+"""What is measured, and what must come out: the cases and the targets, as tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.harness.load import Further, Idle, Inner, Load, OpenRate, Start, Streams, Wrk
+from bench.harness.stats import ideal_closed_queue_ms
+from bench.harness.targets import Figure, Target, at_least, at_most
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contender in a case; the label tells two programs of one contender apart."""
+
+    contender: str
+    app: str
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """How the entry is called in the results."""
+        return self.label or self.contender
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison: who serves which program under which loads."""
+
+    what: str
+    loads: tuple[Load, ...]
+    entries: tuple[Entry, ...]
+    fresh: bool = False  # a new server for every load: what an earlier one leaves behind matters
+
+
+def _all(app: str, *contenders: str) -> tuple[Entry, ...]:
+    return tuple(Entry(contender, app) for contender in contenders)
+
+
+MIB = 1 << 20
+TENSOR_BYTES = 3 * 224 * 224 * 4  # 588 KiB: one picture as 32-bit floats
+CLIENTS, REPLICAS, BLOCKED_MS = 32, 2, 10.0
+IDEAL_MS = ideal_closed_queue_ms(CLIENTS, REPLICAS, BLOCKED_MS)
+
+_PEERS = ("litserve", "bentoml", "mlserver")
+
+CASES: dict[str, Case] = {
+    "hello": Case(
+        "a small JSON answer from `async def`; max_ongoing_requests 256",
+        (Wrk(1), Wrk(32)),
+        _all("hello", "salver", "uvicorn", "fastapi", "granian", "ray", "ray-haproxy", *_PEERS),
+    ),
+    "hello-limit": Case(
+        "the same as the quickstart is typed: max_ongoing_requests is its default of 5",
+        (Wrk(32),),
+        (
+            Entry("salver", "hello_limit"),
+            Entry("salver", "hello", "salver-256"),
+            Entry("ray", "hello_limit"),
+        ),
+    ),
+    "hello-sync": Case(
+        "the same from a plain `def`, in a thread pool (uvicorn: `async def`)",
+        (Wrk(32),),
+        (Entry("salver", "hello_sync"), Entry("uvicorn", "hello"), Entry("fastapi", "hello_sync")),
+    ),
+    "hello-rate": Case(
+        "hello under a given rate, open loop: latency from the intended send time",
+        (OpenRate(500, 64), OpenRate(2000, 64)),
+        _all("hello", "salver", "uvicorn", "fastapi", "granian", "ray", "ray-haproxy"),
+    ),
+    "compose": Case(
+        "an ingress deployment calls two others in parallel and a third with their results",
+        (Wrk(1), Wrk(32)),
+        _all("compose", "salver", "ray", "ray-haproxy"),
+    ),
+    "handle": Case(
+        "calls of 64 bytes from one replica to another, no HTTP",
+        (Inner(1), Inner(100)),
+        _all("handle", "salver", "ray-actors", "ray"),
+    ),
+    "sse": Case(
+        "streams of 100 small server-sent events",
+        (Wrk(32, chunks=100), Streams(1), Streams(32)),
+        _all("sse", "salver", "uvicorn", "fastapi", "ray", "ray-haproxy"),
+    ),
+    "upload": Case(
+        "POST of a body that the handler reads whole",
+        (Wrk(4, body_bytes=8 * MIB), Wrk(4, body_bytes=TENSOR_BYTES)),
+        _all("upload", "salver", "uvicorn", "fastapi"),
+        fresh=True,  # glibc's malloc serves large blocks much faster after it has freed larger ones
+    ),
+    "blocked": Case(
+        f"{REPLICAS} replicas whose handler blocks for {BLOCKED_MS:.0f} ms; "
+        f"nothing can do better than {IDEAL_MS:.0f} ms",
+        (Wrk(CLIENTS),),
+        _all("blocked", "salver", "uvicorn"),
+    ),
+    "start": Case(
+        "from the command to the first 200",
+        (Start(),),
+        _all("hello", "salver", "uvicorn", "ray"),
+    ),
+    "memory": Case(
+        "memory of the idle process tree with one hello replica",
+        (Idle(),),
+        _all("hello", "salver", "uvicorn", "ray"),
+    ),
+    "replica": Case(
+        "one more replica of a running deployment, asked for with `run`",
+        (Further(),),
+        _all("replica", "salver"),
+    ),
+}
+
+
+def _rate(case: str, load: str, entry: str = "salver") -> Figure:
+    return Figure(case, entry, load, "rate")
+
+
+def _p50(case: str, load: str, entry: str = "salver") -> Figure:
+    return Figure(case, entry, load, "p50_ms")
+
+
+def _faster(case: str, load: str, factor: float, than: str) -> Target:
+    return at_least(factor, _rate(case, load), _rate(case, load, than))
+
+
+_START = Figure("start", "salver", "start", "start_s")
+_MEMORY = Figure("memory", "salver", "idle", "pss_mib")
+_FIRST = Figure("sse", "salver", "clients1", "first_p50_ms")
+
+TARGETS: tuple[Target, ...] = (
+    _faster("hello", "c32", 1.0, "uvicorn"),
+    _faster("hello", "c32", 4.0, "fastapi"),
+    _faster("hello", "c32", 80.0, "ray"),
+    _faster("hello", "c32", 8.0, "ray-haproxy"),
+    _faster("hello-limit", "c32", 0.5, "salver-256"),
+    _faster("hello-sync", "c32", 0.7, "uvicorn"),
+    at_most(1.6, _p50("hello", "c1"), _p50("hello", "c1", "uvicorn")),
+    at_most(1 / 15, _p50("hello", "c1"), _p50("hello", "c1", "ray")),
+    _faster("compose", "c32", 80.0, "ray"),
+    _faster("compose", "c32", 30.0, "ray-haproxy"),
+    at_least(120_000, _rate("handle", "k100")),
+    _faster("handle", "k100", 35.0, "ray-actors"),
+    at_most(1 / 10, _p50("handle", "k1"), _p50("handle", "k1", "ray-actors")),
+    _faster("sse", "c32", 3.0, "uvicorn"),
+    at_most(1.6, _FIRST, Figure("sse", "uvicorn", "clients1", "first_p50_ms")),
+    _faster("upload", "c4-8192KiB", 1.5, "uvicorn"),
+    _faster("upload", "c4-588KiB", 4.0, "uvicorn"),
+    at_most(1.3 * IDEAL_MS, Figure("blocked", "salver", "c32", "p99_ms")),
+    at_most(0.5, _START),
+    at_most(1 / 10, _START, Figure("start", "ray", "start", "start_s")),
+    at_most(110.0, _MEMORY),
+    at_most(1 / 6, _MEMORY, Figure("memory", "ray", "idle", "pss_mib")),
+    at_most(50.0, Figure("replica", "salver", "further", "ready_ms")),
+    at_most(12.0, Figure("replica", "salver", "further", "added_mib")),
+)

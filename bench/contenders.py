@@ -1,0 +1,194 @@
+"""Who takes part: for each contender its environment, its command, and what it is asked."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.harness.envs import Envs
+from bench.harness.machine import ROOT
+from bench.harness.servers import Launch, Request
+
+CHUNKS = 100
+TENSOR = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
+UPLOAD_PROBE = b"x" * 1000
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a server is started: its environments, and a folder of its own."""
+
+    envs: Envs
+    scratch: Path
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One server under test. `requests` holds the apps that it can serve."""
+
+    title: str
+    env: str
+    launch: Callable[[str, int, Site], Launch]
+    requests: Mapping[str, Request] = field(default_factory=dict)
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# --- what the right answers are ---------------------------------------------------------------
+
+
+def _json_is(value: object) -> Callable[[bytes], bool]:
+    return lambda body: bool(json.loads(body) == value)
+
+
+def _is_tensor(body: bytes) -> bool:
+    return bool(json.loads(body)["outputs"][0]["data"] == TENSOR["inputs"][0]["data"])
+
+
+def _is_loop(body: bytes) -> bool:
+    figures = json.loads(body)
+    return bool(figures["requests"] > 0 and figures["errors"] == 0)
+
+
+_HELLO = _json_is({"result": "Hello world!"})
+_STREAM = Request(lambda body: body.count(b"data: token") == CHUNKS)
+_UPLOAD = Request(
+    _json_is({"length": len(UPLOAD_PROBE)}),
+    method="POST",
+    body=UPLOAD_PROBE,
+    content_type="application/octet-stream",
+)
+
+
+def _at(path: str, request: Request) -> Request:
+    return Request(request.right, path, request.method, request.body, request.content_type)
+
+
+_PROGRAMS = {
+    "hello": Request(_HELLO),
+    "hello_limit": Request(_HELLO),
+    "hello_sync": Request(_HELLO),
+    "compose": Request(_json_is({"result": 101.5})),
+    "handle": Request(_is_loop),
+    "sse": _STREAM,
+    "upload": _UPLOAD,
+    "blocked": Request(_HELLO),
+}
+
+
+# --- how they are started ---------------------------------------------------------------------
+
+
+def _salver(app: str, port: int, site: Site) -> Launch:
+    python = site.envs.executable("salver", "python")
+    if app == "replica":
+        return Launch([python, "-m", "bench.apps.salver_replica", str(port)], port, talks=True)
+    target = f"bench.apps.salver_app:{app}"
+    return Launch([python, "-m", "salver", "run", target, "--port", str(port)], port)
+
+
+def _uvicorn(module: str) -> Callable[[str, int, Site], Launch]:
+    def launch(app: str, port: int, site: Site) -> Launch:
+        argv = [site.envs.executable("base", "uvicorn"), f"bench.apps.{module}:app"]
+        argv += ["--port", str(port), "--no-access-log", "--log-level", "warning"]
+        argv += ["--workers", "2"] if app == "blocked" else []
+        return Launch(argv, port)
+
+    return launch
+
+
+def _granian(app: str, port: int, site: Site) -> Launch:
+    argv = [site.envs.executable("base", "granian"), "--interface", "rsgi"]
+    argv += ["bench.apps.asgi_app:rsgi", "--port", str(port), "--workers", "1", "--no-access-log"]
+    return Launch(argv, port)
+
+
+def _ray(module: str, **switches: str) -> Callable[[str, int, Site], Launch]:
+    def launch(app: str, port: int, site: Site) -> Launch:
+        argv = [site.envs.executable("ray", "python"), "-m", f"bench.apps.{module}"]
+        argv += [app, str(port)] if module == "ray_app" else [str(port)]
+        return Launch(argv, port, {"RAY_USAGE_STATS_ENABLED": "0", **switches})
+
+    return launch
+
+
+def _litserve(app: str, port: int, site: Site) -> Launch:
+    return Launch(
+        [site.envs.executable("lit", "python"), "-m", "bench.apps.lit_app", str(port)], port
+    )
+
+
+def _bentoml(app: str, port: int, site: Site) -> Launch:
+    argv = [site.envs.executable("bento", "bentoml"), "serve", "bench.apps.bento_app:Hello"]
+    argv += ["--host", "127.0.0.1", "--port", str(port)]
+    quiet = {"BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(site.scratch)}
+    return Launch(argv, port, quiet)
+
+
+def _mlserver(app: str, port: int, site: Site) -> Launch:
+    folder = site.scratch / "model"
+    folder.mkdir()
+    settings = {
+        "host": "127.0.0.1",
+        "http_port": port,
+        "grpc_port": free_port(),
+        "metrics_port": free_port(),
+        "parallel_workers": 0,  # its faster way; 1.7.1 does not start its workers on new uvloops
+        "debug": False,
+        "access_log": False,
+        "environments_dir": str(site.scratch / "environments"),
+    }
+    model = {"name": "m", "implementation": "models.Echo"}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    (folder / "model-settings.json").write_text(json.dumps(model))
+    code = (ROOT / "bench" / "apps" / "mls" / "models.py").read_text()
+    (folder / "models.py").write_text(code)
+    return Launch([site.envs.executable("mls", "mlserver"), "start", str(folder)], port)
+
+
+_FLOOR = {
+    "hello": Request(_HELLO),
+    "sse": _at("/sse", _STREAM),
+    "upload": _at("/upload", _UPLOAD),
+    "blocked": Request(_HELLO, "/blocked"),
+}
+_TUNED = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+
+CONTENDERS: dict[str, Contender] = {
+    "salver": Contender("Salver", "salver", _salver, _PROGRAMS | {"replica": Request(_HELLO)}),
+    "uvicorn": Contender("uvicorn, bare ASGI", "base", _uvicorn("asgi_app"), _FLOOR),
+    "fastapi": Contender(
+        "FastAPI on uvicorn",
+        "base",
+        _uvicorn("fastapi_app"),
+        {**_FLOOR, "hello_sync": Request(_HELLO, "/sync")},
+    ),
+    "granian": Contender("Granian, RSGI", "base", _granian, {"hello": Request(_HELLO)}),
+    "ray": Contender("Ray Serve, default", "ray", _ray("ray_app"), _PROGRAMS),
+    "ray-haproxy": Contender(
+        "Ray Serve, HAProxy + throughput", "ray", _ray("ray_app", **_TUNED), _PROGRAMS
+    ),
+    "ray-actors": Contender(
+        "Ray actor calls", "ray", _ray("ray_actors"), {"handle": Request(_is_loop)}
+    ),
+    "litserve": Contender(
+        "LitServe", "lit", _litserve, {"hello": Request(_HELLO, "/predict", "POST", b"{}")}
+    ),
+    "bentoml": Contender(
+        "BentoML", "bento", _bentoml, {"hello": Request(_HELLO, "/hello", "POST", b"{}")}
+    ),
+    "mlserver": Contender(
+        "MLServer, V2 1x4",
+        "mls",
+        _mlserver,
+        {"hello": Request(_is_tensor, "/v2/models/m/infer", "POST", json.dumps(TENSOR).encode())},
+    ),
+}

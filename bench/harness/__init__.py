@@ -1,0 +1,1 @@
+"""The machinery of the bench: environments, servers, load, statistics, report."""

@@ -1,0 +1,94 @@
+"""Targets as data, and whether the results meet them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+UNITS = {
+    "rate": ("{:,.0f}/s", "rate"),
+    "p50_ms": ("{:,.3f} ms", "p50"),
+    "p99_ms": ("{:,.1f} ms", "p99"),
+    "first_p50_ms": ("{:,.3f} ms", "first byte, p50"),
+    "start_s": ("{:,.3f} s", "command to first 200"),
+    "pss_mib": ("{:,.1f} MiB", "PSS of the tree"),
+    "ready_ms": ("{:,.1f} ms", "time to ready"),
+    "added_mib": ("{:,.1f} MiB", "PSS added"),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of the results: case, entry, load and the figure's name."""
+
+    case: str
+    entry: str
+    load: str
+    name: str
+
+    def find(self, results: dict[str, Any]) -> tuple[float, str] | None:
+        """The median and the run that it comes from; None when it was not measured."""
+        record = results.get("cases", {}).get(self.case, {}).get(self.entry, {})
+        value = record.get("loads", {}).get(self.load, {}).get("median", {}).get(self.name)
+        return None if value is None else (float(value), str(record.get("run")))
+
+    def shown(self, value: float) -> str:
+        """The value with its unit."""
+        return UNITS[self.name][0].format(value)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure, alone or divided by another, and the bound that it must keep."""
+
+    figure: Figure
+    bound: float
+    lower: bool
+    other: Figure | None = None
+
+    @property
+    def text(self) -> str:
+        """The target in words."""
+        sign = "≥" if self.lower else "≤"
+        name = UNITS[self.figure.name][1]
+        if self.other is None:
+            return f"{name} {sign} {self.figure.shown(self.bound)}"
+        small = self.bound < 0.5
+        bound = f"1/{1 / self.bound:g} of" if small else f"{self.bound:g} x"
+        return f"{name} {sign} {bound} {self.other.entry}"
+
+    def judge(self, results: dict[str, Any]) -> Verdict:
+        """What was measured, and whether it is enough."""
+        mine = self.figure.find(results)
+        theirs = self.other.find(results) if self.other else (1.0, mine[1] if mine else "")
+        if mine is None or theirs is None:
+            return Verdict("not measured", None)
+        value = mine[0] / theirs[0] if theirs[0] else math.nan
+        met = value >= self.bound if self.lower else value <= self.bound
+        measured = self.figure.shown(mine[0])
+        if self.other is not None:
+            small = self.bound < 0.5 and value > 0
+            ratio = f"1/{1 / value:.1f}" if small else f"{value:.2f} x"
+            measured = f"{ratio} ({measured} : {self.other.shown(theirs[0])})"
+        if mine[1] != theirs[1]:
+            measured += " (two different runs)"
+        return Verdict(measured, met)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A target's line in the report; `met` is None when there is nothing to judge."""
+
+    measured: str
+    met: bool | None
+
+
+def at_least(bound: float, figure: Figure, other: Figure | None = None) -> Target:
+    """The figure, or its ratio to the other, must reach the bound."""
+    return Target(figure, bound, True, other)
+
+
+def at_most(bound: float, figure: Figure, other: Figure | None = None) -> Target:
+    """The figure, or its ratio to the other, must stay within the bound."""
+    return Target(figure, bound, False, other)
