@@ -40,6 +40,7 @@ class Session:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._instance: Instance | None = None
+        self._cluster: Cluster | None = None
         self._inline: list[Any] = []
         self._ingresses: dict[str, DeploymentId] = {}
         self._pid = os.getpid()
@@ -62,6 +63,7 @@ class Session:
 
     def _begin(self, http: HttpSettings, capacity: Capacity) -> None:
         self._instance = Instance.start(http, capacity)
+        self._cluster = Cluster.at(self._instance.address)
         self._pid = os.getpid()
         atexit.register(self.close)
 
@@ -71,8 +73,8 @@ class Session:
         if adopted is not None:
             return adopted
         if self._pid != os.getpid():  # a fork: the instance is our parent's
-            self._instance = None
-        return Cluster.at(self._instance.address) if self._instance is not None else None
+            self._instance = self._cluster = None
+        return self._cluster
 
     @property
     def address(self) -> str:
@@ -161,6 +163,7 @@ class Session:
         """Stop every app and every process. Nothing runs: nothing happens."""
         with self._lock:
             instance, self._instance = self._instance, None
+            cluster, self._cluster = self._cluster, None
             inline, self._inline = self._inline, []
             self._ingresses.clear()
         for running in inline:
@@ -168,11 +171,11 @@ class Session:
         if instance is None or self._pid != os.getpid():
             return
         atexit.unregister(self.close)
-        cluster = Cluster.at(instance.address)
         try:
             instance.stop()
         finally:
-            cluster.close()
+            if cluster is not None:
+                cluster.close()
 
     async def close_async(self) -> None:
         """`close`, while the calling loop goes on."""

@@ -1,0 +1,43 @@
+"""What can be asked of the command without starting anything."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+import salver
+from salver.cli.main import main
+
+
+def ask(*args: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, list(args))
+    return result.exit_code, result.output
+
+
+def test_version() -> None:
+    assert ask("--version") == (0, f"salver {salver.__version__}\n")
+
+
+@pytest.mark.parametrize("args", [("--help",), ("run", "--help"), ("-h",)])
+def test_help_shows_a_line_to_copy(args: tuple[str, ...]) -> None:
+    code, text = ask(*args)
+    assert code == 0
+    assert "salver run hello:app" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("rn",), "No command 'rn'. Did you mean 'salver run'?"),
+        (("hello:app",), "Did you mean 'salver run hello:app'?"),
+        (("run", "hello:app", "word"), "'word' must be of the form '<key>=<val>'."),
+        (("run", "hello:app", "--port", "70000"), "70000 is not in the range"),
+        (("run", "hello:app", "--resources", "tpu"), "must be JSON such as"),
+        (("run", "hello:app", "--prt", "1"), "No such option"),
+        (("run",), "Missing argument 'TARGET'"),
+    ],
+)
+def test_a_wrong_command_line_is_explained(args: tuple[str, ...], message: str) -> None:
+    code, text = ask(*args)
+    assert code == 2
+    assert message in text
