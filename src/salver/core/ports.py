@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from signal import Signals
 from typing import Protocol
 
@@ -84,6 +84,18 @@ class Engine(Protocol):
 
     def exits(self) -> AsyncIterator[Exit]:
         """Every death, in order, as it is noticed."""
+
+    def fits(self, resources: Resources) -> bool:
+        """Whether the machine, were all of it free, has this much."""
+
+    def on_drain(self, callback: Callable[[], None]) -> None:
+        """Call this when the owner wants to stop; the engine waits for `drained`."""
+
+    def drain_limit(self, seconds: float) -> None:
+        """Draining will take this long at most; then the engine need not wait any longer."""
+
+    def drained(self) -> None:
+        """Nothing is left that deserves patience: end everything."""
 
     async def capacity(self) -> tuple[Resources, Resources]:
         """What the machine has, and what of it is free."""

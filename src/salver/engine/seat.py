@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from salver.core.ports import Engine
+from salver.engine.machine import Machine
 
 __all__ = ("Seat",)
 
@@ -24,6 +29,14 @@ class Seat(msgspec.Struct, frozen=True):
     def control_address(self) -> str:
         """Where everybody dials; the keeper holds it, so it is never refused."""
         return f"unix:{self.instance}/control.sock"
+
+    def open_engine(self) -> Engine:
+        """For the controller: the engine of this machine, on the running loop."""
+        # By name: the keeper, which imports this module first of all, has no use for asyncio.
+        local = import_module("salver.engine.local")
+        machine = msgspec.convert(self.settings["machine"], Machine)
+        engine: Engine = local.LocalEngine(socket.socket(fileno=self.fds["keeper"]), machine)
+        return engine
 
     def secret(self) -> bytes:
         """What proves that a dialler belongs to this instance."""

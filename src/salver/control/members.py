@@ -1,0 +1,128 @@
+"""The controller's memory: apps, their deployments, and each replica with the line to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from salver.control.targets import targets_of
+from salver.core.failures import Failures
+from salver.core.reconcile import has_failed
+from salver.core.rollout import SERVING, AppKnown, Known, Phase, Replica, Target
+from salver.spec.app import AppSpec, DeploymentSpec
+from salver.spec.ids import DeploymentId
+from salver.spec.options import DeploymentOptions
+
+__all__ = ("App", "Member", "Peer")
+
+
+class Peer(Protocol):
+    """The line to a replica that has dialled in."""
+
+    async def call(self, method: str, body: Any = None) -> Any: ...
+
+
+class Member:
+    """One replica: what reconcile knows of it, and how to reach it."""
+
+    def __init__(self, deployment: DeploymentId, replica: Replica, route: str | None) -> None:
+        self.deployment = deployment
+        self.replica = replica
+        self.route = route  # the prefix that it was started with
+        self.address = ""
+        self.peer: Peer | None = None
+        self.rank = 0
+        self.shortage = ""  # what it waits for
+
+    def enter(self, phase: Phase, now: float) -> None:
+        self.replica = msgspec.structs.replace(self.replica, phase=phase, since=now)
+
+
+class _Deployment:
+    """What is remembered of a deployment besides its replicas."""
+
+    def __init__(self) -> None:
+        self.failures = Failures()
+        self.settled = False
+        self.in_turn = False
+        self.options = DeploymentOptions()  # of the last spec that had it
+
+
+class App:
+    """One app by name: as wanted, and as known."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.spec: AppSpec | None = None  # None: to be deleted
+        self.deployed_at = 0.0
+        self.targets: dict[DeploymentId, Target] = {}
+        self.members: dict[str, Member] = {}
+        self.order: tuple[DeploymentId, ...] = ()
+        self.route: str | None = None  # as published
+        self._deployments: dict[DeploymentId, _Deployment] = {}
+
+    @property
+    def deleting(self) -> bool:
+        return self.spec is None
+
+    @property
+    def gone(self) -> bool:
+        return self.spec is None and not self.members
+
+    def want(self, spec: AppSpec | None, at: float = 0.0) -> None:
+        """From now on, this. Deployments whose version stays keep what is known of them."""
+        before = self.targets
+        self.targets = {} if spec is None else targets_of(spec)
+        gone = tuple(d for d in self.order if d not in self.targets)
+        self.order = (*gone, *self.targets) if spec is not None else self.order
+        self.spec = spec
+        self.deployed_at = at or self.deployed_at
+        for deployment, target in self.targets.items():
+            same = deployment in before and before[deployment].version == target.version
+            memory = self.memory(deployment)
+            if not same or has_failed(before[deployment], self._known(deployment)):
+                self._deployments[deployment] = _Deployment()
+            else:
+                memory.failures = Failures()
+        for wanted in spec.deployments if spec is not None else ():
+            self.memory(wanted.id).options = wanted.options
+
+    def memory(self, deployment: DeploymentId) -> _Deployment:
+        return self._deployments.setdefault(deployment, _Deployment())
+
+    def known(self) -> AppKnown:
+        """As reconcile wants it."""
+        ids = dict.fromkeys((*self.targets, *(m.deployment for m in self.members.values())))
+        return AppKnown(self.targets, {d: self._known(d) for d in ids}, self.order)
+
+    def _known(self, deployment: DeploymentId) -> Known:
+        memory = self.memory(deployment)
+        replicas = tuple(m.replica for m in self.of(deployment))
+        target = self.targets.get(deployment)
+        memory.in_turn = memory.in_turn and any(
+            target is None or r.version != target.version for r in replicas
+        )
+        return Known(replicas, memory.failures, memory.settled, memory.in_turn)
+
+    def of(self, deployment: DeploymentId) -> list[Member]:
+        return [m for m in self.members.values() if m.deployment == deployment]
+
+    def deployment(self, deployment: DeploymentId) -> DeploymentSpec | None:
+        specs = self.spec.deployments if self.spec is not None else ()
+        return next((spec for spec in specs if spec.id == deployment), None)
+
+    def shortages(self) -> Mapping[str, str]:
+        return {m.replica.id: m.shortage for m in self.members.values() if m.shortage}
+
+    def free_rank(self, member: Member) -> int:
+        """The smallest that no sibling of the same version holds."""
+        taken = {
+            m.rank
+            for m in self.of(member.deployment)
+            if m is not member
+            and m.replica.version == member.replica.version
+            and m.replica.phase in {*SERVING, Phase.STARTING}
+        }
+        return next(i for i in range(len(taken) + 1) if i not in taken)

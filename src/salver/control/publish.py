@@ -1,0 +1,122 @@
+"""Versioned views of deployments and routes, pushed to everyone who watches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from salver.spec.ids import DeploymentId
+from salver.spec.status import Delta, DeploymentView, RouteView
+
+__all__ = ("Publisher", "Watcher")
+
+
+class Watcher:
+    """One directory somewhere. `door`: requests come in there, so its word is waited for."""
+
+    def __init__(self, name: str, send: Callable[[Delta], None], *, door: bool) -> None:
+        self.name = name
+        self.send = send
+        self.door = door
+        self.applied = 0
+
+
+class Publisher:
+    """Knows the latest views; tells watchers what changed; knows who has applied what.
+
+    Silent until `open`: a controller that is still finding its replicas must not tell routers that
+    there are none.
+    """
+
+    def __init__(self, doors: int = 0) -> None:
+        self._doors = doors
+        self._views: dict[DeploymentId, DeploymentView] = {}
+        self._routes: tuple[RouteView, ...] = ()
+        self._version = 0
+        self._open = False
+        self._watchers: set[Watcher] = set()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    @property
+    def version(self) -> int:
+        return self._version
+
+    @property
+    def views(self) -> dict[DeploymentId, DeploymentView]:
+        return dict(self._views)
+
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
+    def doors(self) -> dict[str, str]:
+        """The state of each door, by its name."""
+        doors = sorted(watcher.name for watcher in self._watchers if watcher.door)
+        return dict.fromkeys(doors, "HEALTHY")
+
+    def open(self) -> None:
+        """What is known is true now: tell everyone."""
+        self._open = True
+        self._version += 1
+        for watcher in list(self._watchers):
+            watcher.send(self._everything())
+
+    def add(self, watcher: Watcher) -> None:
+        self._watchers.add(watcher)
+        if self._open:
+            watcher.send(self._everything())
+
+    def remove(self, watcher: Watcher) -> None:
+        self._watchers.discard(watcher)
+        self._settle()
+
+    def applied(self, watcher: Watcher, version: int) -> None:
+        """This watcher acts on that version now."""
+        watcher.applied = max(watcher.applied, version)
+        self._settle()
+
+    def update(self, views: Iterable[DeploymentView], routes: Iterable[RouteView]) -> None:
+        """The whole picture as it is now; watchers get the difference."""
+        now = {view.id: view for view in views}
+        changed = [view for key, view in now.items() if self._views.get(key) != view]
+        changed += [
+            DeploymentView(
+                id=old.id,
+                max_ongoing_requests=old.max_ongoing_requests,
+                max_queued_requests=old.max_queued_requests,
+                gone=f"Deployment {old.id} was deleted.",
+            )
+            for key, old in self._views.items()
+            if key not in now
+        ]
+        table = tuple(sorted(routes, key=lambda route: route.prefix))
+        moved = table != self._routes
+        self._views, self._routes = now, table
+        if self._open and (changed or moved):
+            self._version += 1
+            delta = Delta(self._version, tuple(changed), table if moved else None)
+            for watcher in list(self._watchers):
+                watcher.send(delta)
+
+    async def wait_applied(self, version: int) -> None:
+        """Return when every door acts on this version or a later one."""
+        if not self._all_applied(version):
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((version, future))
+            await future
+
+    def _everything(self) -> Delta:
+        return Delta(self._version, tuple(self._views.values()), self._routes, full=True)
+
+    def _all_applied(self, version: int) -> bool:
+        doors = [watcher for watcher in self._watchers if watcher.door]
+        return len(doors) >= self._doors and all(door.applied >= version for door in doors)
+
+    def _settle(self) -> None:
+        for entry in list(self._waiting):
+            version, future = entry
+            if future.done():
+                self._waiting.remove(entry)
+            elif self._all_applied(version):
+                self._waiting.remove(entry)
+                future.set_result(None)

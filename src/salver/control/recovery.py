@@ -1,0 +1,43 @@
+"""What a new controller finds: apps in the store, replicas that have gone on running."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from salver.control.members import App, Member
+from salver.core.ports import Engine, ProcessStatus, Store
+from salver.core.rollout import Phase, Replica
+from salver.spec.ids import DeploymentId
+
+__all__ = ("recover",)
+
+
+async def recover(engine: Engine, store: Store, clock: Callable[[], float]) -> dict[str, App]:
+    """Apps by name. Replicas of an app that is not in the store belong to one being deleted."""
+    apps: dict[str, App] = {}
+    for spec in store.load():
+        app = apps[spec.name] = App(spec.name)
+        app.want(spec)
+    for process in await engine.list():
+        if process.kind == "replica":
+            name = process.labels["app"]
+            app = apps.setdefault(name, App(name))
+            _adopt(app, process, clock())
+    return apps
+
+
+def _adopt(app: App, process: ProcessStatus, now: float) -> None:
+    labels = process.labels
+    deployment = DeploymentId(labels["deployment"], app.name)
+    if deployment not in app.order:
+        app.order = (deployment, *app.order)
+    replica = Replica(
+        process.id,
+        labels["version"],
+        labels["config"],
+        Phase.ATTACHING,
+        now,
+        now,
+        float(labels["drain_s"]),
+    )
+    app.members[process.id] = Member(deployment, replica, labels.get("route"))

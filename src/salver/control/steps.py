@@ -1,0 +1,292 @@
+"""Carries out what reconcile decided: each action is one task at most, and ends in a new phase."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from salver.control.events import Events
+from salver.control.members import App, Member
+from salver.control.targets import resources_of
+from salver.core.ports import Engine, ProcessSpec
+from salver.core.rollout import Act, Action, Phase, Replica
+from salver.errors import CapacityError, EngineError, SalverError
+from salver.spec.ids import ReplicaId
+from salver.spec.start import StartSpec
+
+__all__ = ("Steps", "labels_of")
+
+_logger: Final = logging.getLogger("salver.control")
+
+KIND: Final = "replica"
+
+
+def labels_of(app: App, member: Member) -> dict[str, str]:
+    """What a later controller needs to know of this replica."""
+    replica = member.replica
+    labels = {
+        "app": app.name,
+        "deployment": member.deployment.name,
+        "version": replica.version,
+        "config": replica.config,
+        "drain_s": repr(replica.drain_s),
+    }
+    if member.route is not None:
+        labels["route"] = member.route
+    return labels
+
+
+class Steps:
+    """Acts through the engine and the replicas' lines, and tells the controller what became of it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        events: Events,
+        clock: Callable[[], float],
+        touch: Callable[[App], None],
+    ) -> None:
+        self._engine = engine
+        self._events = events
+        self._clock = clock
+        self._touch = touch
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def take(self, app: App, action: Action) -> None:
+        """Begin this action; the replica is in its new phase when this returns."""
+        if action.act is Act.CREATE:
+            self._create(app, action)
+            return
+        member = app.members.get(action.replica)
+        if member is not None:
+            _STEPS[action.act](self, app, member)
+
+    async def close(self) -> None:
+        """Abandon what is under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ---- a replica's rise
+
+    def _create(self, app: App, action: Action) -> None:
+        target, spec = app.targets[action.deployment], app.deployment(action.deployment)
+        if spec is None or app.spec is None:
+            return
+        now = self._clock()
+        name = str(ReplicaId(secrets.token_hex(4), action.deployment))
+        replica = Replica(
+            name,
+            target.version,
+            target.config,
+            Phase.LAUNCHING,
+            now,
+            now,
+            spec.options.graceful_shutdown_timeout_s,
+        )
+        member = Member(action.deployment, replica, app.spec.route_prefix if spec.ingress else None)
+        app.members[name] = member
+        self._run(self._launched(app, member))
+
+    def _launch(self, app: App, member: Member) -> None:
+        self._enter(member, Phase.LAUNCHING)
+        self._run(self._launched(app, member))
+
+    async def _launched(self, app: App, member: Member) -> None:
+        spec = app.deployment(member.deployment)
+        if spec is None:  # deleted in the meantime
+            app.members.pop(member.replica.id, None)
+            self._touch(app)
+            return
+        process = ProcessSpec(
+            id=member.replica.id,
+            kind=KIND,
+            resources=resources_of(spec),
+            labels=labels_of(app, member),
+        )
+        try:
+            await self._engine.start(process)
+        except CapacityError as error:
+            self._refused(member, process, str(error))
+        except EngineError as error:
+            self.start_failed(app, member, str(error))
+            app.members.pop(member.replica.id, None)
+        else:
+            member.shortage = ""
+            if member.replica.phase is Phase.LAUNCHING:
+                self._enter(member, Phase.ATTACHED if member.peer else Phase.ATTACHING)
+        self._touch(app)
+
+    def _refused(self, member: Member, process: ProcessSpec, message: str) -> None:
+        if message != member.shortage:
+            self._events.emit(member.replica.id, "WAITING", message)
+        member.shortage = message
+        self._enter(member, Phase.WAITING)
+        possible = self._engine.fits(process.resources)
+        member.replica = msgspec.structs.replace(member.replica, possible=possible)
+
+    def _start(self, app: App, member: Member) -> None:
+        spec = app.deployment(member.deployment)
+        if spec is None or app.spec is None:
+            return
+        member.rank = app.free_rank(member)
+        self._enter(member, Phase.STARTING)
+        start = StartSpec(
+            deployment=spec,
+            replica_id=member.replica.id,
+            route_prefix=app.spec.route_prefix,
+            sys_path=app.spec.sys_path,
+            cwd=app.spec.cwd,
+            rank=member.rank,
+            local_rank=member.rank,
+            world_size=spec.options.num_replicas,
+        )
+        self._events.emit(member.replica.id, "STARTING")
+        self._run(self._started(app, member, start))
+
+    async def _started(self, app: App, member: Member, start: StartSpec) -> None:
+        error = await self._ask(member, "start", start)
+        if member.replica.phase is not Phase.STARTING:
+            return
+        if error is None:
+            self._enter(member, Phase.RUNNING)
+            memory = app.memory(member.deployment)
+            memory.failures = memory.failures.started()
+            self._events.emit(member.replica.id, "RUNNING")
+        elif not isinstance(error, ConnectionError):  # else its death is reported, with the cause
+            self.start_failed(app, member, _told(error))
+            self._kill(app, member)
+        self._touch(app)
+
+    def _reconfigure(self, app: App, member: Member) -> None:
+        spec, target = app.deployment(member.deployment), app.targets[member.deployment]
+        if spec is None:
+            return
+        self._enter(member, Phase.UPDATING)
+        self._run(self._reconfigured(app, member, target.config, spec.options.user_config))
+
+    async def _reconfigured(self, app: App, member: Member, config: str, value: Any) -> None:
+        error = await self._ask(member, "reconfigure", {"user_config": value})
+        if member.replica.phase is not Phase.UPDATING:
+            return
+        if error is None:
+            member.replica = msgspec.structs.replace(member.replica, config=config)
+            self._enter(member, Phase.RUNNING)
+        elif not isinstance(error, ConnectionError):
+            self.start_failed(app, member, _told(error))
+            self._kill(app, member)
+        self._touch(app)
+
+    # ---- and its end
+
+    def _drain(self, app: App, member: Member) -> None:
+        self._enter(member, Phase.DRAINING)
+        self._events.emit(member.replica.id, "STOPPING")
+        self._run(self._drained(app, member))
+
+    async def _drained(self, app: App, member: Member) -> None:
+        error = await self._ask(member, "drain", {"timeout_s": member.replica.drain_s})
+        if error is not None and not isinstance(error, ConnectionError):
+            _logger.warning("%s could not drain: %s", member.replica.id, error)
+        if member.replica.phase is Phase.DRAINING:
+            self._enter(member, Phase.DRAINED)
+            self._touch(app)
+
+    def _take_turns(self, app: App, member: Member) -> None:
+        app.memory(member.deployment).in_turn = True
+        self._drain(app, member)
+
+    def _stop(self, _app: App, member: Member) -> None:
+        self._enter(member, Phase.STOPPING)
+        self._run(self._engine.stop(member.replica.id))
+
+    def _kill(self, _app: App, member: Member) -> None:
+        self._enter(member, Phase.KILLED)
+        self._run(self._engine.stop(member.replica.id, force=True))
+
+    def _forget(self, app: App, member: Member) -> None:
+        app.members.pop(member.replica.id, None)
+        self._touch(app)
+
+    def _time_out(self, app: App, member: Member) -> None:
+        waited = self._clock() - member.replica.created
+        limit = app.targets[member.deployment].startup_timeout_s
+        self.start_failed(
+            app,
+            member,
+            f"did not start within {waited:.0f}s. (The limit is startup_timeout_s={limit:g}.)",
+        )
+        self._kill(app, member)
+
+    def _give_up(self, app: App, member: Member) -> None:
+        limit = app.targets[member.deployment].startup_timeout_s
+        message = f"no room for {limit:g}s (startup_timeout_s): {member.shortage}"
+        memory = app.memory(member.deployment)
+        memory.failures = memory.failures.give_up(message)
+        self._events.emit(member.replica.id, "FAILED", message)
+        self._touch(app)
+
+    def retire(self, app: App, member: Member) -> None:
+        """It serves and may not go on doing so."""
+        self._drain(app, member)
+
+    # ---- small
+
+    def start_failed(self, app: App, member: Member, message: str) -> None:
+        """Count it; the deployment's status will say why."""
+        memory = app.memory(member.deployment)
+        target = app.targets.get(member.deployment)
+        if target is not None and target.version == member.replica.version:
+            memory.failures = memory.failures.start_failed(self._clock(), message)
+        self._events.emit(member.replica.id, "FAILED", message)
+
+    def _enter(self, member: Member, phase: Phase) -> None:
+        member.enter(phase, self._clock())
+
+    async def _ask(self, member: Member, method: str, body: Any) -> Exception | None:
+        """Call the replica; return what went wrong. ConnectionError: the line is gone."""
+        if member.peer is None:
+            return ConnectionError("not attached")
+        try:
+            await member.peer.call(method, body)
+        except Exception as error:  # noqa: BLE001 - boundary: whatever users' code raised
+            return error
+        return None
+
+    def _run(self, step: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(_guard(step))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _guard(step: Awaitable[None]) -> None:
+    try:
+        await step
+    except Exception:  # boundary: a step that fails must not take the controller with it
+        _logger.exception("A step of the controller failed")
+
+
+def _told(error: Exception) -> str:
+    """An error as users should read it: with the replica's traceback where there is one."""
+    if isinstance(error, SalverError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+_STEPS: Final[dict[Act, Callable[[Steps, App, Member], None]]] = {
+    Act.LAUNCH: Steps._launch,
+    Act.START: Steps._start,
+    Act.RECONFIGURE: Steps._reconfigure,
+    Act.DRAIN: Steps._drain,
+    Act.STOP: Steps._stop,
+    Act.KILL: Steps._kill,
+    Act.FORGET: Steps._forget,
+    Act.TIME_OUT: Steps._time_out,
+    Act.GIVE_UP: Steps._give_up,
+    Act.TAKE_TURNS: Steps._take_turns,
+}

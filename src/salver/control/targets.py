@@ -1,0 +1,61 @@
+"""From an app's spec to what `core.reconcile` works on, and to what a replica is given."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from salver.core.failures import budget
+from salver.core.ports import Resources
+from salver.core.rollout import Target
+from salver.spec.app import AppSpec, DeploymentSpec
+from salver.spec.ids import DeploymentId
+
+__all__ = ("resources_of", "targets_of")
+
+
+def targets_of(app: AppSpec) -> dict[DeploymentId, Target]:
+    """One target per deployment, callees first."""
+    return {spec.id: _target(app, spec) for spec in app.deployments}
+
+
+def resources_of(spec: DeploymentSpec) -> Resources:
+    """What one replica takes from the machine. Undeclared CPUs take nothing."""
+    options = spec.options
+    return Resources(
+        options.num_cpus or 0.0, options.num_gpus, options.memory, dict(options.resources)
+    )
+
+
+def _target(app: AppSpec, spec: DeploymentSpec) -> Target:
+    options = spec.options
+    return Target(
+        version=_version(app, spec),
+        config=_digest(options.user_config),
+        num_replicas=options.num_replicas,
+        startup_timeout_s=options.startup_timeout_s,
+        retries=budget(options.num_replicas, options.max_constructor_retry_count),
+    )
+
+
+def _version(app: AppSpec, spec: DeploymentSpec) -> str:
+    """Changes with everything that a living replica cannot be taught."""
+    options = spec.options
+    fixed = (
+        spec.version,
+        options.num_cpus,
+        options.num_gpus,
+        options.memory,
+        sorted(options.resources.items()),
+        options.max_ongoing_requests,
+        app.sys_path,
+        app.cwd,
+        app.route_prefix if spec.ingress else None,
+    )
+    return _digest(fixed)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(msgspec.msgpack.encode(value, order="deterministic")).hexdigest()[:16]

@@ -1,0 +1,72 @@
+"""From the controller's memory to what others are shown: views for routers, status for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from salver.control.members import App
+from salver.core.appraise import appraise_app, appraise_deployment
+from salver.core.reconcile import has_failed
+from salver.core.rollout import Plan
+from salver.spec.ids import DeploymentId
+from salver.spec.status import AppStatus, DeploymentView, ReplicaView, RouteView
+
+__all__ = ("app_status", "routes_of", "serving_route", "views_of")
+
+
+def app_status(app: App, now: float) -> AppStatus:
+    known = app.known()
+    deployments = {
+        d.name: appraise_deployment(app.targets.get(d), k, app.shortages(), now)
+        for d, k in known.known.items()
+    }
+    wanted = {n: s for n, s in deployments.items() if any(d.name == n for d in app.targets)}
+    status, message = appraise_app(wanted, deleting=app.deleting)
+    return AppStatus(status, message, app.deployed_at, deployments)
+
+
+def views_of(app: App, plan: Plan | None) -> Iterator[DeploymentView]:
+    """Every deployment of an app as routers are to see it."""
+    serving = plan.serving if plan is not None else {}
+    known = app.known()
+    for deployment, state in known.known.items():
+        members = (app.members.get(name) for name in serving.get(deployment, ()))
+        replicas = tuple(ReplicaView(m.replica.id, m.address) for m in members if m and m.address)
+        target = app.targets.get(deployment)
+        options = app.memory(deployment).options
+        gone = ""
+        if not replicas:
+            if target is None:
+                gone = f"Deployment {deployment} was deleted."
+            elif has_failed(target, state):
+                gone = f"Deployment {deployment} could not start: {state.failures.message}"
+        yield DeploymentView(
+            id=deployment,
+            max_ongoing_requests=options.max_ongoing_requests,
+            max_queued_requests=options.max_queued_requests,
+            replicas=replicas,
+            gone=gone,
+            ingress=bool(app.order) and deployment == _ingress(app),
+        )
+
+
+def serving_route(app: App, plan: Plan) -> str | None:
+    """The prefix that leads to whoever serves now: an update moves it when it switches."""
+    if app.spec is None:
+        return None
+    for name in plan.serving.get(_ingress(app), ()):
+        if (member := app.members.get(name)) is not None:
+            return member.route
+    return app.spec.route_prefix
+
+
+def routes_of(apps: Iterable[App]) -> list[RouteView]:
+    return [
+        RouteView(app.route, app.name, _ingress(app))
+        for app in apps
+        if app.route is not None and app.spec is not None
+    ]
+
+
+def _ingress(app: App) -> DeploymentId:
+    return app.spec.ingress.id if app.spec is not None else app.order[-1]

@@ -1,0 +1,133 @@
+"""From what is known of an app to the status that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from salver.core.reconcile import has_failed
+from salver.core.rollout import ENDING, SERVING, Known, Phase, Replica, Target
+from salver.spec.status import (
+    ApplicationStatus,
+    DeploymentStatus,
+    DeploymentStatusOverview,
+    DeploymentStatusTrigger,
+    ReplicaState,
+)
+
+__all__ = ("appraise_app", "appraise_deployment")
+
+STATES: Final = {
+    Phase.WAITING: ReplicaState.STARTING,
+    Phase.QUEUED: ReplicaState.STARTING,
+    Phase.LAUNCHING: ReplicaState.STARTING,
+    Phase.ATTACHING: ReplicaState.STARTING,
+    Phase.ATTACHED: ReplicaState.STARTING,
+    Phase.STARTING: ReplicaState.STARTING,
+    Phase.RUNNING: ReplicaState.RUNNING,
+    Phase.UPDATING: ReplicaState.UPDATING,
+    Phase.DRAINING: ReplicaState.STOPPING,
+    Phase.DRAINED: ReplicaState.STOPPING,
+    Phase.STOPPING: ReplicaState.STOPPING,
+    Phase.KILLED: ReplicaState.STOPPING,
+}
+
+
+def appraise_deployment(
+    target: Target | None, known: Known, shortages: Mapping[str, str], now: float
+) -> DeploymentStatusOverview:
+    """`shortages` says for each waiting replica what it asks for and what there is."""
+    counts: dict[ReplicaState, int] = {}
+    for replica in known.replicas:
+        state = STATES[replica.phase]
+        counts[state] = counts.get(state, 0) + 1
+    status, trigger, message = _judge(target, known, shortages, now)
+    return DeploymentStatusOverview(status, trigger, counts, message)
+
+
+def appraise_app(
+    deployments: Mapping[str, DeploymentStatusOverview], *, deleting: bool
+) -> tuple[ApplicationStatus, str]:
+    """The worst of its deployments', and why."""
+    if deleting:
+        return ApplicationStatus.DELETING, ""
+    for status, verdict in _WORST_FIRST:
+        named = {n: d.message for n, d in deployments.items() if d.status is status}
+        if named:
+            return verdict, "; ".join(f"{n}: {m}" for n, m in named.items() if m)
+    if all(d.status is DeploymentStatus.HEALTHY for d in deployments.values()):
+        return ApplicationStatus.RUNNING, ""
+    messages = (f"{n}: {d.message}" for n, d in deployments.items() if d.message)
+    return ApplicationStatus.DEPLOYING, "; ".join(messages)
+
+
+_WORST_FIRST: Final = (
+    (DeploymentStatus.DEPLOY_FAILED, ApplicationStatus.DEPLOY_FAILED),
+    (DeploymentStatus.UNHEALTHY, ApplicationStatus.UNHEALTHY),
+)
+
+
+def _judge(
+    target: Target | None, known: Known, shortages: Mapping[str, str], now: float
+) -> tuple[DeploymentStatus, DeploymentStatusTrigger, str]:
+    if target is None:
+        return DeploymentStatus.UPDATING, DeploymentStatusTrigger.DELETING, _ending(known)
+    if has_failed(target, known):
+        trigger = DeploymentStatusTrigger.REPLICA_STARTUP_FAILED
+        return DeploymentStatus.DEPLOY_FAILED, trigger, known.failures.message
+    new = [r for r in known.replicas if r.version == target.version and r.phase not in ENDING]
+    serving = [r for r in new if r.phase in SERVING]
+    missing = target.num_replicas - len(serving)
+    waits = _waits(target, new, known, shortages, now)
+    if missing > 0 and known.settled:
+        died = known.failures.deaths > 0 or known.failures.starts > 0
+        if not died:
+            return DeploymentStatus.UPSCALING, DeploymentStatusTrigger.UNSPECIFIED, waits
+        trigger = DeploymentStatusTrigger.HEALTH_CHECK_FAILED
+        return DeploymentStatus.UNHEALTHY, trigger, waits
+    updating = any(r.config != target.config for r in serving)
+    old = [r for r in known.replicas if r.version != target.version and r.phase in SERVING]
+    if missing > 0 or updating or old:
+        trigger = DeploymentStatusTrigger.CONFIG_UPDATE_STARTED
+        return DeploymentStatus.UPDATING, trigger, waits
+    if len(serving) > target.num_replicas:
+        return DeploymentStatus.DOWNSCALING, DeploymentStatusTrigger.UNSPECIFIED, ""
+    trigger = DeploymentStatusTrigger.CONFIG_UPDATE_COMPLETED
+    return DeploymentStatus.HEALTHY, trigger, ""
+
+
+def _waits(
+    target: Target,
+    new: list[Replica],
+    known: Known,
+    shortages: Mapping[str, str],
+    now: float,
+) -> str:
+    """What is being waited for, and since when."""
+    parts: list[str] = []
+    waiting = [r for r in new if r.phase in (Phase.WAITING, Phase.QUEUED)]
+    if waiting:
+        since = now - min(r.created for r in waiting)
+        parts.append(
+            f"{_replicas(len(waiting))} waiting for resources for {since:.0f}s "
+            f"(startup_timeout_s={target.startup_timeout_s:g}): "
+            + "; ".join(dict.fromkeys(shortages.get(r.id, "not tried yet") for r in waiting))
+        )
+    starting = [r for r in new if r.phase in (Phase.ATTACHED, Phase.STARTING)]
+    if starting:
+        since = now - min(r.since for r in starting)
+        parts.append(f"{_replicas(len(starting))} constructing for {since:.0f}s")
+    failures = known.failures
+    if failures.message and (failures.starts or failures.deaths):
+        pause = failures.next_at - now
+        again = f"; next attempt in {pause:.1f}s" if pause > 0 and len(new) == 0 else ""
+        parts.append(f"{failures.message}{again}")
+    return "; ".join(parts)
+
+
+def _ending(known: Known) -> str:
+    return f"{_replicas(len(known.replicas))} finishing" if known.replicas else ""
+
+
+def _replicas(count: int) -> str:
+    return "1 replica" if count == 1 else f"{count} replicas"
