@@ -2,56 +2,101 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import secrets
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Self
+
+import msgspec
 
 from salver.core.ports import Resources
 from salver.spec.app import AppSpec
 from salver.spec.status import AppStatus, Event, ServeStatus
+from salver.wire.messages import Hello
+from salver.wire.rpc import Rpc
+from salver.wire.streams import Dialler
 
 __all__ = ("ControlClient",)
 
 
 class ControlClient:
-    """One control link. Made by `await ControlClient.dial(instance)`; close it with `close()`."""
+    """One control link: `await ControlClient.dial(instance, secret)`, and `close()` at the end."""
+
+    def __init__(self, dialler: Dialler) -> None:
+        self._dialler = dialler
+        self._events: list[asyncio.Queue[Event | None]] = []
+        self._rpc = Rpc({"event": self._event}, on_close=self._closed)
 
     @classmethod
-    async def dial(cls, instance: str, secret: bytes, *, name: str = "client") -> ControlClient:
-        """Connect to the controller of the instance in this runtime directory."""
-        raise NotImplementedError
+    async def dial(
+        cls, instance: str, secret: bytes, *, name: str = "", dialler: Dialler | None = None
+    ) -> Self:
+        """Connect to the controller of the instance in this runtime directory.
+
+        With a `dialler` that has a memory hub, `instance` may be a whole address ("memory:...").
+        """
+        client = cls(dialler or Dialler())
+        address = instance if ":" in instance else f"unix:{instance}/control.sock"
+        hello = Hello(secret, "client", name or f"client-{secrets.token_hex(4)}", os.getpid())
+        await client._dialler.dial(address, client._rpc, hello, secret)
+        return client
 
     async def deploy(self, app: AppSpec) -> None:
         """Want this app from now on; returns when the controller has noted it."""
-        raise NotImplementedError
+        await self.call("deploy", app)
 
     async def delete(self, name: str) -> None:
         """Stop an app; returns when it is gone. Unknown: nothing happens."""
-        raise NotImplementedError
+        await self.call("delete", {"name": name})
 
     async def wait(self, name: str) -> AppStatus:
         """Return when the app runs and every door knows its route, or when it has failed."""
-        raise NotImplementedError
+        return await self._rpc.call("wait", {"name": name}, type=AppStatus)
 
     async def status(self) -> ServeStatus:
         """What is wanted and what is, now."""
-        raise NotImplementedError
+        return await self._rpc.call("status", type=ServeStatus)
 
     async def capacity(self) -> tuple[Resources, Resources]:
         """What the machine has, and what of it is free."""
-        raise NotImplementedError
+        return await self._rpc.call("capacity", type=tuple[Resources, Resources])
 
-    def events(self) -> AsyncIterator[Event]:
-        """Every change of state since the start of the controller, then as they happen."""
-        raise NotImplementedError
+    async def events(self) -> AsyncIterator[Event]:
+        """Every change of state since the start of the controller, then as they happen.
+
+        Ends with the link; a new controller tells its own story from the beginning.
+        """
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._events.append(queue)
+        try:
+            await self.call("events")
+            while (event := await queue.get()) is not None:
+                yield event
+        finally:
+            self._events.remove(queue)
 
     async def shutdown(self) -> None:
         """Delete every app, callers first; returns when all are gone."""
-        raise NotImplementedError
+        await self.call("shutdown")
 
     def close(self) -> None:
         """Close the link."""
-        raise NotImplementedError
+        self._rpc.close()
 
     async def call(self, method: str, body: Any = None) -> Any:
-        """Any method of the controller, untyped."""
-        raise NotImplementedError
+        """Any method of the controller, untyped. WireError: the link closed before the answer."""
+        return await self._rpc.call(method, body)
+
+    @property
+    def closed(self) -> bool:
+        return self._rpc.closed
+
+    def _event(self, body: Any) -> None:
+        event = msgspec.convert(body, Event)
+        for queue in self._events:
+            queue.put_nowait(event)
+
+    def _closed(self, _rpc: Rpc, _error: Exception | None) -> None:
+        for queue in self._events:
+            queue.put_nowait(None)

@@ -21,6 +21,9 @@ __all__ = ("App", "Member", "Peer")
 class Peer(Protocol):
     """The line to a replica that has dialled in."""
 
+    @property
+    def closed(self) -> bool: ...
+
     async def call(self, method: str, body: Any = None) -> Any: ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -42,7 +43,7 @@ def labels_of(app: App, member: Member) -> dict[str, str]:
 
 
 class Steps:
-    """Acts through the engine and the replicas' lines, and tells the controller what became of it."""
+    """Acts through the engine and the replicas' lines; `touch` says that something has changed."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class Steps:
         self._events = events
         self._clock = clock
         self._touch = touch
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
 
     def take(self, app: App, action: Action) -> None:
         """Begin this action; the replica is in its new phase when this returns."""
@@ -107,6 +108,7 @@ class Steps:
             id=member.replica.id,
             kind=KIND,
             resources=resources_of(spec),
+            env=dict(spec.options.env_vars),
             labels=labels_of(app, member),
         )
         try:
@@ -250,32 +252,32 @@ class Steps:
 
     async def _ask(self, member: Member, method: str, body: Any) -> Exception | None:
         """Call the replica; return what went wrong. ConnectionError: the line is gone."""
-        if member.peer is None:
+        peer = member.peer
+        if peer is None or peer.closed:
             return ConnectionError("not attached")
         try:
-            await member.peer.call(method, body)
+            await peer.call(method, body)
         except Exception as error:  # noqa: BLE001 - boundary: whatever users' code raised
-            return error
+            return ConnectionError(str(error)) if peer.closed else error
         return None
 
     def _run(self, step: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(_guard(step))
+        task = asyncio.ensure_future(step)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
 
-
-async def _guard(step: Awaitable[None]) -> None:
-    try:
-        await step
-    except Exception:  # boundary: a step that fails must not take the controller with it
-        _logger.exception("A step of the controller failed")
+    def _ended(self, task: asyncio.Future[None]) -> None:
+        """A step that fails is a bug of ours: told, but no reason to take the controller along."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.error("A step of the controller failed", exc_info=error)
 
 
 def _told(error: Exception) -> str:
     """An error as users should read it: with the replica's traceback where there is one."""
     if isinstance(error, SalverError):
         return str(error)
-    return f"{type(error).__name__}: {error}"
+    return "".join(traceback.format_exception_only(error)).rstrip()
 
 
 _STEPS: Final[dict[Act, Callable[[Steps, App, Member], None]]] = {

@@ -50,6 +50,7 @@ def _version(app: AppSpec, spec: DeploymentSpec) -> str:
         options.memory,
         sorted(options.resources.items()),
         options.max_ongoing_requests,
+        sorted(options.env_vars.items()),
         app.sys_path,
         app.cwd,
         app.route_prefix if spec.ingress else None,

@@ -101,10 +101,14 @@ class Children:
             child.asked = True
             os.kill(child.pid, signal.SIGKILL if force else signal.SIGTERM)
 
-    def signal_all(self, number: signal.Signals) -> None:
-        for child in self._by_id.values():
-            child.asked = True
-            os.kill(child.pid, number)
+    def stop_all(self, *, force: bool) -> None:
+        for name in self._by_id:
+            self.stop(name, force=force)
+
+    def stop_kind(self, kind: str) -> None:
+        for name, child in self._by_id.items():
+            if child.spec.kind == kind:
+                self.stop(name, force=False)
 
     def reap(self) -> None:
         """Bury everyone who has died, and end the orphans they leave."""

@@ -134,6 +134,8 @@ class Keeper:
         self._timeout = timeout_s
         if self._link.connected and timeout_s != 0:
             self._link.send(Drain())
+            # The doors finish what they have begun and take nothing new, while replicas still live.
+            self._children.stop_kind("ingress")
             limit = DRAIN_LIMIT_S if timeout_s is None else timeout_s
             self._patience = self._loop.later(limit, self._terminate)
         else:
@@ -143,13 +145,13 @@ class Keeper:
         if self._drained:
             return
         self._drained = True
-        self._children.signal_all(signal.SIGTERM)
+        self._children.stop_all(force=False)
         self._loop.later(TERM_LIMIT_S, self._end_at_once)
         self._end_if_alone()
 
     def _end_at_once(self) -> None:
         self._stopping = self._drained = True
-        self._children.signal_all(signal.SIGKILL)
+        self._children.stop_all(force=True)
         self._end_if_alone()
 
     def _end_if_alone(self) -> None:
@@ -165,7 +167,8 @@ class Keeper:
         settings = {}
         if kind == "controller":
             fds = {"control": self._control.fileno(), "keeper": self._link.child_end()}
-            settings = {"machine": msgspec.to_builtins(self._machine)}
+            doors = self._config.ingresses if "ingress" in self._config.entries else 0
+            settings = {"machine": msgspec.to_builtins(self._machine), "doors": doors}
         self._children.start(ProcessSpec(name, kind), fds, settings)
         if kind == "controller":
             self._link.connect()

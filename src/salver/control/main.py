@@ -1,0 +1,61 @@
+"""The controller's process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import Any, Protocol
+
+import uvloop
+
+from salver.control.controller import Controller
+from salver.control.service import Session
+from salver.control.store import SqliteStore
+from salver.core.ports import Engine
+from salver.wire.messages import Hello
+from salver.wire.streams import Dialler
+
+__all__ = ("Seat", "main", "serve")
+
+
+class Seat(Protocol):
+    """What an engine gives to the controller's process."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def instance(self) -> str: ...
+    @property
+    def fds(self) -> dict[str, int]: ...
+    @property
+    def settings(self) -> dict[str, Any]: ...
+    def open_engine(self) -> Engine: ...
+    def secret(self) -> bytes: ...
+
+
+def main(seat: Seat) -> None:
+    """Control this instance until the process is ended."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(seat))
+
+
+async def serve(seat: Seat) -> None:
+    """Open the controller, then answer: who dials in the meantime waits in the backlog."""
+    secret = seat.secret()
+    store = SqliteStore(seat.instance)
+    controller = Controller(seat.open_engine(), store, doors=seat.settings.get("doors", 0))
+    await controller.open()
+    dialler = Dialler()
+    listener = await dialler.listen(
+        socket.socket(fileno=seat.fds["control"]),
+        lambda: Session(controller).rpc,
+        Hello(b"", "controller", seat.id, os.getpid()),
+        secret,
+    )
+    try:
+        await asyncio.Event().wait()
+    finally:
+        listener.close()
+        await controller.close()
+        store.close()

@@ -1,0 +1,127 @@
+"""What the controller answers on its socket: to replicas, to directories, to api and tools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from salver.control.controller import Controller
+from salver.control.publish import Watcher
+from salver.errors import SalverError
+from salver.spec.app import AppSpec
+from salver.spec.status import Delta, Event
+from salver.wire.rpc import Rpc
+
+__all__ = ("Session",)
+
+
+class Attach(msgspec.Struct, frozen=True):
+    """A replica's first words, to every controller that it meets."""
+
+    id: str
+    address: str
+    state: str = "new"  # "new", "starting", "running", "draining"
+    version: str = ""
+
+
+class Named(msgspec.Struct, frozen=True):
+    name: str
+
+
+class Applied(msgspec.Struct, frozen=True):
+    version: int
+
+
+class Unhealthy(msgspec.Struct, frozen=True):
+    message: str
+
+
+class Session:
+    """One connection to the controller, whoever is at the other end."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self._watcher: Watcher | None = None
+        self._replica = ""
+        self._forget_events: Callable[[], None] | None = None
+        self.rpc = Rpc(
+            {
+                "attach": self._attach,
+                "unhealthy": self._unhealthy,
+                "watch": self._watch,
+                "applied": self._applied,
+                "deploy": self._deploy,
+                "delete": self._delete,
+                "wait": self._wait,
+                "status": self._status,
+                "events": self._events,
+                "capacity": self._capacity,
+                "shutdown": self._shutdown,
+            },
+            on_close=self._closed,
+        )
+
+    # ---- replicas
+
+    def _attach(self, body: Any) -> None:
+        attach = msgspec.convert(body, Attach)
+        self._replica = attach.id
+        self._controller.attached(attach.id, attach.address, attach.state, self.rpc)
+
+    def _unhealthy(self, body: Any) -> None:
+        self._controller.unhealthy(self._replica, msgspec.convert(body, Unhealthy).message)
+
+    # ---- directories
+
+    def _watch(self, _: Any) -> None:
+        conn = self.rpc.conn
+        if self._watcher is not None or conn is None or conn.peer is None:
+            raise SalverError("This link watches already.")
+        peer = conn.peer
+        self._watcher = Watcher(peer.name, self._changed, door=peer.role == "ingress")
+        self._controller.publisher.add(self._watcher)
+
+    def _applied(self, body: Any) -> None:
+        if self._watcher is not None:
+            version = msgspec.convert(body, Applied).version
+            self._controller.publisher.applied(self._watcher, version)
+
+    def _changed(self, delta: Delta) -> None:
+        self.rpc.notify("changed", delta)
+
+    # ---- api and tools
+
+    def _deploy(self, body: Any) -> None:
+        self._controller.deploy(msgspec.convert(body, AppSpec))
+
+    async def _delete(self, body: Any) -> None:
+        await self._controller.delete(msgspec.convert(body, Named).name)
+
+    async def _wait(self, body: Any) -> Any:
+        return await self._controller.wait(msgspec.convert(body, Named).name)
+
+    def _status(self, _: Any) -> Any:
+        return self._controller.status()
+
+    async def _capacity(self, _: Any) -> Any:
+        return await self._controller.capacity()
+
+    async def _shutdown(self, _: Any) -> None:
+        await self._controller.shutdown()
+
+    def _events(self, _: Any) -> None:
+        if self._forget_events is None:
+            self._forget_events = self._controller.events.listen(self._event)
+
+    def _event(self, event: Event) -> None:
+        self.rpc.notify("event", event)
+
+    def _closed(self, *_: Any) -> None:
+        if self._watcher is not None:
+            self._controller.publisher.remove(self._watcher)
+        if self._replica:
+            self._controller.detached(self._replica, self.rpc)
+        if self._forget_events is not None:
+            self._forget_events()

@@ -1,0 +1,436 @@
+"""The controller, with an engine and replicas that live in this test: no processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from salver.control.controller import Controller
+from salver.control.publish import Watcher
+from salver.control.store import MemoryStore
+from salver.core.ports import Exit, ProcessSpec, ProcessStatus, Resources
+from salver.errors import CapacityError, DeployFailedError, SalverError
+from salver.spec.app import AppSpec, DeploymentSpec, ImportedCode
+from salver.spec.ids import DeploymentId
+from salver.spec.options import DeploymentOptions
+from salver.spec.start import StartSpec
+from salver.spec.status import (
+    ApplicationStatus,
+    AppStatus,
+    Delta,
+    DeploymentStatus,
+    DeploymentView,
+    ReplicaState,
+    RouteView,
+)
+
+CODE = ImportedCode("nowhere", "Nothing")
+
+
+class FakeReplica:
+    """Starts when told, fails when told to."""
+
+    closed = False
+
+    def __init__(self, engine: FakeEngine, spec: ProcessSpec) -> None:
+        self.engine = engine
+        self.spec = spec
+        self.asked: list[str] = []
+        self.state = "new"
+        self.start_spec: StartSpec | None = None
+
+    async def call(self, method: str, body: Any = None) -> Any:
+        self.asked.append(method)
+        self.engine.calls.append((self.spec.id, method))
+        if method == "start":
+            self.start_spec = body
+            await self.engine.gate.wait()
+            if body.deployment.version in self.engine.failing:
+                raise SalverError("ValueError: no weights")
+            self.state = "running"
+
+
+class FakeEngine:
+    """Processes as entries in a table. They attach at once, to whichever controller there is."""
+
+    def __init__(self, cpus: float = 100.0) -> None:
+        self.cpus = cpus
+        self.replicas: dict[str, FakeReplica] = {}
+        self.controller: Controller | None = None
+        self.failing: set[str] = set()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.calls: list[tuple[str, str]] = []
+        self.is_drained = asyncio.Event()
+        self.drain: Callable[[], None] | None = None
+        self._exits: asyncio.Queue[Exit] = asyncio.Queue()
+
+    async def start(self, process: ProcessSpec) -> None:
+        if process.resources.num_cpus > self.free():
+            raise CapacityError(f"needs num_cpus={process.resources.num_cpus:g}")
+        replica = self.replicas[process.id] = FakeReplica(self, process)
+        self.attach(replica)
+
+    def attach(self, replica: FakeReplica) -> None:
+        assert self.controller is not None
+        asyncio.get_running_loop().call_soon(
+            self.controller.attached,
+            replica.spec.id,
+            f"memory:{replica.spec.id}",
+            replica.state,
+            replica,
+        )
+
+    def free(self) -> float:
+        return self.cpus - sum(r.spec.resources.num_cpus for r in self.replicas.values())
+
+    async def stop(self, process_id: str, *, force: bool = False) -> None:
+        self.calls.append((process_id, "kill" if force else "term"))
+        self.die(process_id, signal=9 if force else 15)
+
+    def die(self, process_id: str, *, signal: int) -> None:
+        if self.replicas.pop(process_id, None) is not None:
+            self._exits.put_nowait(Exit(process_id, "replica", 1, signal=signal))
+
+    async def list(self) -> list[ProcessStatus]:
+        return [
+            ProcessStatus(r.spec.id, r.spec.kind, 1, r.spec.labels) for r in self.replicas.values()
+        ]
+
+    async def exits(self) -> AsyncIterator[Exit]:
+        while True:
+            yield await self._exits.get()
+
+    async def capacity(self) -> tuple[Resources, Resources]:
+        return Resources(self.cpus), Resources(self.free())
+
+    def fits(self, resources: Resources) -> bool:
+        return resources.num_cpus <= self.cpus
+
+    def on_drain(self, callback: Callable[[], None]) -> None:
+        self.drain = callback
+
+    def drain_limit(self, seconds: float) -> None:
+        pass
+
+    def drained(self) -> None:
+        self.is_drained.set()
+
+
+class Directory:
+    """What a router or a door would know."""
+
+    def __init__(self, controller: Controller, *, door: bool = False, applies: bool = True) -> None:
+        self.views: dict[DeploymentId, DeploymentView] = {}
+        self.routes: dict[str, RouteView] = {}
+        self.deltas: list[Delta] = []
+        self.applies = applies
+        self.controller = controller
+        self.watcher = Watcher("door", self.changed, door=door)
+        controller.publisher.add(self.watcher)
+
+    def changed(self, delta: Delta) -> None:
+        self.deltas.append(delta)
+        if delta.full:
+            self.views.clear()
+        self.views.update({view.id: view for view in delta.deployments})
+        if delta.routes is not None:
+            self.routes = {route.prefix: route for route in delta.routes}
+        if self.applies:
+            self.controller.publisher.applied(self.watcher, delta.version)
+
+
+def app(
+    version: str = "1",
+    *,
+    name: str = "app",
+    route: str | None = "/",
+    deployments: tuple[str, ...] = ("Model", "Door"),
+    **options: Any,
+) -> AppSpec:
+    return AppSpec(
+        name,
+        route,
+        tuple(
+            DeploymentSpec(
+                DeploymentId(d, name),
+                CODE,
+                b"",
+                DeploymentOptions(**options),
+                version,
+                ingress=d == deployments[-1],
+            )
+            for d in deployments
+        ),
+    )
+
+
+@asynccontextmanager
+async def controlling(
+    engine: FakeEngine, store: MemoryStore | None = None, doors: int = 0
+) -> AsyncIterator[Controller]:
+    controller = Controller(engine, store or MemoryStore(), doors=doors)
+    engine.controller = controller
+    await controller.open()
+    yield controller
+    await controller.close()
+
+
+async def run(controller: Controller, spec: AppSpec) -> AppStatus:
+    controller.deploy(spec)
+    return await controller.wait(spec.name)
+
+
+async def until(controller: Controller, true: Callable[[], bool]) -> None:
+    await asyncio.wait_for(controller._until(true), 5)
+
+
+async def test_a_deployed_app_runs_and_its_replicas_are_published() -> None:
+    async with controlling(FakeEngine()) as controller:
+        directory = Directory(controller)
+        status = await run(controller, app(num_replicas=2))
+        assert status.status is ApplicationStatus.RUNNING
+        assert status.deployments["Model"].replica_states == {ReplicaState.RUNNING: 2}
+        views = directory.views
+        assert len(views[DeploymentId("Model", "app")].replicas) == 2
+        assert views[DeploymentId("Door", "app")].ingress
+        assert directory.routes["/"].deployment == DeploymentId("Door", "app")
+
+
+async def test_ranks_are_the_smallest_free_ones() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        await run(controller, app(num_replicas=3, deployments=("Door",)))
+        starts = [r.start_spec for r in engine.replicas.values()]
+        assert sorted(s.rank for s in starts if s) == [0, 1, 2]
+        assert {s.world_size for s in starts if s} == {3}
+
+
+async def test_wait_returns_only_when_every_door_has_applied_the_routes() -> None:
+    async with controlling(FakeEngine(), doors=1) as controller:
+        door = Directory(controller, door=True, applies=False)
+        controller.deploy(app())
+        waiting = asyncio.create_task(controller.wait("app"))
+        await until(controller, lambda: controller.status().applications["app"].status == "RUNNING")
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        controller.publisher.applied(door.watcher, controller.publisher.version)
+        assert (await waiting).status is ApplicationStatus.RUNNING
+
+
+async def test_a_replica_that_dies_is_replaced_at_once_and_the_cause_is_told() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        events: list[str] = []
+        controller.events.listen(lambda e: events.append(f"{e.state} {e.message}"))
+        await run(controller, app(deployments=("Door",)))
+        victim = next(iter(engine.replicas))
+        engine.gate.clear()
+        engine.die(victim, signal=9)
+        await until(
+            controller, lambda: controller.status().applications["app"].status == "UNHEALTHY"
+        )
+        overview = controller.status().applications["app"].deployments["Door"]
+        assert overview.message.endswith(f"Replica {victim} died: killed by signal 9 (SIGKILL)")
+        engine.gate.set()
+        assert (await controller.wait("app")).status is ApplicationStatus.RUNNING
+        assert "DIED died: killed by signal 9 (SIGKILL)" in events
+
+
+async def test_a_constructor_that_keeps_failing_fails_the_app_with_its_traceback() -> None:
+    engine = FakeEngine()
+    engine.failing = {"bad"}
+    async with controlling(engine) as controller:
+        directory = Directory(controller)
+        status = await run(controller, app("bad", deployments=("Door",)))
+        assert status.status is ApplicationStatus.DEPLOY_FAILED
+        assert status.deployments["Door"].message == "ValueError: no weights"
+        assert [c for _, c in engine.calls].count("start") == 3
+        assert "no weights" in directory.views[DeploymentId("Door", "app")].gone
+
+
+async def test_a_failed_update_leaves_the_old_replicas_serving_on_the_old_route() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        directory = Directory(controller)
+        await run(controller, app("1", route="/old"))
+        before = directory.views[DeploymentId("Door", "app")].replicas
+        engine.failing = {"bad"}
+        status = await run(controller, app("bad", route="/new"))
+        assert status.status is ApplicationStatus.DEPLOY_FAILED
+        assert directory.views[DeploymentId("Door", "app")].replicas == before
+        assert set(directory.routes) == {"/old"}
+        engine.failing = set()
+        assert (await run(controller, app("3", route="/new"))).status == "RUNNING"
+        assert set(directory.routes) == {"/new"}
+
+
+async def test_an_update_never_shows_a_deployment_without_replicas() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        await run(controller, app("1", num_replicas=2))
+        directory = Directory(controller)
+        await run(controller, app("2", num_replicas=2))
+        shown = [view for delta in directory.deltas for view in delta.deployments]
+        assert all(len(view.replicas) == 2 for view in shown)
+        for view in directory.views.values():
+            starts = [engine.replicas[replica.id].start_spec for replica in view.replicas]
+            assert {start.deployment.version for start in starts if start} == {"2"}
+
+
+async def test_without_room_old_and_new_take_turns() -> None:
+    engine = FakeEngine(cpus=2)
+    async with controlling(engine) as controller:
+        await run(controller, app("1", num_replicas=2, num_cpus=1, deployments=("Door",)))
+        status = await run(controller, app("2", num_replicas=2, num_cpus=1, deployments=("Door",)))
+        assert status.status is ApplicationStatus.RUNNING
+        assert {
+            r.start_spec.deployment.version for r in engine.replicas.values() if r.start_spec
+        } == {"2"}
+
+
+async def test_a_deployment_without_room_waits_says_so_and_gives_up_with_the_reason() -> None:
+    engine = FakeEngine(cpus=1)
+    async with controlling(engine) as controller:
+        controller.deploy(app(num_cpus=4, deployments=("Door",), startup_timeout_s=0.2))
+        await until(
+            controller,
+            lambda: "waiting for resources" in controller.status().applications["app"].message,
+        )
+        assert "needs num_cpus=4" in controller.status().applications["app"].message
+        status = await controller.wait("app")
+        assert status.status is ApplicationStatus.DEPLOY_FAILED
+        assert "startup_timeout_s" in status.message
+
+
+async def test_what_waits_for_capacity_starts_as_soon_as_it_is_freed() -> None:
+    engine = FakeEngine(cpus=1)
+    async with controlling(engine) as controller:
+        await run(controller, app(name="a", route="/a", num_cpus=1, deployments=("Door",)))
+        controller.deploy(app(name="b", route="/b", num_cpus=1, deployments=("Door",)))
+        await until(
+            controller,
+            lambda: "waiting for resources" in controller.status().applications["b"].message,
+        )
+        await controller.delete("a")
+        assert (await controller.wait("b")).status is ApplicationStatus.RUNNING
+
+
+async def test_delete_takes_the_route_first_then_callers_then_callees() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        await run(controller, app())
+        directory = Directory(controller)
+        engine.calls.clear()
+        await controller.delete("app")
+        assert directory.routes == {}
+        drained = [i.split("#")[1] for i, call in engine.calls if call == "drain"]
+        assert drained == ["Door", "Model"]
+        assert engine.replicas == {}
+        assert controller.status().applications == {}
+        assert all(view.gone for view in directory.views.values())
+
+
+async def test_deleting_what_is_not_there_is_no_error() -> None:
+    async with controlling(FakeEngine()) as controller:
+        await controller.delete("nothing")
+        with pytest.raises(DeployFailedError, match="there is no such app"):
+            await controller.wait("nothing")
+
+
+async def test_two_apps_on_one_route_are_refused_by_name() -> None:
+    async with controlling(FakeEngine()) as controller:
+        await run(controller, app(name="a"))
+        with pytest.raises(SalverError, match="'/' of app 'b' is taken by app 'a'"):
+            controller.deploy(app(name="b"))
+
+
+async def test_a_change_of_user_config_touches_no_process() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        await run(controller, app(user_config={"a": 1}, deployments=("Door",)))
+        replica = next(iter(engine.replicas.values()))
+        await run(controller, app(user_config={"a": 2}, deployments=("Door",)))
+        assert list(engine.replicas.values()) == [replica]
+        assert replica.asked == ["start", "reconfigure"]
+
+
+async def test_a_new_controller_finds_all_running_and_restarts_nothing() -> None:
+    engine, store = FakeEngine(), MemoryStore()
+    async with controlling(engine, store) as controller:
+        await run(controller, app(num_replicas=2))
+    before = dict(engine.replicas)
+    engine.calls.clear()
+    async with controlling(engine, store) as controller:
+        directory = Directory(controller)
+        assert directory.deltas == []  # nothing is told before it is known
+        for replica in before.values():
+            engine.attach(replica)
+        status = await controller.wait("app")
+        assert status.status is ApplicationStatus.RUNNING
+        assert engine.replicas == before
+        assert engine.calls == []
+        assert len(directory.deltas[0].deployments) == 2
+        assert all(len(view.replicas) == 2 for view in directory.deltas[0].deployments)
+
+
+async def test_a_new_controller_replaces_what_died_while_there_was_none() -> None:
+    engine, store = FakeEngine(), MemoryStore()
+    async with controlling(engine, store) as controller:
+        await run(controller, app(num_replicas=2, deployments=("Door",)))
+    victim, survivor = engine.replicas
+    del engine.replicas[victim]
+    async with controlling(engine, store) as controller:
+        engine.attach(engine.replicas[survivor])
+        assert (await controller.wait("app")).status is ApplicationStatus.RUNNING
+        assert survivor in engine.replicas
+        assert len(engine.replicas) == 2
+
+
+async def test_a_new_controller_goes_on_with_a_delete() -> None:
+    engine, store = FakeEngine(), MemoryStore()
+    async with controlling(engine, store) as controller:
+        await run(controller, app())
+    store.remove("app")
+    async with controlling(engine, store) as controller:
+        for replica in list(engine.replicas.values()):
+            engine.attach(replica)
+        await until(controller, lambda: not controller.status().applications)
+        assert engine.replicas == {}
+
+
+async def test_when_the_owner_stops_everything_is_drained_first() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        await run(controller, app())
+        assert engine.drain is not None
+        engine.drain()
+        await asyncio.wait_for(engine.is_drained.wait(), 5)
+        assert engine.replicas == {}
+
+
+async def test_an_unhealthy_replica_is_drained_and_replaced() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        await run(controller, app(deployments=("Door",)))
+        victim = next(iter(engine.replicas))
+        controller.unhealthy(victim, "no GPU any more")
+        await until(controller, lambda: victim not in engine.replicas and bool(engine.replicas))
+        assert (await controller.wait("app")).status is ApplicationStatus.RUNNING
+
+
+async def test_status_of_a_redeploy_is_never_that_of_the_old_version() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        await run(controller, app("1"))
+        engine.gate.clear()
+        controller.deploy(app("2"))
+        assert controller.status().applications["app"].status is ApplicationStatus.DEPLOYING
+        overview = controller.status().applications["app"].deployments["Door"]
+        assert overview.status is DeploymentStatus.UPDATING
+        engine.gate.set()
+        await controller.wait("app")
