@@ -9,6 +9,7 @@ __all__ = ("ChunkedDecoder", "ChunkedError")
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*+)?")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+")
+_HEX: Final = b"0123456789abcdefABCDEF"
 _LINE_LIMIT: Final = 256  # of a size line, its extension included
 _EXTENSIONS_LIMIT: Final = 16 * 1024  # of all extensions of a body
 _TRAILERS_LIMIT: Final = 8 * 1024  # of all trailers of a body, which are read and dropped
@@ -63,8 +64,8 @@ class ChunkedDecoder:
         if len(line) > self._limit():
             raise ChunkedError("A line between two chunks is too long.")
         if stop < 0:
-            if b"\r" in line[:-1] or b"\0" in line:
-                raise ChunkedError("A line between two chunks has a control character in it.")
+            if not self._may_become_right(line):
+                raise ChunkedError("What should be a line between two chunks is none.")
             self._line = line
             return len(data)
         self._line = b""
@@ -72,6 +73,13 @@ class ChunkedDecoder:
             raise ChunkedError("A line between two chunks does not end in CRLF.")
         self._take(line[:-2])
         return stop + 1
+
+    def _may_become_right(self, start: bytes) -> bool:
+        if self._state == _DATA_END:
+            return start == b"\r"
+        if self._state == _SIZE and start[0] not in _HEX:
+            return False
+        return b"\r" not in start[:-1] and b"\0" not in start
 
     def _limit(self) -> int:
         if self._state == _DATA_END:

@@ -12,6 +12,8 @@ A connection is always in one stage:
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
@@ -205,6 +207,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def cut(self) -> None:
         """End a reply that cannot be completed so that the client takes it for no success."""
+        if self.call is not None and self.call.head.old:
+            self._reset_at_close()
         self.let_go()
         if self.transport.get_write_buffer_size():
             self.cutting = True
@@ -212,6 +216,12 @@ class Connection(asyncio.BufferedProtocol):
             self.wait(self.door.settings.send_idle_timeout_s)
         else:
             self.transport.abort()
+
+    def _reset_at_close(self) -> None:
+        """An HTTP/1.0 reply may end with the connection: an orderly end would look like success."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def drain(self) -> None:
         """The door closes: so does this connection, when nothing is under way on it."""

@@ -46,6 +46,7 @@ _EXTRAS = frozenset(
 _HOST = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+;=%:\[\]]*+")
 _ABSOLUTE = re.compile(rb"(?i)https?://([^/?]++)(.*)", re.DOTALL)
 _WRONG = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
+_STARTS = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 
 
@@ -105,7 +106,7 @@ class Head:
 
 def looks_wrong(data: bytes | bytearray, start: int) -> bool:
     """Tell early that no continuation of an incomplete head can be right."""
-    return _WRONG.search(data, max(0, start - 1)) is not None
+    return data[0] not in _STARTS or _WRONG.search(data, max(0, start - 1)) is not None
 
 
 def parse_head(raw: bytes, max_headers: int = 128) -> Head:

@@ -195,11 +195,10 @@ class HttpProtocol(Intake):
     def refuse(self, status: int, text: str, head: Head | None = None) -> None:
         """Answer bad input, and have nothing more to do with this client."""
         call = self.call
-        begun = call is not None and call.begun
-        self.let_go()
-        if begun:
+        if call is not None and call.begun:
             self.cut()
         else:
+            self.let_go()
             self._reply(head or (call.head if call else None), status, text, close=True)
             self.linger()
 

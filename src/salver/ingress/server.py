@@ -1,0 +1,60 @@
+"""The process behind the HTTP door: a socket from the keeper, routes from the controller."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+from typing import Final
+
+import msgspec
+import uvloop
+
+from salver.client.cluster import Cluster
+from salver.engine.seat import Seat
+from salver.ingress.door import HttpDoor
+from salver.spec.http import HttpSettings
+
+__all__ = ("listen", "main", "serve")
+
+_BACKLOG: Final = 4096
+_log = logging.getLogger("salver.ingress")
+
+
+def main(seat: Seat) -> None:
+    """Serve until SIGTERM; then answer what is under way, and end."""
+    uvloop.run(serve(seat))
+
+
+async def serve(seat: Seat) -> None:
+    """What `main` does, on a loop that is there."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    settings = msgspec.convert(seat.settings, HttpSettings)
+    cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=seat.id, role="ingress")
+    cluster.adopt()
+    door = HttpDoor.of(cluster, settings)
+    server = await listen(door, socket.socket(fileno=seat.fds["http"]))
+    # What is there now stays; requests make no cycles for the collector to look for among it.
+    gc.collect()
+    gc.freeze()
+    await stop.wait()
+    _log.info("closing: %d connections, %d requests", *_under_way(door))
+    server.close()
+    await door.drain()
+    cluster.close()
+
+
+async def listen(door: HttpDoor, listener: socket.socket) -> asyncio.Server:
+    """Let clients in. Closing the server closes this process's end of the socket only."""
+    listener.setblocking(False)
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(door.protocol, sock=listener, backlog=_BACKLOG)
+
+
+def _under_way(door: HttpDoor) -> tuple[int, int]:
+    stats = door.stats()
+    return stats.connections, stats.in_flight
