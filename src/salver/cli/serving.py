@@ -55,6 +55,7 @@ class _Serving:
         self._options = options
         self._stop = asyncio.Event()
         self._forced = False
+        self._one_at_a_time = asyncio.Lock()
 
     async def run(self, app: AppSpec) -> int:
         self._catch_signals()
@@ -114,20 +115,21 @@ class _Serving:
 
     async def _serve(self, app: AppSpec) -> int:
         """Deploy and stay; 1 when the app could not be brought up and nothing may change that."""
-        watching = asyncio.create_task(self._show_events())
+        tasks = [asyncio.create_task(self._show_events())]
+        if self._options.reload:  # watches from the beginning: no change may be missed
+            tasks.append(asyncio.create_task(self._reload_for_ever()))
         try:
-            up = await self._deploy(app)
-            if self._options.reload:
-                await self._reload_for_ever()
-            if not up:
+            if not await self._deploy(app) and not self._options.reload:
                 return 1
-            await watching
+            await asyncio.gather(*tasks)
             return 0
         finally:
-            watching.cancel()
+            for task in tasks:
+                task.cancel()
 
     async def _deploy(self, app: AppSpec) -> bool:
-        seen = await self._with_control(lambda control: _deploy_and_wait(control, app))
+        async with self._one_at_a_time:
+            seen = await self._with_control(lambda control: _deploy_and_wait(control, app))
         if seen.status is ApplicationStatus.RUNNING:
             self._say_ready(app)
             return True

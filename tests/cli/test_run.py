@@ -1,0 +1,123 @@
+"""`salver run` as it is used: it starts, serves, reloads, stops, and says what is wrong."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import Command
+
+APP = """
+import salver
+
+@salver.deployment
+class App:
+    def __init__(self, word="{word}"):
+        self.word = word
+    def __call__(self, request):
+        print("answering", flush=True)
+        return self.word
+
+app = App.bind()
+
+def build(args):
+    return App.bind(args["word"])
+"""
+FAILING = """
+import salver
+
+@salver.deployment(max_constructor_retry_count=1)
+class Failing:
+    def __init__(self):
+        raise ValueError("the user's own mistake")
+
+app = Failing.bind()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "shop.py").write_text(APP.format(word="first"))
+    (tmp_path / "bad.py").write_text(FAILING)
+    return tmp_path
+
+
+def test_it_serves_until_ctrl_c(salver_command: Command, folder: Path) -> None:
+    served = salver_command("run", "shop:app", "--port", "0", cwd=folder)
+    assert httpx.get(served.url).text == "first"
+    assert served.stop() == 0
+    text = "".join(served.said)
+    assert "RUNNING" in text
+    assert text.endswith("Stopped.\n")
+    assert "answering" in served.errors()
+
+
+def test_sigterm_stops_it_too(salver_command: Command, folder: Path) -> None:
+    served = salver_command("run", "shop:app", "--port", "0", cwd=folder)
+    assert served.url
+    assert served.stop(signal.SIGTERM) == 0
+
+
+def test_nothing_survives_its_sudden_death(salver_command: Command, folder: Path) -> None:
+    """The leak check sees to the rest."""
+    served = salver_command("run", "shop:app", "--port", "0", cwd=folder)
+    assert served.url
+    assert served.stop(signal.SIGKILL) == -signal.SIGKILL
+
+
+def test_name_route_and_arguments(salver_command: Command, folder: Path) -> None:
+    served = salver_command(
+        *("run", "shop:build", "word=built", "--name", "mine", "--route-prefix", "/mine"),
+        *("--app-dir", str(folder), "--port", "0"),
+        cwd=folder.parent,
+    )
+    url = served.url
+    assert url.endswith("/mine")
+    assert httpx.get(url).text == "built"
+    assert served.stop() == 0
+
+
+def test_a_failing_constructor_is_shown(salver_command: Command, folder: Path) -> None:
+    served = salver_command("run", "bad:app", "--port", "0", cwd=folder)
+    assert served.process.wait() == 1
+    errors = served.errors()
+    assert "Error: app default could not be brought up." in errors
+    assert "ValueError: the user's own mistake" in errors
+
+
+def test_a_busy_port_is_named(salver_command: Command, folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        served = salver_command("run", "shop:app", "--port", str(port), cwd=folder)
+        assert served.process.wait() == 1
+    errors = served.errors()
+    assert errors.startswith("Error: ")
+    assert str(port) in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("target", ["nowhere:app", "shop:nothing"])
+def test_a_wrong_target_is_one_line(salver_command: Command, folder: Path, target: str) -> None:
+    served = salver_command("run", target, "--port", "0", cwd=folder)
+    assert served.process.wait() == 1
+    assert served.errors().startswith("Error: ")
+
+
+def test_reload_runs_the_new_code_and_survives_a_mistake(
+    salver_command: Command, folder: Path
+) -> None:
+    served = salver_command("run", "shop:app", "--port", "0", "--reload", cwd=folder)
+    url = served.url
+    assert httpx.get(url).text == "first"
+    (folder / "shop.py").write_text("this is no Python\n")
+    served.line(r"Changed: shop\.py\.")
+    (folder / "shop.py").write_text(APP.format(word="second, and longer"))
+    served.line(r"Changed: shop\.py\.")
+    served.line(r"is ready")
+    assert httpx.get(url).text == "second, and longer"
+    assert served.stop() == 0
+    assert "The old code keeps serving." in served.errors()
