@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -72,6 +73,7 @@ class Envs:
         lines = self._run(new, [*pip, "freeze"])
         head = f"# Everything in the environment '{env}'. Made by `bench/run --pin {env}`.\n"
         (PINS / f"{env}.txt").write_text(head + lines)
+        shutil.rmtree(self.folder / new)
 
     def versions(self, env: str) -> dict[str, str]:
         """What is installed of that which matters for the figures."""

@@ -23,6 +23,9 @@ class ProcessStat:
     started: int
 
 
+Stats = dict[int, ProcessStat]
+
+
 def read_stat(pid: int) -> ProcessStat | None:
     """The stat of one process; None when it is gone."""
     try:
@@ -35,7 +38,7 @@ def read_stat(pid: int) -> ProcessStat | None:
     return ProcessStat(pid, name, rest[0], int(rest[1]), cpu, int(rest[19]))
 
 
-def all_stats() -> dict[int, ProcessStat]:
+def all_stats() -> Stats:
     """Every process that can be seen."""
     found = (read_stat(int(d.name)) for d in PROC.iterdir() if d.name.isdigit())
     return {stat.pid: stat for stat in found if stat is not None}
@@ -49,18 +52,18 @@ def carries_mark(pid: int, mark: bytes) -> bool:
         return False
 
 
-def family(root: int, mark: str) -> dict[int, ProcessStat]:
+def family(root: int, mark: str, among: Stats | None = None) -> Stats:
     """The root, its descendants, and whoever else inherited the mark in its environment.
 
     Descent finds what a server forked; the mark finds what it sent into the background.
     """
-    stats = all_stats()
+    stats = all_stats() if among is None else among
     children: dict[int, list[int]] = {}
     for stat in stats.values():
         children.setdefault(stat.parent, []).append(stat.pid)
     marked = mark.encode()
     todo = [root, *(pid for pid in stats if pid != os.getpid() and carries_mark(pid, marked))]
-    found: dict[int, ProcessStat] = {}
+    found: Stats = {}
     while todo:
         pid = todo.pop()
         if pid in found or pid not in stats:
@@ -71,7 +74,7 @@ def family(root: int, mark: str) -> dict[int, ProcessStat]:
     return found
 
 
-def pss_mib(pids: dict[int, ProcessStat]) -> float:
+def pss_mib(pids: Stats) -> float:
     """Memory of these processes, each shared page counted once (proportional set size)."""
     total = 0
     for pid in pids:
@@ -93,27 +96,41 @@ def machine_busy_s() -> float:
 
 
 class CpuMeter:
-    """CPU time of one server's processes, the bench's own, and everybody else's, from now on."""
+    """CPU time of one server's processes, the bench's own, and everybody else's, from now on.
+
+    What is foreign is found twice, and the larger counts: what the machine spent and we did not
+    (sees processes that came and went; coarse, for the kernel samples it by ticks), and what the
+    processes that are still there spent (exact).
+    """
 
     def __init__(self, root: int, mark: str) -> None:
         self._root, self._mark = root, mark
-        self._before = {(s.pid, s.started): s.cpu_s for s in family(root, mark).values()}
+        self._before = {(s.pid, s.started): s.cpu_s for s in all_stats().values()}
         self._client, self._bench = bench_cpu_s()
         self._busy, self._began = machine_busy_s(), time.perf_counter()
 
     def read(self) -> dict[str, float]:
         """Seconds used by the server; cores used by the server, the client and foreigners."""
         wall, busy = time.perf_counter() - self._began, machine_busy_s() - self._busy
-        after = family(self._root, self._mark).values()
+        stats = all_stats()
+        ours = family(self._root, self._mark, stats)
         client, bench = bench_cpu_s()
         client, bench = client - self._client, bench - self._bench
-        server = sum(s.cpu_s - self._before.get((s.pid, s.started), 0.0) for s in after)
+        server = sum(self._spent(stat) for stat in ours.values())
+        alive = sum(
+            self._spent(stat)
+            for pid, stat in stats.items()
+            if pid not in ours and os.getpid() not in (pid, stat.parent)
+        )
         return {
             "server_s": server,
             "server_cores": server / wall,
             "client_cores": client / wall,
-            "foreign_cores": max(0.0, (busy - server - client - bench) / wall),
+            "foreign_cores": max(busy - server - client - bench, alive) / wall,
         }
+
+    def _spent(self, stat: ProcessStat) -> float:
+        return stat.cpu_s - self._before.get((stat.pid, stat.started), 0.0)
 
 
 def bench_cpu_s() -> tuple[float, float]:
