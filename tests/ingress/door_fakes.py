@@ -228,7 +228,7 @@ class Scene:
             settings or HttpSettings(),
             self.clock,  # type: ignore[arg-type]
             lambda _deployment: self.router,  # type: ignore[arg-type,return-value]
-            self.lend if arena else lambda _size: None,  # type: ignore[arg-type]
+            self.lend if arena else lambda _size: None,
         )
         # asyncio's loop says `time`, and so does the clock.
         self.door.apply([RouteView("/", "app", DeploymentId("dep", "app"))])
@@ -269,10 +269,18 @@ class Client:
     def status(self) -> int:
         return int(self.out[9:12])
 
-    @property
     def over(self) -> bool:
         """The door has ended its side."""
         return self.transport.closing or self.transport.ended
+
+    def reading(self) -> bool:
+        return self.transport.reading
+
+    def closing(self) -> bool:
+        return self.transport.closing
+
+    def aborted(self) -> bool:
+        return self.transport.aborted
 
     def leave(self) -> None:
         self.protocol.connection_lost(None)

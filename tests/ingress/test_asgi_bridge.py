@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-from door_fakes import FakeRouter
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
@@ -21,6 +20,7 @@ from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId
 from salver.spec.status import RouteView
 from salver.wire.frames import BODY, CHUNK, END, HTTP, STREAM
+from tests.ingress.door_fakes import FakeRouter
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # newer Starlettes would rather have another HTTP library
@@ -102,7 +102,7 @@ def bridge(loop: asyncio.AbstractEventLoop) -> AsgiBridge:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(bridge(asyncio.get_running_loop()))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(bridge(asyncio.get_running_loop()))
     async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
         yield client
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from door_fakes import OK, Scene, chunks
 from hypothesis import given
 from hypothesis import strategies as st
 
 from salver.spec.http import HttpSettings
 from salver.wire.frames import BODY, CANCEL, CHUNK, END, HTTP, MAX_FRAME, REQ, STREAM
+from tests.ingress.door_fakes import OK, Scene, chunks
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -66,13 +66,13 @@ def test_a_larger_body_flows_as_the_replica_asks_for_it() -> None:
     assert scene.router.link.conn.frames == [
         (REQ, HTTP | BODY, len(post(len(body))), 1, post(len(body)))
     ]
-    assert not client.transport.reading
+    assert not client.reading()
     call = scene.router.calls[0]
     call.credit(1)
     assert scene.router.of(CHUNK) == [(CHUNK, 0, 0, 1, body[:100])]
-    assert not client.transport.reading
+    assert not client.reading()
     call.credit(100)
-    assert client.transport.reading
+    assert client.reading()
     client.send(body[100:])
     sent = scene.router.of(CHUNK)
     assert b"".join(frame[4] for frame in sent) == body
@@ -116,7 +116,7 @@ def test_wrong_chunks_end_the_call_and_the_connection() -> None:
     scene.router.calls[0].credit(10)
     client.send(b"3\r\nabcX")
     assert client.status == 400
-    assert client.over
+    assert client.over()
     assert scene.router.of(CANCEL)
     assert scene.router.of(END) == []
 
@@ -128,7 +128,7 @@ def test_wrong_chunks_under_a_reply_cut_it() -> None:
     scene.router.calls[0].credit(10)
     chunks(scene.router.calls[0], b"x")
     client.send(b"nonsense")
-    assert client.transport.aborted
+    assert client.aborted()
 
 
 @pytest.mark.parametrize("arena", [False, True])
@@ -137,7 +137,7 @@ def test_a_declared_body_that_is_too_long_is_refused_unread(arena: bool) -> None
     client = scene.client()
     client.send(post(101))
     assert client.status == 413
-    assert client.over
+    assert client.over()
     assert scene.router.calls == []
 
 
@@ -176,7 +176,7 @@ def test_a_reply_before_the_expected_body_ends_the_connection() -> None:
     client.send(post(100_000, b"Expect: 100-continue"))
     scene.router.calls[0].answered(HTTP, OK)
     assert client.out == OK
-    assert client.over
+    assert client.over()
 
 
 def test_who_sends_the_body_at_once_needs_no_permission() -> None:
@@ -192,7 +192,7 @@ def test_a_body_nobody_read_is_dropped_and_the_connection_goes_on() -> None:
     client.send(post(100_000) + b"x" * 500)
     scene.router.calls[0].answered(HTTP, OK)
     scene.router.answer = OK
-    assert client.transport.reading
+    assert client.reading()
     client.send(b"x" * 99_500 + GET)
     assert client.out == OK * 2
     assert scene.router.of(CHUNK) == []
@@ -203,9 +203,9 @@ def test_too_much_of_a_body_nobody_read_ends_the_connection() -> None:
     client = scene.client()
     client.send(post(10_000_000) + b"x" * 500)
     scene.router.calls[0].answered(HTTP, OK)
-    assert client.over
+    assert client.over()
     client.send(b"x" * 5_000_000)
-    assert client.transport.aborted
+    assert client.aborted()
 
 
 def test_a_failed_call_with_a_flowing_body_is_answered_first() -> None:
@@ -268,16 +268,16 @@ def test_an_upgraded_connection_is_bytes_both_ways() -> None:
     call.answered(HTTP | STREAM, SWITCH)
     client.send(b"\x81\x01a\r\n\r\n")
     assert [frame[4] for frame in scene.router.of(CHUNK)] == [b"\x81\x01a\r\n\r\n"]
-    assert client.transport.reading
+    assert client.reading()
     client.send(b"b")
-    assert not client.transport.reading
+    assert not client.reading()
     client.send(b"c")
     scene.clock.advance(1000)
     call.credit(1)
     call.chunk(HTTP, b"\x81\x01b")
     assert client.out == SWITCH + b"\x81\x01b"
     call.ended(0)
-    assert client.over
+    assert client.over()
 
 
 def test_a_client_that_leaves_a_tunnel_is_an_end_and_not_a_cancel() -> None:
@@ -301,4 +301,4 @@ def test_a_refused_upgrade_is_a_reply_and_the_end() -> None:
     client.send(UPGRADE)
     scene.router.calls[0].answered(HTTP, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
     assert client.status == 403
-    assert client.over
+    assert client.over()

@@ -11,7 +11,6 @@ Whatever h11 refuses, the door refuses. The door is stricter in these points, on
 from __future__ import annotations
 
 import h11
-from door_fakes import OK, Client, Scene
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from salver.client.call import SENT
 from salver.ingress.intake import CONTINUE
 from salver.spec.http import HttpSettings
 from salver.wire.frames import BODY, CHUNK, END, HTTP, REQ
+from tests.ingress.door_fakes import OK, Client, Scene
 
 REFUSED = "refused"
 Outcome = list[object]
@@ -61,13 +61,13 @@ def door(data: bytes, cuts: list[int], *, arena: bool = False) -> Outcome:
         at = max(at, cut)
         while play(scene, seen):
             pass
-        if client.over:
+        if client.over():
             break
     assert scene.door.stats().in_flight <= 1
     assert len(client.protocol.rest or b"") <= 600_000
     out = client.out.replace(OK, b"").replace(CONTINUE, b"")
     if out.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5")):
-        assert client.over
+        assert client.over()
         seen.append(REFUSED)
     hang_up(scene, client)
     return seen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from door_fakes import OK, Client, Scene, chunks
 
 from salver.client.context import unpack_meta
 from salver.errors import BackPressureError, ReplicaDiedError
@@ -11,6 +10,7 @@ from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId
 from salver.spec.status import RouteView
 from salver.wire.frames import CANCEL, CLOSE, CREDIT, HTTP, META, REQ
+from tests.ingress.door_fakes import OK, Client, Scene, chunks
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -23,7 +23,7 @@ def test_a_request_is_passed_on_as_it_came_and_so_is_the_reply(cut: int) -> None
     assert scene.router.link.conn.frames == [(REQ, HTTP, len(GET), 1, GET)]
     scene.router.calls[0].answered(HTTP, OK)
     assert client.out == OK
-    assert not client.over
+    assert not client.over()
     stats = scene.door.stats()
     assert (stats.requests, stats.in_flight, stats.by_class[2]) == (1, 0, 1)
 
@@ -65,10 +65,10 @@ def test_input_ahead_of_the_reply_is_bounded() -> None:
     scene = Scene()
     client = scene.client()
     client.send(GET * 6000)
-    assert not client.transport.reading
+    assert not client.reading()
     scene.router.answer = OK
     scene.router.calls[0].answered(HTTP, OK)
-    assert client.transport.reading
+    assert client.reading()
     assert client.out == OK * 6000
 
 
@@ -82,7 +82,7 @@ def test_who_asks_for_it_is_closed_after_the_reply(request_bytes: bytes) -> None
     client.send(request_bytes + GET)
     assert scene.router.link.conn.frames[0][1] == HTTP | CLOSE
     scene.router.calls[0].answered(HTTP, OK)
-    assert client.transport.closing
+    assert client.closing()
     assert len(scene.router.calls) == 1
 
 
@@ -91,7 +91,7 @@ def test_a_reply_that_closes_closes() -> None:
     client = scene.client()
     client.send(GET)
     scene.router.calls[0].answered(HTTP | CLOSE, OK)
-    assert client.transport.closing
+    assert client.closing()
 
 
 def test_what_the_client_said_of_itself_travels_beside_the_head() -> None:
@@ -131,10 +131,10 @@ def test_a_client_that_does_not_read_stops_the_stream() -> None:
     chunks(call, *[b"x" * 4096] * 64)
     given = sum(frame[2] for frame in scene.router.of(CREDIT))
     assert given <= 32
-    assert not client.transport.reading
+    assert not client.reading()
     client.transport.take()
     assert sum(frame[2] for frame in scene.router.of(CREDIT)) == 64
-    assert client.transport.reading
+    assert client.reading()
 
 
 def test_a_client_that_does_not_read_gets_no_further_request_served() -> None:
@@ -155,9 +155,9 @@ def test_a_client_that_takes_nothing_for_too_long_is_cut_off() -> None:
     client.send(GET)
     chunks(scene.router.calls[0], b"x" * 100_000)
     scene.clock.advance(4)
-    assert not client.transport.aborted
+    assert not client.aborted()
     scene.clock.advance(2)
-    assert client.transport.aborted
+    assert client.aborted()
     assert scene.router.of(CANCEL)
 
 
@@ -225,7 +225,7 @@ def test_errors_are_answered_and_the_connection_goes_on() -> None:
     assert client.status == 503
     assert b"\r\nRetry-After: 1\r\n" in client.out
     assert b"\r\nX-Request-ID: " in client.out
-    assert not client.over
+    assert not client.over()
     scene.router.error = None
     client.send(GET)
     scene.router.calls[1].failed(ReplicaDiedError("r1"))
@@ -240,7 +240,7 @@ def test_a_reply_that_fails_half_way_is_cut() -> None:
     client.send(GET)
     chunks(scene.router.calls[0], b"abc")
     scene.router.calls[0].failed(ReplicaDiedError("r1"))
-    assert client.transport.aborted
+    assert client.aborted()
 
 
 def test_a_cut_comes_after_what_was_written_has_been_taken() -> None:
@@ -250,9 +250,9 @@ def test_a_cut_comes_after_what_was_written_has_been_taken() -> None:
     client.send(GET)
     chunks(scene.router.calls[0], b"abc")
     scene.router.calls[0].failed(ReplicaDiedError("r1"))
-    assert not client.transport.aborted
+    assert not client.aborted()
     client.transport.take()
-    assert client.transport.aborted
+    assert client.aborted()
 
 
 def test_unknown_paths_and_the_doors_own() -> None:
@@ -296,10 +296,10 @@ def test_too_many_connections_are_turned_away() -> None:
     scene = Scene(HttpSettings(max_connections=1))
     first, second = scene.client(), scene.client()
     assert second.status == 503
-    assert second.over
+    assert second.over()
     second.leave()
     first.leave()
-    assert not scene.client().over
+    assert not scene.client().over()
 
 
 def test_a_closing_door_finishes_what_is_under_way_and_says_so() -> None:
@@ -309,17 +309,17 @@ def test_a_closing_door_finishes_what_is_under_way_and_says_so() -> None:
     scene.door.draining = True
     for client in (idle, busy):
         client.protocol.drain()
-    assert idle.over
-    assert not busy.over
+    assert idle.over()
+    assert not busy.over()
     scene.router.calls[0].answered(HTTP, OK)
     assert b"\r\nconnection: close\r\n" in busy.out
-    assert busy.over
+    assert busy.over()
 
 
 def refused(client: Client, status: int) -> None:
     assert client.status == status
     assert b"\r\nconnection: close\r\n" in client.out
-    assert client.over
+    assert client.over()
 
 
 def test_bad_input_is_refused_and_nothing_after_it_is_read() -> None:
@@ -337,7 +337,7 @@ def test_junk_after_a_request_is_refused_when_its_reply_is_out() -> None:
     client.send(GET + b"junk\r\n\r\n")
     scene.router.calls[0].answered(HTTP, OK)
     assert client.out.startswith(OK + b"HTTP/1.1 400")
-    assert client.over
+    assert client.over()
 
 
 @pytest.mark.parametrize("cut", [1, 100, 100000])

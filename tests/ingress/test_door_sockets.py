@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import uvloop
-from door_fakes import OK, FakeRouter, FakeSlab, chunks
 
 from salver.errors import ReplicaDiedError
 from salver.ingress.door import HttpDoor
@@ -19,6 +18,7 @@ from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId
 from salver.spec.status import RouteView
 from salver.wire.frames import HTTP, STREAM
+from tests.ingress.door_fakes import OK, FakeRouter, FakeSlab, chunks
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LIMIT = 5.0

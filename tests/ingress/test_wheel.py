@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from door_fakes import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
 from salver.ingress.wheel import TICK, TimerWheel
+from tests.ingress.door_fakes import FakeClock
 
 
 class Item:

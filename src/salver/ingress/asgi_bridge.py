@@ -53,7 +53,8 @@ class AsgiBridge:
         here = asyncio.get_running_loop()
 
         async def receive_there() -> Message:
-            return await _on(here, receive())
+            message: Message = await _on(here, receive())
+            return message
 
         async def send_there(message: Message) -> None:
             await _on(here, send(message))

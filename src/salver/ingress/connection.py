@@ -88,11 +88,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def write(self, payload: bytes | Segments) -> None:
         """Bytes for the client, as they are."""
-        if payload.__class__ is bytes:
-            self.transport.write(cast("bytes", payload))
+        if isinstance(payload, bytes):
+            self.transport.write(payload)
         else:
-            parts = cast("Segments", payload)
-            self.transport.writelines([parts.inline, *parts.buffers])
+            self.transport.writelines([payload.inline, *payload.buffers])
 
     def pause_writing(self) -> None:
         self.blocked = True

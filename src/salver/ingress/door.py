@@ -6,10 +6,11 @@ import asyncio
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from salver.ingress.connection import Connection
 from salver.ingress.errors import say_close
 from salver.ingress.head import Head, parse_head
 from salver.ingress.protocol import HttpProtocol
@@ -67,7 +68,7 @@ class HttpDoor:
         self.by_class = [0] * 10
         self._router_of = router_of
         self._table: RouteTable | None = None
-        self._connections: set[HttpProtocol] = set()
+        self._connections: set[Connection] = set()
         self._empty: asyncio.Event | None = None
 
     @classmethod
@@ -77,7 +78,7 @@ class HttpDoor:
             settings,
             cluster.loop,
             lambda deployment: cluster.router(deployment, eager=True),
-            getattr(cluster, "lend", lambda _size: None),
+            cluster.dialler.arena.lend,
         )
         cluster.directory.on_routes(door.apply)
         return door
@@ -116,11 +117,11 @@ class HttpDoor:
 
     # ---- for the connections
 
-    def open(self, connection: HttpProtocol) -> bool:
+    def open(self, connection: Connection) -> bool:
         self._connections.add(connection)
         return len(self._connections) <= self.settings.max_connections
 
-    def lost(self, connection: HttpProtocol) -> None:
+    def lost(self, connection: Connection) -> None:
         self._connections.discard(connection)
         if not self._connections and self._empty is not None:
             self._empty.set()
@@ -166,11 +167,10 @@ class HttpDoor:
 
     def outgoing(self, payload: bytes | Segments) -> bytes | Segments:
         """Count a reply; when draining, have it say that the connection ends."""
-        if payload.__class__ is bytes:
-            reply = cast("bytes", payload)
-            self.count(reply)
-            return say_close(reply) if self.draining else reply
-        self.count(cast("Segments", payload).inline)
+        if isinstance(payload, bytes):
+            self.count(payload)
+            return say_close(payload) if self.draining else payload
+        self.count(payload.inline)
         return payload
 
     def count(self, reply: bytes) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
-from salver.ingress.connection import Connection
+from salver.ingress.protocol import HttpProtocol
 
 __all__ = ("MemoryClient",)
 
@@ -20,7 +20,7 @@ _Bytes = bytes | bytearray | memoryview
 class _Transport(asyncio.Transport):
     """The door's end. What it writes waits here until the client reads it."""
 
-    def __init__(self, protocol: Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, protocol: HttpProtocol, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._protocol = protocol
         self._loop = loop
@@ -105,7 +105,7 @@ class _Transport(asyncio.Transport):
 class MemoryClient:
     """The client's end: `send` bytes, `receive` bytes (empty: the door has closed), `close`."""
 
-    def __init__(self, protocol: Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, protocol: HttpProtocol, loop: asyncio.AbstractEventLoop) -> None:
         self._protocol = protocol
         self._transport = _Transport(protocol, loop)
         protocol.connection_made(self._transport)

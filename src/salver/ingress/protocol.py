@@ -38,10 +38,10 @@ class HttpProtocol(Intake):
         else:
             self.refuse(503, "Too many connections.")
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # type: ignore[override]  # noqa: ARG002
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         body = self.body
         if body.__class__ is Fill:
-            return cast("Fill", body).buffer()
+            return body.buffer()
         return self.door.scratch
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -227,7 +227,7 @@ class HttpProtocol(Intake):
             return
         head = call.head if call is not None else self.head
         if body.__class__ is Fill:
-            head = cast("Fill", body).head
+            head = body.head
         known = cast("Head", head)
         request_id = self._request_id(call) if call else known.request_id
         request_id = request_id or self.door.new_request_id()

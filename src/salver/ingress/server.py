@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 from typing import Final
@@ -34,7 +35,9 @@ async def serve(seat: Seat) -> None:
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     settings = msgspec.convert(seat.settings, HttpSettings)
-    cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=seat.id, role="ingress")
+    # Request ids are made of the name: another process in this seat must have another.
+    name = f"{seat.id}-{os.getpid()}"
+    cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=name, role="ingress")
     cluster.adopt()
     door = HttpDoor.of(cluster, settings)
     server = await listen(door, socket.socket(fileno=seat.fds["http"]))
