@@ -241,10 +241,10 @@ class Controller:
                 _logger.exception("Could not account for the end of %s", exit_.id)
 
     def _exited(self, exit_: Exit) -> None:
-        if exit_.kind == "ingress":
-            self.events.emit(exit_.id, "DIED", exit_.reason)
         found = self._find(exit_.id)
-        if found is not None:
+        if found is None and not exit_.asked:  # a door, or what died before this controller began
+            self.events.emit(exit_.id, "DIED", exit_.reason)
+        elif found is not None:
             app, member = found
             phase = member.replica.phase
             if phase in SERVING:

@@ -120,6 +120,8 @@ class Children:
             if child is not None:
                 del self._by_id[child.spec.id]
                 dead.append((child, self._explain(child, status)))
+        # The controller first: what died with it is to be told to the next one.
+        dead.sort(key=lambda pair: pair[1].kind != "controller")
         for child, exit_ in dead:
             self._output.end(child.pipe)
             self._died(exit_, time.monotonic() - child.born)

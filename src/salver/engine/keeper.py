@@ -101,7 +101,10 @@ class Keeper:
             return  # gone, which the next read notices, or not listening, which is its own affair
 
     def _owner_spoke(self) -> None:
-        data = self._owner.recv(MESSAGE)
+        try:
+            data = self._owner.recv(MESSAGE)
+        except ConnectionError:  # it died before it had read all that we told it
+            data = b""
         if not data:
             self._loop.on_readable(self._owner.fileno(), None)
             self._end_at_once()

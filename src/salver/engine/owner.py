@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -101,8 +102,9 @@ class KeeperProcess:
         self._bury()
 
     def kill(self) -> None:
-        """End everything at once, return when it is gone."""
-        self._socket.shutdown(socket.SHUT_RDWR)
+        """End everything at once, return when it is gone. Again: nothing happens."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._bury()
 
     def _receive(self) -> OwnerHears | None:
@@ -120,6 +122,8 @@ class KeeperProcess:
 
     def _bury(self) -> None:
         """Wait for its end; if it was killed, end what it could not end itself."""
+        if self._socket.fileno() < 0:
+            return
         try:
             code = self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:  # stopped, or stuck: its children go with it

@@ -51,8 +51,7 @@ class Loop:
         while self._running:
             for key, events in self._selector.select(self._patience()):
                 for event in (selectors.EVENT_WRITE, selectors.EVENT_READ):
-                    callback = key.data.get(event)
-                    if events & event and callback is not None:
+                    if events & event and (callback := self._current(key, event)):
                         callback()
             self._ring()
 
@@ -75,6 +74,12 @@ class Loop:
             self._selector.modify(fd, mask, data)
         else:
             self._selector.unregister(fd)
+
+    def _current(self, key: selectors.SelectorKey, event: int) -> Callback | None:
+        """What is registered still: an earlier callback of this round may have closed it."""
+        now = self._selector.get_map().get(key.fd)
+        callback: Callback | None = key.data.get(event)
+        return callback if now is not None and now.data.get(event) is callback else None
 
     def _patience(self) -> float | None:
         if not self._running:

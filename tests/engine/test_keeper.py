@@ -1,0 +1,328 @@
+"""The keeper with real processes: it starts them, says how they end, and leaves none behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from salver.engine.config import Listen
+from salver.engine.messages import Failed, Ready, Restarted
+from salver.errors import EngineError
+from tests.engine.rig import PATIENCE_S, Rig, wait_gone
+
+Start = Callable[..., Rig]
+
+
+def ask_door(rig: Rig) -> int:
+    with socket.create_connection(rig.keeper.addresses["http"], timeout=PATIENCE_S) as client:
+        return int(client.recv(64))
+
+
+def hears(rig: Rig, kind: type) -> object:
+    """The next thing of this kind that the keeper says."""
+    while True:
+        assert select.select([rig.keeper], [], [], PATIENCE_S)[0]
+        message = rig.keeper.poll()
+        assert message is not None, "the keeper has ended"
+        if isinstance(message, kind):
+            return message
+
+
+def pids_of(rig: Rig) -> list[int]:
+    control = rig.control()
+    return [rig.keeper.pid, control.ask("pid"), *(p["pid"] for p in control.ask("list"))]
+
+
+# ---- beginning
+
+
+def test_dialling_works_before_anything_is_imported(start: Start) -> None:
+    """The addresses are bound first: who comes early waits in the backlog."""
+    rig = start()
+    assert rig.control().ask("list")
+    assert ask_door(rig) > 0
+
+
+def test_an_entry_that_cannot_be_imported_is_told_to_the_owner(start: Start) -> None:
+    rig = start(entries={"ingress": "no_such_module:main"})
+    with pytest.raises(EngineError, match="No module named 'no_such_module'"):
+        rig.keeper.wait_ready()
+
+
+def test_a_port_in_use_is_told_to_the_owner(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(EngineError, match=rf"127.0.0.1:{port}: the port is in use"):
+            start(listen=(Listen(port=port),))
+
+
+def test_the_keeper_has_one_thread_and_no_event_loop_library_of_its_own(start: Start) -> None:
+    rig = start(entries={"ingress": "entries:door"})
+    rig.keeper.wait_ready()
+    status = Path(f"/proc/{rig.keeper.pid}/status").read_text()
+    assert "Threads:\t1\n" in status
+
+
+# ---- what a process gets
+
+
+def test_a_process_gets_its_environment_its_name_and_nothing_of_its_siblings(start: Start) -> None:
+    rig = start(num_cpus=4, num_gpus=2, env={"WORD": "keeper"})
+    control = rig.control()
+    needs = {"num_cpus": 2.5, "num_gpus": 1}
+    control.start("app#Model#1", "tell", resources=needs, env={"MKL_NUM_THREADS": "7"})
+    facts = json.loads(rig.log.wait_for("facts").split("facts ", 1)[1])
+    assert facts["omp"] == "2"
+    assert facts["mkl"] == "7"
+    assert facts["cuda"] == "0"
+    assert facts["word"] == "keeper"
+    assert facts["comm"] == "salver:Model"
+    assert facts["stdin"] == ""
+    assert facts["labels"] == {"do": "tell"}
+    assert len(facts["fds"]) == 4  # stdio, and the one that lists them
+
+
+def test_siblings_share_no_random_numbers(start: Start) -> None:
+    rig = start()
+    control = rig.control()
+    for name in ("a", "b"):
+        control.start(name, "tell")
+    values = {rig.log.wait_for(f"[{n}] facts").split('"random": ')[1][:12] for n in "ab"}
+    assert len(values) == 2
+
+
+def test_what_asks_for_no_gpu_sees_none(start: Start) -> None:
+    rig = start(num_gpus=1)
+    rig.control().start("a", "tell")
+    assert json.loads(rig.log.wait_for("facts").split("facts ", 1)[1])["cuda"] == ""
+
+
+def test_a_further_process_is_there_within_50_ms(start: Start) -> None:
+    rig = start()
+    control = rig.control()
+    control.ask("list")
+    waits = []
+    for i in range(3):
+        begun = time.monotonic()
+        control.start(f"clock{i}", "clock")
+        waits.append(float(rig.log.wait_for(f"[clock{i}] began").split()[-1]) - begun)
+    assert min(waits) < 0.05
+
+
+# ---- how it ends
+
+
+def test_exits_carry_their_cause(start: Start) -> None:
+    rig = start()
+    exits = rig.control()
+    exits.watch()
+    control = rig.control()
+    for name, do in (("code", "exit"), ("error", "raise")):
+        control.ask("start", process={"id": name, "kind": "replica", "labels": {"do": do}})
+    killed, asked = control.start("killed"), control.start("asked")
+    os.kill(killed, signal.SIGKILL)
+    control.ask("stop", id="asked", force=False)
+    seen = {e["id"]: e for e in (exits.next_exit() for _ in range(4))}
+    assert seen["code"]["reason"] == "exit code 3"
+    assert seen["error"]["reason"] == "exit code 1"
+    assert seen["killed"]["reason"].startswith("killed by signal 9 (SIGKILL)")
+    assert not seen["killed"]["asked"]
+    assert seen["asked"]["reason"] == "killed by signal 15 (SIGTERM)"
+    assert seen["asked"]["asked"]
+    assert seen["asked"]["pid"] == asked
+    assert rig.log.wait_for("ValueError: no") == "[error] ValueError: no weights"
+
+
+def test_starting_the_same_id_twice_is_an_error(start: Start) -> None:
+    control = start().control()
+    control.start("a")
+    with pytest.raises(RuntimeError, match="has been given its resources already"):
+        control.start("a")
+
+
+def test_a_process_that_ignores_sigterm_is_killed_by_force(start: Start) -> None:
+    rig = start()
+    control = rig.control()
+    pid = control.start("a", "deaf")
+    rig.log.wait_for("[a] lives")
+    control.ask("stop", id="a", force=False)
+    control.ask("stop", id="a", force=True)
+    wait_gone(pid)
+
+
+# ---- output
+
+
+def test_lines_carry_the_name_and_the_last_words_are_not_lost(start: Start) -> None:
+    rig = start()
+    rig.control().ask(
+        "start", process={"id": "app#M#1", "kind": "replica", "labels": {"do": "last_words"}}
+    )
+    assert rig.log.wait_for("without an end") == "[app#M#1] without an end"
+    pieces = [line for line in rig.log.lines if "xxx" in line]
+    assert all(line.startswith("[app#M#1] x") for line in pieces)
+    assert sum(line.count("x") for line in pieces) == 20_000
+
+
+def test_a_reader_that_stops_holds_up_the_writers_but_not_the_keeper_and_loses_nothing(
+    start: Start, tmp_path: Path
+) -> None:
+    rig = start()
+    control = rig.control()
+    exits = rig.control()
+    exits.watch()
+    with rig.log._news:  # the reader of the log stands still
+        control.ask("start", process={"id": "f", "kind": "replica", "labels": {"do": "flood"}})
+        for i in range(20):
+            pid = control.start(f"r{i}")
+            os.kill(pid, signal.SIGKILL)
+            assert exits.next_exit()["id"] == f"r{i}"
+    rig.log.wait_for("flood is over")
+    numbers = [int(line.split()[2]) for line in rig.log.lines if "] line " in line]
+    assert numbers == list(range(20_000))
+
+
+# ---- controller and ingress
+
+
+def test_a_dead_controller_is_replaced_and_finds_everything_running(start: Start) -> None:
+    rig = start(num_cpus=4)
+    control = rig.control()
+    replica = control.start("a", labels={"note": "x"}, resources={"num_cpus": 3})
+    dead = control.ask("pid")
+    os.kill(dead, signal.SIGKILL)
+    wait_gone(dead)
+    again = rig.control()
+    assert again.ask("pid") != dead
+    found = next(p for p in again.ask("list") if p["id"] == "a")
+    assert found["pid"] == replica
+    assert found["labels"]["note"] == "x"
+    assert again.ask("capacity")[1]["num_cpus"] == 1
+    with pytest.raises(RuntimeError, match=r"CapacityError: needs num_cpus=2 \(1 free of 4\)"):
+        again.start("b", resources={"num_cpus": 2})
+
+
+def test_what_died_without_a_controller_is_told_to_the_next(start: Start) -> None:
+    rig = start()
+    control = rig.control()
+    replica = control.start("a")
+    dead = control.ask("pid")
+    os.kill(rig.keeper.pid, signal.SIGSTOP)  # so that both deaths are noticed together
+    os.waitid(os.P_PID, rig.keeper.pid, os.WSTOPPED)
+    os.kill(replica, signal.SIGKILL)
+    os.kill(dead, signal.SIGKILL)
+    os.kill(rig.keeper.pid, signal.SIGCONT)
+    wait_gone(dead, replica)
+    again = rig.control()
+    again.watch()
+    assert again.next_exit()["id"] == "a"
+
+
+def test_a_dead_door_is_replaced_and_nobody_is_refused(start: Start) -> None:
+    rig = start()
+    first = ask_door(rig)
+    os.kill(first, signal.SIGKILL)
+    wait_gone(first)
+    assert ask_door(rig) != first
+    message = hears(rig, Restarted)
+    assert isinstance(message, Restarted)
+    assert (message.id, message.delay_s) == ("ingress", 0.0)
+
+
+def test_what_dies_at_once_again_and_again_is_held_back(start: Start) -> None:
+    rig = start(entries={"ingress": "entries:quick_death"})
+    delays: list[float] = []
+    while len(delays) < 6:
+        message = hears(rig, Restarted)
+        assert isinstance(message, Restarted)
+        delays.append(message.delay_s)
+    assert delays == [0.0, 0.0, 0.0, 0.1, 0.2, 0.4]
+
+
+# ---- the end: nothing survives
+
+
+def test_stop_drains_first_then_ends_everything_and_clears_away(start: Start) -> None:
+    rig = start()
+    rig.control().start("a")
+    pids = pids_of(rig)
+    rig.keeper.stop()
+    wait_gone(*pids)
+    rig.log.wait_for("[controller] draining")
+    assert not Path(rig.instance).exists()
+
+
+def test_stop_ends_what_ignores_sigterm(start: Start) -> None:
+    rig = start()
+    pid = rig.control().start("a", "deaf")
+    rig.log.wait_for("[a] lives")
+    rig.keeper.stop()
+    wait_gone(pid)
+
+
+def test_sigterm_to_the_keeper_stops_everything(start: Start) -> None:
+    rig = start()
+    rig.control().start("a")
+    pids = pids_of(rig)
+    os.kill(rig.keeper.pid, signal.SIGTERM)
+    wait_gone(*pids)
+
+
+def test_nothing_survives_the_sigkill_of_the_keeper(start: Start) -> None:
+    rig = start()
+    control = rig.control()
+    control.start("a")
+    control.start("b", "grandchild")
+    control.start("c", "forked_grandchild")
+    grandchildren = [int(rig.log.wait_for(f"[{n}] grandchild is").split()[-1]) for n in "bc"]
+    pids = pids_of(rig)
+    os.kill(rig.keeper.pid, signal.SIGKILL)
+    while rig.keeper.poll() is not None:
+        pass
+    wait_gone(*pids, *grandchildren)
+    assert not Path(rig.instance).exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_survives_the_owner(
+    owner: tuple[subprocess.Popen[str], int, str], number: signal.Signals
+) -> None:
+    process, keeper, instance = owner
+    rig = Rig(None, instance, None)  # type: ignore[arg-type]
+    control = rig.control()
+    pid = control.start("a", "grandchild")
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    grandchildren = [int(p) for p in children.read_text().split()]
+    pids = [control.ask("pid"), *(p["pid"] for p in control.ask("list"))]
+    process.send_signal(number)
+    wait_gone(process.pid, keeper, *pids, *grandchildren)
+    assert not Path(instance).exists()
+    rig.close()
+
+
+@pytest.mark.parametrize("how", ["grandchild", "forked_grandchild"])
+def test_what_users_started_dies_with_its_replica_and_others_are_left_alone(
+    start: Start, how: str
+) -> None:
+    rig = start()
+    control = rig.control()
+    doomed = control.start("a", how)
+    control.start("b", how)
+    gone, stays = (int(rig.log.wait_for(f"[{n}] grandchild is").split()[-1]) for n in "ab")
+    os.kill(doomed, signal.SIGKILL)
+    wait_gone(gone)
+    os.kill(stays, 0)
+
+
+def test_ready_is_said_once_all_is_forked(start: Start) -> None:
+    rig = start()
+    assert isinstance(hears(rig, (Ready, Failed)), Ready)  # type: ignore[arg-type]
