@@ -27,6 +27,8 @@ class FakeConnection:
         self.handler = handler
         self.closed = False
         self.last_begun = 0
+        self.number = replica.opened
+        replica.opened += 1
 
     def send(self, kind: int, flags: int, aux: int, call_id: int, payload: bytes = b"") -> None:
         self.replica.frame(self, kind, flags, aux, call_id, payload)
@@ -55,7 +57,7 @@ class FakeConnection:
             self.handler.closed(self, error)  # type: ignore[arg-type]
 
     def back(self, kind: int, flags: int, aux: int, call_id: int, payload: Any = b"") -> None:
-        self.handler.frame(self, kind, flags, aux, call_id, payload)  # type: ignore[arg-type]
+        self.handler.frame(self, kind, flags, aux, call_id & 0xFFFFFFFF, payload)  # type: ignore[arg-type]
 
 
 class FakeReplica:
@@ -65,20 +67,23 @@ class FakeReplica:
         self.name = name
         self.view = ReplicaView(name, f"memory:{name}")
         self.connections: list[FakeConnection] = []
-        self.calls: dict[int, FakeConnection] = {}  # not answered yet, by call id
+        # Not answered yet, by call id (and the connection's number above bit 32: the first is 0).
+        self.calls: dict[int, FakeConnection] = {}
         self.seen: list[tuple[int, int, int, int, Any]] = []
         self.changed = asyncio.Event()
         self.dials = 0
+        self.opened = 0
         self.reachable = True
 
     def frame(
         self, conn: FakeConnection, kind: int, flags: int, aux: int, call_id: int, payload: Any
     ) -> None:
         self.seen.append((kind, flags, aux, call_id, payload))
+        key = (conn.number << 32) | call_id
         if kind == frames.REQ:
-            self.calls[call_id] = conn
+            self.calls[key] = conn
         elif kind == frames.CANCEL:
-            self.calls.pop(call_id, None)
+            self.calls.pop(key, None)
         self.changed.set()
 
     async def has(self, calls: int) -> None:

@@ -81,7 +81,7 @@ async def test_an_error_is_raised_anew_each_time_and_its_traceback_does_not_grow
     a.fail(last(a), ValueError("no such thing"))
     depths = []
     for _ in range(3):
-        with pytest.raises(ValueError, match=r"^no such thing$") as caught:
+        with pytest.raises(ValueError, match=r"^no such thing") as caught:
             await response
         depths.append(len(traceback.extract_tb(caught.value.__traceback__)))
     assert len(set(depths)) == 1
@@ -107,13 +107,14 @@ async def test_a_cancelled_task_cancels_the_call_unless_another_awaits_it(
     a: FakeReplica, handle: DeploymentHandle[object]
 ) -> None:
     response = handle.remote()
-    one, two = asyncio.ensure_future(response), asyncio.ensure_future(response)
+    tasks = [asyncio.ensure_future(response) for _ in range(3)]
     await asyncio.sleep(0)
-    one.cancel()
-    await asyncio.wait([one])
-    assert not response.cancelled()
-    two.cancel()
-    await asyncio.wait([two])
+    for task in (tasks[1], tasks[0]):
+        task.cancel()
+        await asyncio.wait([task])
+        assert not response.cancelled()
+    tasks[2].cancel()
+    await asyncio.wait([tasks[2]])
     assert response.cancelled()
     assert len(a.of_type(frames.CANCEL)) == 1
 

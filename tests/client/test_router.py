@@ -179,6 +179,16 @@ async def test_when_a_replica_dies_calls_not_begun_move_and_begun_ones_fail() ->
         assert moved.where[-1] == "b"
 
 
+async def test_calls_that_a_dead_replica_had_not_begun_move_to_free_slots_at_once() -> None:
+    bench = Bench("a", "b", limit=10)
+    await bench.connect()
+    a, b = bench.replicas
+    calls = bench.submit(8)
+    bench.show(b)  # so that nothing else, such as a new link, can wake them
+    a.die()
+    assert [call.where[-1] for call in calls] == ["b"] * 8
+
+
 async def test_a_replica_that_left_the_view_finishes_its_calls_and_is_then_closed() -> None:
     bench = Bench("a", "b", limit=2)
     await bench.connect()
@@ -302,7 +312,7 @@ def _step(
         case "cancel" if calls:
             bench.router.cancel(calls[number % len(calls)])
         case "die":
-            replica.die(begun=ids[0] if ids and number % 2 else 0)
+            replica.die(begun=ids[0] & 0xFFFFFFFF if ids and number % 2 else 0)
         case "goaway":
             replica.goaway()
         case "hide" | "show":

@@ -9,7 +9,7 @@ from salver.client.response import DeploymentResponse
 from salver.client.splice import Encoded
 from salver.client.stream import DeploymentResponseGenerator
 from salver.wire.frames import LARGE
-from salver.wire.payload import dumps
+from salver.wire.payload import dumps, dumps_call
 
 __all__ = ("encode_call",)
 
@@ -25,7 +25,7 @@ def encode_call(
             return _encode_around(args, kwargs)
     if kwargs and not _RESPONSES.isdisjoint(map(type, kwargs.values())):
         return _encode_around(args, kwargs)
-    inline, buffers = dumps((args, kwargs))
+    inline, buffers = dumps_call(args, kwargs)
     if buffers or len(inline) > LARGE:
         return (inline, buffers), []
     return inline, []
@@ -54,5 +54,5 @@ def _encode_around(
         else:
             named[place] = value
     if not upstreams:
-        return dumps((tuple(left), named)), []
+        return dumps_call(tuple(left), named), []
     return dumps((tuple(left), named, places)), upstreams

@@ -61,6 +61,7 @@ class Cluster:
         self.name = name or f"{role}-{os.getpid()}-{secrets.token_hex(3)}"
         self.role = role
         self.dialler = dialler or Dialler()
+        self._owns_dialler = dialler is None
         self.directory = Directory(self)
         self.routers: dict[DeploymentId, Router] = {}
         self.closed = False  # of no use any more: closed, or left behind by a fork
@@ -127,7 +128,7 @@ class Cluster:
             ) from None
         loop = uvloop.new_event_loop()
         cluster = cls(address, loop, secret=secret, role="client")
-        cluster._thread = threading.Thread(target=_run, args=(loop,), name="salver", daemon=True)
+        cluster._thread = threading.Thread(target=_run, args=(cluster,), name="salver", daemon=True)
         cluster._thread.start()
         atexit.register(cluster.close)
         cluster.post(Cluster.start, cluster)
@@ -216,6 +217,13 @@ class Cluster:
         if thread is not None and thread is not threading.current_thread() and thread.is_alive():
             thread.join(_EXIT_S)
 
+    async def aclose(self) -> None:
+        """Close every link, on the home loop, and leave nothing behind."""
+        self.close()
+        await asyncio.sleep(0)  # transports end in the tick after `close`
+        if self._owns_dialler:
+            self.dialler.close()
+
     def _shut(self, why: str) -> None:
         if self.closed:
             return
@@ -234,13 +242,20 @@ class Cluster:
             self.loop.call_soon(self.loop.stop)
 
 
-def _run(loop: asyncio.AbstractEventLoop) -> None:
+def _run(cluster: Cluster) -> None:
     """The thread of a cluster outside a replica: a loop until it is stopped, then nothing left."""
+    loop = cluster.loop
     try:
         loop.run_forever()
+        loop.run_until_complete(_leave_nothing())
     finally:
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        cluster.dialler.close()
         loop.close()
+
+
+async def _leave_nothing() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0)  # transports end in the tick after `close`

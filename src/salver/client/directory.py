@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Directory",)
 
-_DELETED = "The deployment was deleted."
+_DELETED: Final = "The deployment was deleted."
+_REFUSALS: Final = 20  # dials in a row that a controller did not answer
 
 
 class Directory:
@@ -113,29 +114,32 @@ class Directory:
         """Keep a link to the controller.
 
         The keeper holds the listening socket, so while there is no controller a dial waits in the
-        backlog and needs no pause; and where a dial fails the instance itself is no more.
+        backlog, and needs no pause; where nobody listens the instance itself is no more.
         """
-        while True:
+        refused = 0
+        while refused < _REFUSALS:
             closed = asyncio.Event()
             rpc = Rpc({"changed": self._changed}, on_close=partial(_set, closed))
             try:
                 await self._cluster.dial_control(rpc)
-            except (OSError, SalverError):
-                self._cluster.lost()
-                return
-            self._rpc = rpc
-            try:
+                self._rpc = rpc
                 await rpc.call("watch", {})
-            except SalverError:
+            except OSError:
+                break
+            except SalverError:  # a controller that died, or did not come in time: await the next
+                refused += 1
                 rpc.close()
+                continue
+            refused = 0
             await closed.wait()
+        self._cluster.lost()
 
-    async def _changed(self, body: Any) -> None:
+    def _changed(self, body: Any) -> None:
         delta = msgspec.convert(body, Delta)
         self.apply(delta)
         if self._rpc is not None:
             self._rpc.notify("applied", {"version": delta.version})
 
 
-def _set(event: asyncio.Event, _: object) -> None:
+def _set(event: asyncio.Event, *_: object) -> None:
     event.set()

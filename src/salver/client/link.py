@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from salver.client.call import SENT, Call
 from salver.core.choice import belief, window_after_answer, window_after_ready
-from salver.errors import ReplicaDiedError
+from salver.errors import ReplicaDiedError, SalverError
 from salver.spec.status import ReplicaView
 from salver.wire.connection import Connection
 from salver.wire.frames import (
@@ -118,6 +118,14 @@ class Link:
     def close_if_done(self) -> None:
         if not self.pending and hasattr(self, "conn"):
             self.conn.close("this replica is to take no more calls")
+
+    def abandon(self, error: SalverError) -> None:
+        """Fail every call and close: nobody will hear the answers."""
+        calls, self.pending = self.pending, {}
+        self.inflight = 0
+        for call in calls.values():
+            call.failed(error)
+        self.conn.close("the caller ends")
 
     # ---- frames in
 

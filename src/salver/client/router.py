@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from salver.client.call import DONE, QUEUED, Call
 from salver.client.link import Link
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from salver.client.cluster import Cluster
 
 __all__ = ("Router", "RouterStats")
+
+
+_BUSY_S: Final = 1.0  # a dial that failed after so long was not refused: the replica was busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +265,8 @@ class Router:
         """Fail what waits and cut every link."""
         self.give_up(why)
         for link in list(self._leaving):
-            link.conn.close(why)
+            link.abandon(DeploymentUnavailableError(self.deployment, why))
+        self._leaving.clear()
 
     def stats(self) -> RouterStats:
         links = [*self._open, *self._leaving]
@@ -282,12 +286,17 @@ class Router:
                 self._dials[link] = self.cluster.loop.create_task(self._connect(link, replica))
 
     async def _connect(self, link: Link, replica: ReplicaView) -> None:
+        loop = self.cluster.loop
+        started = loop.time()
         try:
             await self.cluster.dial(replica.address, link, link.name)
         except (OSError, WireError):
-            # It is gone, and the controller will say so; a call that finds no replica at all
-            # tries once more.
+            # Nobody there: the controller will say so, and a call that finds no replica at all
+            # tries once more. Nobody answered for long: it is busy, and may answer yet.
+            self._dials.pop(link, None)
             if self._links.get(replica.id) is link:
                 del self._links[replica.id]
+                if loop.time() - started > _BUSY_S:
+                    self._dial()
         finally:
             self._dials.pop(link, None)
