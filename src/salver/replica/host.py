@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+import inspect
+import logging
+import os
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from salver.client.context import current_call
+from salver.errors import SalverError
+from salver.replica.asgi import MARK, Lifespan, build_app
+from salver.replica.calls import Caller, ServedCall
+from salver.replica.code import load_arguments, load_code
+from salver.replica.context import ReplicaContext, ReplicaRank, current_replica
+from salver.replica.handle_calls import serve_call
+from salver.replica.heads import Heads
+from salver.replica.http import AsgiDoor, MethodDoor
+from salver.replica.invoke import Method, call_maybe_async, method_names, method_of
+from salver.replica.pool import Pool
+from salver.replica.reply import reply_error
+from salver.spec.ids import ReplicaId
+from salver.wire.frames import GOAWAY, READY
+from salver.wire.messages import Hello
+
 if TYPE_CHECKING:
+    from salver.wire.streams import Dialler, Listener
+
+    from salver.client.cluster import Cluster
     from salver.spec.start import StartSpec
 
 __all__ = ("Host", "HostStats")
+
+_logger: Final = logging.getLogger("salver")
+_MISSING: Final = object()
 
 
 class HostStats(msgspec.Struct, frozen=True):
@@ -32,38 +59,257 @@ class Host:
     way), `stop` (lifespan shutdown, `__del__`, closes every connection).
     """
 
+    loop: asyncio.AbstractEventLoop
+    pool: Pool
+
     def __init__(
-        self, replica_id: str, *, address: str, dialler: Any, secret: bytes, cluster: Any = None
+        self, replica_id: str, *, address: str, dialler: Dialler, secret: bytes, cluster: Cluster
     ) -> None:
         self.replica_id = replica_id
         self.address = address
         self._dialler = dialler
         self._secret = secret
         self._cluster = cluster
+        self._listener: Listener | None = None
+        identity = ReplicaId.parse(replica_id)
+        self.deployment = identity.deployment_id.name
+        self.app = identity.deployment_id.app
+        self.context = ReplicaContext(identity)
+        # What calls read, so plain attributes.
+        self.limit = 0  # nothing is let in before the object is there, and once it drains
+        self.ongoing = 0
+        self.calls = 0
+        self.rejected = 0
+        self.errors = 0
+        self.draining = False
+        self.heads = Heads()
+        self.route = ""
+        self.root_path = ""
+        self.state: dict[str, Any] | None = None
+        self.base = Context()
+        self._max_ongoing = 0
+        self._callers: set[Caller] = set()
+        self._refused: dict[Caller, None] = {}  # longest ago first
+        self._idle: asyncio.Future[None] | None = None
+        self._methods: dict[str, Method] = {}
+        self._door: AsgiDoor | MethodDoor | None = None
+        self._target: Any = None
+        self._lifespan: Lifespan | None = None
+
+    # ---- life
 
     async def listen(self) -> str:
         """Accept callers at `address`; they are refused (REJECT) until `start` has returned."""
-        raise NotImplementedError
+        self.loop = asyncio.get_running_loop()
+        if self._listener is None:
+            hello = Hello(self._secret, "replica", self.replica_id, os.getpid())
+            self._listener = await self._dialler.listen(
+                self.address, lambda: Caller(self), hello, self._secret
+            )
+            self.address = self._listener.address
+        return self.address
 
     async def start(self, spec: StartSpec) -> None:
         """Build the object. Listens first where `listen` was not called before."""
-        raise NotImplementedError
+        await self.listen()
+        options = spec.deployment.options
+        self._max_ongoing = options.max_ongoing_requests
+        self.pool = Pool(self._max_ongoing, self.loop, f"{self.deployment}")
+        self.route = spec.route_prefix or ""
+        self.root_path = self.route.rstrip("/")
+        self.context.rank = ReplicaRank(spec.rank, spec.node_rank, spec.local_rank)
+        self.context.world_size = spec.world_size
+        self.context.code_version = spec.deployment.version
+        self.base = copy_context()
+        self.base.run(current_replica.set, self.context)
+        self.base.run(current_call.set, None)
+        # What the constructor sets in context variables is there in every call.
+        await self.loop.create_task(self._build(spec), context=self.base)
+        self._open()
+
+    async def _build(self, spec: StartSpec) -> None:
+        code = load_code(spec.deployment.code)
+        source: Any = _MISSING
+        if inspect.isclass(code):
+            args, kwargs = load_arguments(spec.deployment.arguments, self._cluster.address)
+            self._target = await _construct(code, self.context, args, kwargs)
+            source = getattr(code, MARK, _MISSING)
+        else:
+            self._target = code
+            self.context.servable_object = code
+        if source is not _MISSING:
+            app = await build_app(source, self._target)
+            self._door = AsgiDoor(self, app)
+            self._lifespan = Lifespan(app)
+            await self._lifespan.startup()
+            self.state = self._lifespan.state
+        elif (method := method_of(self._target, "__call__")) is not None:
+            self._methods["__call__"] = method
+            self._door = MethodDoor(self, method)
+        if spec.deployment.options.user_config is not None:
+            await self._reconfigure(spec.deployment.options.user_config)
 
     async def reconfigure(self, user_config: Any) -> None:
         """Give the living object new configuration."""
-        raise NotImplementedError
+        await self.loop.create_task(self._reconfigure(user_config), context=self.base.copy())
+
+    async def _reconfigure(self, user_config: Any) -> None:
+        hook = getattr(self._target, "reconfigure", None)
+        if not callable(hook):
+            raise SalverError(
+                f"Deployment {self.deployment} has a user_config and no method to take it. "
+                "Define `reconfigure(self, user_config)`, or leave out user_config."
+            )
+        wanted = inspect.signature(hook).parameters
+        extra = (self.context.rank,) if "rank" in wanted else ()
+        await call_maybe_async(self.pool, copy_context(), hook, user_config, *extra)
 
     async def check_health(self) -> None:
         """Raise what the user's `check_health` raises."""
-        raise NotImplementedError
+        hook = getattr(self._target, "check_health", None)
+        if callable(hook):
+            space = self.base.copy()
+            await self.loop.create_task(call_maybe_async(self.pool, space, hook), context=space)
+
+    async def set_max_ongoing(self, limit: int) -> None:
+        """Change how many calls are let in at a time."""
+        self._max_ongoing = limit
+        self.pool.resize(limit)
+        if not self.draining:
+            self._open()
+
+    def _open(self) -> None:
+        self.limit = self._max_ongoing
+        for _ in range(self.limit - self.ongoing):
+            self._call_back()
 
     async def drain(self, timeout_s: float) -> bool:
         """Refuse new calls; True when every call under way has ended within the time."""
-        raise NotImplementedError
+        self.draining = True
+        self.limit = 0
+        for caller in self._callers:
+            caller.conn.send(GOAWAY, 0, 0, 0)
+        if self.ongoing == 0:
+            return True
+        self._idle = self.loop.create_future()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle
+        except TimeoutError:
+            return False
+        return True
 
     async def stop(self) -> None:
         """Cancel what is left, end the app's lifespan, run `__del__`, close the connections."""
-        raise NotImplementedError
+        self.draining = True
+        self.limit = 0
+        tasks = [call.task for caller in self._callers for call in caller.calls.values()]
+        for caller in list(self._callers):
+            caller.cancel_all()
+        await asyncio.gather(*(t for t in tasks if t is not None), return_exceptions=True)
+        if self._target is not None:
+            await self.loop.create_task(self._destroy(), context=self.base.copy())
+        for caller in list(self._callers):
+            caller.conn.close("the replica stops")
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            if hasattr(self, "pool"):
+                self.pool.close()
+
+    async def _destroy(self) -> None:
+        target, self._target = self._target, None
+        self._door = None
+        self._methods.clear()
+        self.context.servable_object = None
+        try:
+            if self._lifespan is not None:
+                await self._lifespan.shutdown()
+            destructor = getattr(type(target), "__del__", None)
+            if inspect.iscoroutinefunction(destructor):
+                await destructor(target)
+        except Exception:  # the user's shutdown code: it is over all the same
+            _logger.exception("While replica %s was stopping:", self.replica_id)
+        # A plain `__del__` runs when the last reference goes, which is this one.
+
+    # ---- calls
+
+    def serve_http(self, call: ServedCall, space: Context) -> None:
+        """Run an HTTP call that has been let in."""
+        if self._door is None:
+            reply_error(call, self._unknown("__call__"))
+        else:
+            self._door(call, space)
+
+    def serve_call(self, call: ServedCall, name: str | None, space: Context) -> None:
+        """Run a handle's call that has been let in."""
+        method = self._methods.get(name) if name is not None else None
+        if method is None:
+            method = method_of(self._target, name) if name is not None else None
+            if method is None:
+                call.fail(self._unknown(name))
+                return
+            self._methods[method.name] = method
+        serve_call(self, call, method, space)
+
+    def _unknown(self, name: str | None) -> SalverError:
+        return SalverError(
+            f"Deployment {self.deployment} has no method {name!r}. "
+            f"Available methods: {method_names(self._target)}."
+        )
+
+    def joined(self, caller: Caller) -> None:
+        """A caller has connected."""
+        self._callers.add(caller)
+        if self.draining:
+            caller.conn.send(GOAWAY, 0, 0, 0)
+
+    def left(self, caller: Caller) -> None:
+        """A caller is gone."""
+        self._callers.discard(caller)
+        self._refused.pop(caller, None)
+
+    def refuse(self, caller: Caller) -> None:
+        """Remember who was turned away, to call back when a slot is free."""
+        self.rejected += 1
+        self._refused.setdefault(caller)
+
+    def release(self) -> None:
+        """A call has ended."""
+        self.ongoing -= 1
+        if self._refused:
+            self._call_back()
+        if self._idle is not None and self.ongoing == 0 and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _call_back(self) -> None:
+        if self._refused and self.ongoing < self.limit:
+            caller = next(iter(self._refused))
+            del self._refused[caller]
+            caller.conn.send(READY, 0, min(self.ongoing, 0xFFFF), 0)
 
     def stats(self) -> HostStats:
-        raise NotImplementedError
+        """What this replica is doing now."""
+        return HostStats(
+            self.replica_id,
+            self.ongoing,
+            len(self._callers),
+            self.draining,
+            self.calls,
+            self.rejected,
+            self.errors,
+        )
+
+
+async def _construct(
+    code: type, context: ReplicaContext, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Make the object; `__init__` may be `async`, and may ask for the replica's context."""
+    if not inspect.iscoroutinefunction(code.__init__):  # type: ignore[misc]
+        made = code(*args, **kwargs)
+        context.servable_object = made
+        return made
+    made = code.__new__(code)
+    context.servable_object = made
+    await code.__init__(made, *args, **kwargs)  # type: ignore[misc]
+    return made

@@ -1,0 +1,376 @@
+"""One caller's connection to this replica, and the calls that run for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from salver.wire.payload import Segments, dump_error
+
+from salver.client.context import CallContext, current_call, unpack_meta
+from salver.errors import RequestCancelledError
+from salver.wire.frames import (
+    BODY,
+    CANCEL,
+    CHUNK,
+    CREDIT,
+    END,
+    ERR,
+    HTTP,
+    INITIAL_CREDIT,
+    LARGE,
+    META,
+    NAME,
+    REJECT,
+    REQ,
+)
+
+if TYPE_CHECKING:
+    from salver.wire.connection import Connection
+
+    from salver.replica.host import Host
+    from salver.replica.stream import ByteStream
+
+__all__ = ("Caller", "ServedCall", "Upload")
+
+_COUNT_MAX: Final = 0xFFFF
+_BODY_TYPES: Final = (CHUNK, END)
+_PATIENCE_S: Final = 10.0
+_WINDOW: Final = 16  # chunks of a request's body on their way, each 256 KiB at most
+
+
+class Upload:
+    """A request body (or a tunnel's bytes) that comes in pieces, as they are read."""
+
+    __slots__ = ("_call", "_ended", "_granted", "_pieces", "_waiter")
+
+    def __init__(self, call: ServedCall) -> None:
+        self._call = call
+        self._pieces: deque[bytes] = deque()
+        self._ended = False
+        self._granted = 0
+        self._waiter: asyncio.Future[None] | None = None
+
+    def feed(self, piece: bytes) -> None:
+        self._granted -= 1
+        self._pieces.append(piece)
+        self._wake()
+
+    def end(self) -> None:
+        """No more comes: it is complete, or its sender is gone."""
+        self._ended = True
+        self._wake()
+
+    @property
+    def complete(self) -> bool:
+        return self._ended and not self._pieces
+
+    async def read(self) -> bytes:
+        """The next piece; empty at the end. The sender sends only what is asked for here."""
+        while not self._pieces:
+            if self._ended:
+                return b""
+            self._grant()
+            self._waiter = self._call.caller.host.loop.create_future()
+            await self._waiter
+        piece = self._pieces.popleft()
+        self._grant()
+        return piece
+
+    def _grant(self) -> None:
+        missing = _WINDOW - self._granted - len(self._pieces)
+        if missing >= _WINDOW // 2 and not self._ended:
+            self._granted += missing
+            call = self._call
+            call.caller.conn.send(CREDIT, 0, missing, call.call_id)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class ServedCall:
+    """One call that has been let in: it holds a slot of the replica until it has ended."""
+
+    __slots__ = (
+        "begun_reply",
+        "call_id",
+        "caller",
+        "cancelled",
+        "context",
+        "credit",
+        "ended",
+        "flags",
+        "gone",
+        "head",
+        "outlet",
+        "patient",
+        "payload",
+        "started",
+        "task",
+        "upload",
+        "waiter",
+    )
+
+    def __init__(self, caller: Caller, flags: int, call_id: int, context: CallContext) -> None:
+        self.caller = caller
+        self.flags = flags
+        self.call_id = call_id
+        self.context = context
+        self.credit = INITIAL_CREDIT
+        self.task: asyncio.Task[None] | None = None
+        self.upload: Upload | None = None
+        self.waiter: asyncio.Future[None] | None = None
+        self.gone: asyncio.Event | None = None
+        self.outlet: ByteStream | None = None
+        self.payload: Any = b""  # what follows the meta; for HTTP: the body
+        self.head = b""
+        self.started = False
+        self.cancelled = False
+        self.patient = False  # it is told that the caller is gone, and given time to leave
+        self.ended = False
+        self.begun_reply = False
+
+    # ---- what the request's side wants to know (http_request.Incoming)
+
+    @property
+    def root_path(self) -> str:
+        return self.caller.host.root_path
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        return self.caller.host.state
+
+    async def next_body(self) -> dict[str, Any]:
+        """The next ASGI message about the request."""
+        upload = self.upload
+        if self.cancelled:
+            return {"type": "http.disconnect"}
+        if upload is not None:
+            piece = await upload.read()
+            if piece or not self.cancelled:
+                more = not upload.complete
+                if not more:
+                    self.upload = None
+                    self.payload = None
+                return {"type": "http.request", "body": piece, "more_body": more}
+        elif self.payload is not None:
+            body, self.payload = self.payload, None
+            whole = body if type(body) is bytes else bytes(body)
+            return {"type": "http.request", "body": whole, "more_body": False}
+        if not (self.cancelled or self.ended):
+            if self.gone is None:
+                self.gone = asyncio.Event()
+            await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    # ---- answers
+
+    def end(
+        self,
+        type: int,  # noqa: A002
+        flags: int,
+        payload: bytes,
+        parts: Sequence[Any] = (),
+        *,
+        large: bool = False,
+    ) -> None:
+        """The last frame of this call; frees its slot."""
+        if self.ended:
+            return
+        self.finish()
+        if not self.cancelled:
+            caller = self.caller
+            count = min(caller.host.ongoing, _COUNT_MAX)
+            if parts or large:
+                caller.conn.send_parts(type, flags, count, self.call_id, payload, parts)
+            else:
+                caller.conn.send(type, flags, count, self.call_id, payload)
+
+    def chunk(self, data: bytes, buffers: Sequence[Any]) -> None:
+        """One item of a stream; the caller of this has seen that there is credit."""
+        self.credit -= 1
+        conn = self.caller.conn
+        if buffers or len(data) >= LARGE:
+            conn.send_parts(CHUNK, 0, 0, self.call_id, data, buffers)
+        else:
+            conn.send(CHUNK, 0, 0, self.call_id, data)
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with the error; as the end of a stream, too."""
+        self.caller.host.errors += 1
+        self.end(ERR, 0, dump_error(error))
+
+    def finish(self) -> None:
+        """The slot is free again."""
+        if not self.ended:
+            self.ended = True
+            self.caller.calls.pop(self.call_id, None)
+            if self.gone is not None:
+                self.gone.set()
+            self.caller.host.release()
+
+    # ---- flow
+
+    @property
+    def blocked(self) -> bool:
+        return self.credit <= 0 or self.caller.conn.paused
+
+    async def room(self) -> None:
+        """Wait until the caller takes more of the stream, or is gone."""
+        while not self.cancelled and (self.credit <= 0 or self.caller.conn.paused):
+            self.waiter = self.caller.host.loop.create_future()
+            await self.waiter
+
+    def wake(self) -> None:
+        """The caller may take more of the stream."""
+        if self.outlet is not None:
+            self.outlet.refilled()
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    def cancel(self) -> None:
+        """Nobody waits for the answer: stop the work, and what it started elsewhere."""
+        if self.cancelled or self.ended:
+            return
+        self.cancelled = True
+        self.caller.calls.pop(self.call_id, None)
+        self.context.cancel_children()
+        if self.upload is not None:
+            self.upload.end()
+        if self.gone is not None:
+            self.gone.set()
+        self.wake()
+        if self.patient and self.task is not None:
+            self.caller.host.loop.call_later(_PATIENCE_S, self.task.cancel)
+        elif self.task is not None:
+            if not self.started:  # a task cancelled before its first step runs none of its code
+                self.finish()
+            self.task.cancel()
+
+    def interrupted(self) -> None:
+        """Its task was cancelled; by the caller, or by the user's own code."""
+        if self.cancelled:
+            self.finish()
+        else:
+            self.fail(RequestCancelledError(self.context.request_id))
+
+
+class Caller:
+    """Takes the frames of one connection. A `wire` FrameHandler."""
+
+    conn: Connection
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.calls: dict[int, ServedCall] = {}
+        self.names: dict[int, str] = {0: "__call__"}
+
+    def opened(self, conn: Connection) -> None:
+        self.conn = conn
+        self.peer = conn.peer.name if conn.peer is not None else ""
+        self.host.joined(self)
+
+    def frame(
+        self,
+        conn: Connection,
+        type: int,  # noqa: A002
+        flags: int,
+        aux: int,
+        call_id: int,
+        payload: bytes | Segments,
+    ) -> None:
+        if type == REQ:
+            self._request(flags, aux, call_id, payload)
+        elif type == CREDIT:
+            call = self.calls.get(call_id)
+            if call is not None:
+                call.credit += aux
+                call.wake()
+        elif type == CANCEL:
+            call = self.calls.get(call_id)
+            if call is not None:
+                call.cancel()
+        elif type in _BODY_TYPES:
+            call = self.calls.get(call_id)
+            if call is not None and call.upload is not None:
+                if type == END:
+                    call.upload.end()
+                else:
+                    call.upload.feed(_joined(payload))
+        elif type == NAME:
+            self.names[aux] = _joined(payload).decode()
+        else:
+            conn.close(f"a caller may not send frames of type {type}")
+
+    def closed(self, conn: Connection, error: Exception | None) -> None:  # noqa: ARG002
+        self.cancel_all()
+        self.host.left(self)
+
+    def cancel_all(self) -> None:
+        """Stop everything that runs for this caller."""
+        for call in list(self.calls.values()):
+            call.cancel()
+
+    def writable(self, conn: Connection) -> None:  # noqa: ARG002
+        for call in list(self.calls.values()):
+            call.wake()
+
+    def _request(self, flags: int, aux: int, call_id: int, payload: bytes | Segments) -> None:
+        host = self.host
+        if host.ongoing >= host.limit:
+            host.refuse(self)
+            self.conn.send(REJECT, 0, min(host.ongoing, _COUNT_MAX), call_id)
+            return
+        host.ongoing += 1
+        host.calls += 1
+        self.conn.board_begun(call_id)
+        if flags & META:
+            context, payload = _with_meta(payload)
+            if not context.app:
+                context.app = host.app
+                context.route = host.route
+        else:
+            context = CallContext("", host.app, host.route, "", "", self.peer, call_id)
+        call = self.calls[call_id] = ServedCall(self, flags, call_id, context)
+        space = host.base.copy()
+        space.run(current_call.set, context)
+        if flags & HTTP:
+            if isinstance(payload, bytes):
+                call.head = payload[:aux]
+                call.payload = payload[aux:]
+            else:
+                call.head = payload.inline[:aux]
+                call.payload = _body(payload, aux)
+            if flags & BODY:
+                call.upload = Upload(call)
+            host.serve_http(call, space)
+        else:
+            call.payload = payload
+            host.serve_call(call, self.names.get(aux), space)
+
+
+def _with_meta(payload: bytes | Segments) -> tuple[CallContext, bytes | Segments]:
+    inline = payload if isinstance(payload, bytes) else payload.inline
+    meta, end = unpack_meta(inline)
+    context = CallContext(meta.request_id, meta.app, meta.route, meta.model_id, meta.session_id)
+    if isinstance(payload, bytes):
+        return context, payload[end:]
+    return context, Segments(inline[end:], payload.buffers)
+
+
+def _joined(payload: bytes | Segments) -> bytes:
+    if isinstance(payload, bytes):
+        return payload
+    return b"".join((payload.inline, *payload.buffers))
+
+
+def _body(payload: Segments, head: int) -> bytes | memoryview:
+    rest = payload.inline[head:]
+    if len(payload.buffers) == 1 and not rest:
+        return payload.buffers[0]
+    if not payload.buffers:
+        return rest
+    return b"".join((rest, *payload.buffers))

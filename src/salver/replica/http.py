@@ -1,0 +1,210 @@
+"""HTTP calls to a deployment: from the raw head to the rendered reply."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response, StreamingResponse
+
+from salver.errors import RequestCancelledError
+from salver.replica.asgi import App, serve_asgi
+from salver.replica.http_request import LazyRequest, build_scope
+from salver.replica.invoke import Method, ThreadStream
+from salver.replica.reply import (
+    is_plain_response,
+    is_plain_stream,
+    render,
+    reply_error,
+    send_rendered,
+    send_response,
+    stream_of,
+    stream_response,
+    streams,
+)
+from salver.replica.websocket import WebSocketSession
+from salver.wire.frames import BODY, STREAM
+
+if TYPE_CHECKING:
+    from salver.replica.calls import ServedCall
+    from salver.replica.host import Host
+
+__all__ = ("AsgiDoor", "MethodDoor")
+
+_UPGRADE = BODY | STREAM
+
+
+class AsgiDoor:
+    """HTTP calls of a deployment that is an ASGI app."""
+
+    def __init__(self, host: Host, app: App) -> None:
+        self._host = host
+        self._app = app
+
+    def __call__(self, call: ServedCall, space: Context) -> None:
+        if call.flags & _UPGRADE == _UPGRADE:
+            call.patient = True
+            work: Coroutine[Any, Any, None] = WebSocketSession(call, self._app).run()
+        else:
+            work = serve_asgi(call, self._app)
+        call.task = self._host.loop.create_task(_guarded(call, work), context=space)
+
+
+class MethodDoor:
+    """HTTP calls of a deployment that is a function, or a class with `__call__`."""
+
+    def __init__(self, host: Host, method: Method) -> None:
+        self._host = host
+        self._method = method
+
+    def __call__(self, call: ServedCall, space: Context) -> None:
+        method = self._method
+        if call.flags & _UPGRADE == _UPGRADE:
+            send_response(call, 426, [(b"connection", b"close")], b"No WebSocket is served here.")
+        elif method.is_generator:
+            call.task = self._host.loop.create_task(
+                _guarded(call, self._generate(call, space)), context=space
+            )
+        elif method.is_async:
+            call.task = self._host.loop.create_task(self._run(call), context=space)
+        else:
+            self._run_in_thread(call, space)
+
+    def _arguments(self, call: ServedCall) -> tuple[Any, ...]:
+        if not self._method.takes_request:
+            return ()
+        return (LazyRequest(call, call.head, None if call.upload is not None else call.payload),)
+
+    async def _run(self, call: ServedCall) -> None:
+        call.started = True
+        try:
+            if self._method.takes_request:
+                body = None if call.upload is not None else call.payload
+                result = await self._method.call(LazyRequest(call, call.head, body))
+            else:
+                result = await self._method.call()
+            rendered = render(result)
+            if rendered is not None:
+                send_rendered(call, rendered)
+            else:
+                await self._respond(call, result)
+        except asyncio.CancelledError:
+            _interrupted(call)
+            raise
+        except Exception as error:  # noqa: BLE001 - user code: the client is told, the log has it
+            _failed(call, error)
+
+    def _run_in_thread(self, call: ServedCall, space: Context) -> None:
+        arguments = self._arguments(call)
+        handler = self._method.call
+
+        def work() -> Any:
+            result = handler(*arguments)
+            rendered = render(result)
+            return result if rendered is None else _Ready(rendered)
+
+        def done(result: Any, error: BaseException | None) -> None:
+            if call.cancelled:
+                call.finish()
+            elif error is not None:
+                _failed(call, error)
+            elif type(result) is _Ready:
+                send_rendered(call, result.rendered)
+            else:
+                call.task = self._host.loop.create_task(
+                    _guarded(call, self._respond(call, result)), context=space
+                )
+
+        self._host.pool.submit(space, work, done)
+
+    async def _generate(self, call: ServedCall, space: Context) -> None:
+        arguments = self._arguments(call)
+        items = self._method.call(*arguments) if self._method.is_async else None
+        if items is None:
+            items = self._in_thread(space, lambda: self._method.call(*arguments))
+        await _closing(items, stream_of(call, items))
+
+    def _in_thread(self, space: Context, start: Callable[[], Any]) -> ThreadStream:
+        # The task holds its own; a context can be entered by one thread at a time.
+        return ThreadStream(self._host.pool, space.copy(), start, self._host.loop)
+
+    async def _respond(self, call: ServedCall, result: Any) -> None:
+        """Answer with what is not there as a whole."""
+        if hasattr(type(result), "__await__"):
+            result = await result
+            rendered = render(result)
+            if rendered is not None:
+                send_rendered(call, rendered)
+                return
+        if streams(result):
+            items = result
+            if inspect.isgenerator(result):
+                items = self._in_thread(copy_context(), lambda: result)
+            await _closing(items, stream_of(call, items))
+        elif not isinstance(result, Response):
+            raise TypeError(f"{result!r} cannot be the result of an HTTP call.")
+        elif is_plain_response(result):
+            send_response(call, result.status_code, result.raw_headers, result.body)
+            await _background(result)
+        elif isinstance(result, StreamingResponse) and is_plain_stream(result):
+            await _closing(result.body_iterator, stream_response(call, result))
+            await _background(result)
+        else:
+            scope = build_scope(call.head, "http", call.root_path, call.state)
+            await serve_asgi(call, result, scope)
+
+
+class _Ready:
+    """A result that was rendered in its thread."""
+
+    __slots__ = ("rendered",)
+
+    def __init__(self, rendered: Any) -> None:
+        self.rendered = rendered
+
+
+async def _background(response: Response) -> None:
+    if response.background is not None:
+        await response.background()
+
+
+async def _closing(items: Any, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work; close the iterator however it ends."""
+    try:
+        await work
+    finally:
+        close = getattr(items, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _guarded(call: ServedCall, work: Coroutine[Any, Any, None]) -> None:
+    call.started = True
+    try:
+        await work
+    except asyncio.CancelledError:
+        _interrupted(call)
+        raise
+    except Exception as error:  # noqa: BLE001 - user code: the client is told, the log has it
+        _failed(call, error)
+    finally:
+        if call.cancelled:
+            call.finish()
+
+
+def _interrupted(call: ServedCall) -> None:
+    """The task was cancelled: by the client that left, or by the user's own code."""
+    if call.cancelled or call.ended:
+        call.finish()
+    else:
+        _failed(call, RequestCancelledError(call.context.request_id))
+
+
+def _failed(call: ServedCall, error: BaseException) -> None:
+    if call.cancelled:
+        call.finish()
+    else:
+        reply_error(call, error)

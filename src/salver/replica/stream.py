@@ -1,0 +1,159 @@
+"""Replies that leave in pieces: framed for HTTP/1.1 here, sent as the caller takes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from salver.errors import SalverError
+from salver.replica.heads import BODILESS, RawHeaders
+from salver.wire.frames import CHUNK, CLOSE, END, HTTP, LARGE, RES, STREAM
+
+if TYPE_CHECKING:
+    from salver.replica.calls import ServedCall
+
+__all__ = ("ByteStream", "Bytes")
+
+Bytes = bytes | bytearray | memoryview
+
+_PIECE: Final = 1024 * 1024
+_GATHER: Final = 64  # pieces that wait for the end of a loop tick, at most
+
+
+class ByteStream:
+    """The reply of one HTTP call, once it is known not to be there as a whole.
+
+    What is written first in a tick of the loop leaves at once; what follows in the same tick
+    leaves together at its end, as one frame.
+    """
+
+    __slots__ = ("_call", "_chunked", "_close", "_gathering", "_left", "_mute", "_parts")
+
+    def __init__(self, call: ServedCall, status: int, headers: RawHeaders) -> None:
+        """Send the head. The framing follows the client's version and the declared length."""
+        headers = list(headers)
+        self._call = call
+        self._left = _declared_length(headers)
+        self._close = bool(call.flags & CLOSE) or _asks_to_close(headers)
+        self._mute = call.head.startswith(b"HEAD ") or status in BODILESS
+        self._parts: list[Bytes] = []
+        self._gathering = False
+        framed = self._left is not None or status in BODILESS
+        self._chunked = not framed and not _speaks_http_1_0(call.head)
+        extra = b""
+        if self._chunked:
+            extra = b"transfer-encoding: chunked\r\n"
+        elif not framed:
+            self._close = True
+        if self._close:
+            extra += b"connection: close\r\n"
+        heads = call.caller.host.heads
+        head = heads.any(status, headers, call.context.request_id, extra)
+        call.begun_reply = True
+        call.outlet = self
+        call.caller.conn.send(RES, HTTP | STREAM, 0, call.call_id, head)
+
+    @property
+    def full(self) -> bool:
+        """Whether to wait for `room` before the next write."""
+        return self._call.blocked or len(self._parts) > 3 * _GATHER
+
+    async def room(self) -> None:
+        """Wait until the client has taken enough of what was written."""
+        await self._call.room()
+        self._flush()
+
+    def write(self, data: Bytes) -> None:
+        """Some bytes of the body, fewer than LARGE."""
+        size = len(data)
+        if not self._counts(size):
+            return
+        if type(data) is not bytes:  # it may change before the tick is over
+            data = bytes(data)
+        parts = self._parts
+        if self._chunked:
+            parts += (b"%x\r\n" % size, data, b"\r\n")
+        else:
+            parts.append(data)
+        if not self._gathering:
+            self._flush()
+            self._gathering = True
+            self._call.caller.host.loop.call_soon(self._tick)
+        elif len(parts) >= 3 * _GATHER and not self._call.blocked:
+            self._flush()
+
+    async def put(self, data: Bytes) -> None:
+        """Write any number of bytes, as the client takes them."""
+        if len(data) < LARGE:
+            self.write(data)
+            if self.full:
+                await self.room()
+        elif self._counts(len(data)):
+            await self._put_large(memoryview(data).cast("B"))
+
+    def finish(self) -> None:
+        """The body is complete."""
+        if self._left and not self._mute:
+            raise SalverError(
+                f"The response is shorter than its content-length, by {self._left} bytes."
+            )
+        if self._chunked and not self._mute:
+            self._parts.append(b"0\r\n\r\n")
+        self._flush()
+        self._call.end(END, HTTP | CLOSE if self._close else HTTP, b"")
+
+    def refilled(self) -> None:
+        """The caller takes more: send what has been gathered."""
+        if self._parts and not self._call.ended and not self._call.blocked:
+            self._flush()
+
+    def _tick(self) -> None:
+        self._gathering = False
+        self.refilled()
+
+    def _counts(self, size: int) -> bool:
+        """Whether these bytes are to be sent."""
+        if not size or self._mute:
+            return False
+        if self._left is not None:
+            self._left -= size
+            if self._left < 0:
+                raise SalverError("The response is longer than its content-length.")
+        return True
+
+    def _flush(self) -> None:
+        parts, call = self._parts, self._call
+        if parts:
+            call.credit -= 1
+            call.caller.conn.send(CHUNK, HTTP, 0, call.call_id, b"".join(parts))
+            parts.clear()
+
+    async def _put_large(self, view: memoryview) -> None:
+        call = self._call
+        for start in range(0, len(view), _PIECE):
+            if call.blocked:
+                await call.room()
+            piece = view[start : start + _PIECE]
+            if self._chunked:
+                self._parts.append(b"%x\r\n" % len(piece))
+            inline = b"".join(self._parts)
+            self._parts.clear()
+            call.credit -= 1
+            call.caller.conn.send_parts(CHUNK, HTTP, 0, call.call_id, inline, (piece,))
+            if self._chunked:
+                self._parts.append(b"\r\n")
+        self._flush()
+
+
+def _declared_length(headers: RawHeaders) -> int | None:
+    for name, value in headers:
+        if name.lower() == b"content-length":
+            return int(value)
+    return None
+
+
+def _asks_to_close(headers: RawHeaders) -> bool:
+    return any(k.lower() == b"connection" and b"close" in v.lower() for k, v in headers)
+
+
+def _speaks_http_1_0(head: bytes) -> bool:
+    return head[: head.find(b"\r\n")].endswith(b"HTTP/1.0")
