@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import os
@@ -228,6 +229,7 @@ class Host:
             destructor = getattr(type(target), "__del__", None)
             if inspect.iscoroutinefunction(destructor):
                 await destructor(target)
+                _disarm(target)
         except Exception:  # the user's shutdown code: it is over all the same
             _logger.exception("While replica %s was stopping:", self.replica_id)
         # A plain `__del__` runs when the last reference goes, which is this one.
@@ -243,9 +245,13 @@ class Host:
 
     def serve_call(self, call: ServedCall, name: str | None, space: Context) -> None:
         """Run a handle's call that has been let in."""
-        method = self._methods.get(name) if name is not None else None
+        method = self._methods.get(name or "")
         if method is None:
-            method = method_of(self._target, name) if name is not None else None
+            try:
+                method = method_of(self._target, name or "")
+            except Exception as error:  # noqa: BLE001 - a property of the user's: the caller is told
+                call.fail(error)
+                return
             if method is None:
                 call.fail(self._unknown(name))
                 return
@@ -298,6 +304,15 @@ class Host:
             self.calls,
             self.rejected,
             self.errors,
+        )
+
+
+def _disarm(target: Any) -> None:
+    """Keep the interpreter from calling an `async def __del__` once more, for nobody to await."""
+    kind = type(target)
+    with contextlib.suppress(TypeError):  # objects of an unusual layout only get a warning
+        target.__class__ = type(
+            kind.__name__, (kind,), {"__slots__": (), "__del__": lambda _self: None}
         )
 
 

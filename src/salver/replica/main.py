@@ -1,0 +1,174 @@
+"""A replica in a process of its own: the host, told what to do by the controller."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import uvloop
+
+from salver.client.cluster import Cluster
+from salver.client.context import current_call
+from salver.errors import SalverError
+from salver.replica.host import Host, HostStats
+from salver.spec.ids import ReplicaId
+from salver.spec.start import StartSpec
+from salver.telemetry.logging import configure
+from salver.wire.rpc import Rpc
+
+if TYPE_CHECKING:
+    from salver.engine.seat import Seat
+
+__all__ = ("main",)
+
+_logger = logging.getLogger("salver")
+
+
+class _Drain(msgspec.Struct, frozen=True):
+    timeout_s: float
+
+
+class _Config(msgspec.Struct, frozen=True):
+    user_config: Any
+
+
+def main(seat: Seat) -> None:
+    """The entry point of a replica's process; returns when it was told to stop."""
+    configure(_request_id)
+    uvloop.run(_Replica(seat).run())
+
+
+def _request_id() -> str:
+    call = current_call.get()
+    return call.request_id if call is not None else ""
+
+
+class _Replica:
+    """Listens, attaches to whatever controller there is, and does as it says."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+        self._state = "new"
+        self._version = ""
+        self._stopped = asyncio.Event()
+        self._host: Host
+
+    async def run(self) -> None:
+        seat = self._seat
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopped.set)
+        secret = seat.secret()
+        cluster = Cluster(seat.instance, loop, secret=secret, role="replica")
+        cluster.adopt()
+        unique = ReplicaId.parse(seat.id).unique_id
+        self._host = Host(
+            seat.id,
+            address=f"unix:{seat.instance}/r-{unique}.sock",
+            dialler=cluster.dialler,
+            secret=secret,
+            cluster=cluster,
+        )
+        await self._host.listen()
+        link = loop.create_task(self._stay_attached(cluster))
+        await self._stopped.wait()
+        link.cancel()
+        await self._host.stop()
+        cluster.close()
+
+    async def _stay_attached(self, cluster: Cluster) -> None:
+        """Keep a link to the controller, whichever it is.
+
+        The keeper holds the listening socket, so while there is no controller a dial waits there
+        and needs no pause; and where a dial fails the instance itself is no more.
+        """
+        while True:
+            closed = asyncio.Event()
+            link = Rpc(self._methods(), on_close=lambda *_, gone=closed: gone.set())
+            try:
+                await cluster.dial_control(link)
+                await link.call("attach", self._attachment())
+            except (OSError, SalverError) as error:
+                if link.closed and link.conn is None:
+                    _logger.error("The controller cannot be reached any more: %s", error)
+                    self._stopped.set()
+                    return
+                link.close()
+            await closed.wait()
+
+    def _attachment(self) -> dict[str, str]:
+        return {
+            "id": self._seat.id,
+            "address": self._host.address,
+            "state": self._state,
+            "version": self._version,
+        }
+
+    def _methods(self) -> dict[str, Callable[[Any], Awaitable[Any] | Any]]:
+        return {
+            "start": self._start,
+            "reconfigure": self._reconfigure,
+            "check_health": self._check_health,
+            "drain": self._drain,
+            "stats": self._stats,
+            "stop": self._stop,
+        }
+
+    async def _start(self, body: Any) -> None:
+        spec = msgspec.convert(body, StartSpec)
+        self._state, self._version = "starting", spec.deployment.version
+        _enter(spec)
+        try:
+            await self._host.start(spec)
+        except SalverError:
+            raise
+        except Exception as error:
+            raise SalverError(_told(error)) from error
+        self._state = "running"
+
+    async def _reconfigure(self, body: Any) -> None:
+        try:
+            await self._host.reconfigure(msgspec.convert(body, _Config).user_config)
+        except SalverError:
+            raise
+        except Exception as error:
+            raise SalverError(_told(error)) from error
+
+    async def _check_health(self, _: Any) -> None:
+        await self._host.check_health()
+
+    async def _drain(self, body: Any) -> bool:
+        self._state = "draining"
+        return await self._host.drain(msgspec.convert(body, _Drain).timeout_s)
+
+    def _stats(self, _: Any) -> HostStats:
+        return self._host.stats()
+
+    def _stop(self, _: Any) -> None:
+        self._stopped.set()
+
+
+def _enter(spec: StartSpec) -> None:
+    """Be where the program was started, and find the modules that it finds."""
+    if spec.cwd:
+        os.chdir(spec.cwd)
+    sys.path[:0] = [entry for entry in spec.sys_path if entry not in sys.path]
+
+
+def _told(error: Exception) -> str:
+    """What went wrong in the user's code, for people: the traceback from their code on."""
+    trace = error.__traceback__
+    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+
+
+def _is_ours(file: str) -> bool:
+    return os.sep + os.path.join("salver", "replica", "") in file

@@ -1,0 +1,524 @@
+"""Admission, cancellation, draining and the life of a replica."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.requests import Request
+
+from salver.client.context import current_call
+from salver.errors import RequestCancelledError, SalverError, TargetError
+from salver.replica.context import current_replica
+from salver.spec.app import ImportedCode
+from salver.wire import frames
+from salver.wire.messages import Meta
+from tests.replica.scripted import (
+    Rejected,
+    ScriptedCaller,
+    new_host,
+    serving,
+    start_spec,
+)
+
+
+class Gate:
+    """Methods that wait until they are let go."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.inside = 0
+        self.cancelled = 0
+
+    async def wait(self, value: Any = None) -> Any:
+        self.inside += 1
+        try:
+            await self.opened.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return value
+
+    async def __call__(self, request: Request) -> str:
+        return await self.wait("done")
+
+
+async def _idle(caller: ScriptedCaller) -> None:
+    """Let every task take its steps."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+# ---- handle calls
+
+
+class Calculator:
+    def add(self, a: int, b: int = 1) -> int:
+        return a + b
+
+    async def add_async(self, a: int, b: int = 1) -> int:
+        return a + b
+
+    async def fail(self) -> None:
+        raise ZeroDivisionError("by hand")
+
+    def fail_in_thread(self) -> None:
+        raise ZeroDivisionError("by hand")
+
+    async def count(self, n: int) -> AsyncIterator[int]:
+        for i in range(n):
+            yield i
+
+    def count_in_thread(self, n: int) -> Iterator[int]:
+        yield from range(n)
+
+    async def array(self, n: int) -> np.ndarray[Any, Any]:
+        return np.arange(n)
+
+    def later(self) -> Any:
+        return self.add_async(1, 2)
+
+    def where(self) -> int:
+        return threading.get_ident()
+
+    async def broken_stream(self) -> AsyncIterator[int]:
+        yield 1
+        raise ZeroDivisionError
+
+    async def gives_stream(self, n: int) -> Any:
+        return self.count(n)
+
+
+async def test_calls_of_both_kinds() -> None:
+    async with serving(Calculator) as caller:
+        assert await caller.call("add", 1, b=2) == 3
+        assert await caller.call("add_async", 1) == 2
+        assert await caller.call("later") == 3
+        assert await caller.call("where") != threading.get_ident()
+
+
+async def test_large_arrays_come_back_as_buffers() -> None:
+    async with serving(Calculator) as caller:
+        array = await caller.call("array", 100_000)
+        assert np.array_equal(array, np.arange(100_000))
+        assert caller.conn.sent[-1].parts
+
+
+async def test_large_arguments_are_read_where_they_lie() -> None:
+    async def total(array: Any) -> Any:
+        return float(array.sum())
+
+    async with serving(total) as caller:
+        assert await caller.call("__call__", np.ones(100_000)) == 100_000
+
+
+@pytest.mark.parametrize("method", ["fail", "fail_in_thread"])
+async def test_errors_keep_their_type_and_show_where_they_come_from(method: str) -> None:
+    async with serving(Calculator) as caller:
+        with pytest.raises(ZeroDivisionError, match="by hand") as caught:
+            await caller.call(method)
+        assert f"in {method}" in "".join(caught.value.__notes__)
+
+
+@pytest.mark.parametrize("method", ["count", "count_in_thread", "gives_stream"])
+async def test_streams(method: str) -> None:
+    async with serving(Calculator) as caller:
+        assert await caller.items(caller.start(method, 10, stream=True)) == list(range(10))
+
+
+async def test_a_stream_that_breaks_ends_with_the_error() -> None:
+    async with serving(Calculator) as caller:
+        with pytest.raises(ZeroDivisionError):
+            await caller.items(caller.start("broken_stream", stream=True))
+
+
+@pytest.mark.parametrize("method", ["count", "count_in_thread"])
+async def test_a_stream_of_items_waits_for_credit(method: str) -> None:
+    async with serving(Calculator) as caller:
+        call = caller.start(method, 100, stream=True)
+        await caller.conn.until(lambda sent: len(sent) == 64)
+        await _idle(caller)
+        assert len(caller.conn.sent) == 64
+        caller.frame(frames.CREDIT, 0, 64, call)
+        assert await caller.items(call) == list(range(100))
+
+
+async def test_a_generator_called_without_stream_says_what_to_do() -> None:
+    async with serving(Calculator) as caller:
+        for method in ("count", "count_in_thread", "gives_stream"):
+            with pytest.raises(TypeError, match="stream=True"):
+                await caller.call(method, 3)
+
+
+@pytest.mark.parametrize("method", ["add", "add_async"])
+async def test_a_plain_method_called_with_stream_says_what_to_do(method: str) -> None:
+    async with serving(Calculator) as caller:
+        with pytest.raises(TypeError, match="without stream=True"):
+            await caller.items(caller.start(method, 1, stream=True))
+
+
+async def test_a_missing_method_is_named_with_those_that_exist() -> None:
+    async with serving(Calculator) as caller:
+        with pytest.raises(SalverError, match=r"'nothing'.*Available methods: \[.*'add'.*\]"):
+            await caller.call("nothing")
+        with pytest.raises(SalverError, match="'__call__'"):
+            await caller.call("__call__")
+        assert (await caller.get()).status == 500
+
+
+async def test_wrong_arguments_are_the_functions_own_type_error() -> None:
+    async with serving(Calculator) as caller:
+        with pytest.raises(TypeError, match="unexpected keyword argument 'c'"):
+            await caller.call("add_async", c=1)
+
+
+# ---- limits
+
+
+async def test_calls_beyond_the_limit_are_refused_and_called_back_in_order() -> None:
+    async with serving(Gate, max_ongoing_requests=2) as caller:
+        host = caller.side.host
+        second, third = ScriptedCaller(host, "b"), ScriptedCaller(host, "c")
+        running = [caller.start("wait"), caller.start("wait")]
+        refused = [second.start("wait"), third.start("wait"), second.start("wait")]
+        with pytest.raises(Rejected):
+            await second.answer(refused[0])
+        assert [f.aux for f in second.conn.sent] == [2, 2]
+        host._target.opened.set()
+        await caller.answer(running[0])
+        await second.conn.until(lambda sent: sent and sent[-1].type == frames.READY)
+        await caller.answer(running[1])
+        await third.conn.until(lambda sent: sent and sent[-1].type == frames.READY)
+        assert sum(f.type == frames.READY for f in second.conn.sent) == 1
+        stats = host.stats()
+        assert (stats.calls, stats.rejected, stats.ongoing) == (2, 3, 0)
+
+
+async def test_nothing_is_let_in_before_the_object_is_there() -> None:
+    host = new_host()
+    await host.listen()
+    caller = ScriptedCaller(host)
+    with pytest.raises(Rejected):
+        await caller.call("add", 1)
+    await host.start(start_spec(Calculator))
+    await caller.conn.until(lambda sent: sent and sent[-1].type == frames.READY)
+    assert await caller.call("add", 1) == 2
+    await host.stop()
+
+
+async def test_the_board_tells_which_call_has_begun() -> None:
+    async with serving(Calculator) as caller:
+        call = caller.start("add", 1)
+        assert caller.conn.begun == call
+        await caller.answer(call)
+
+
+async def test_answers_tell_how_many_calls_are_under_way() -> None:
+    async with serving(Gate) as caller:
+        for _ in range(3):
+            caller.start("wait")
+        await _idle(caller)
+        caller.side.host._target.opened.set()
+        await caller.conn.until(lambda sent: len(sent) == 3)
+        assert [f.aux for f in caller.conn.sent] == [2, 1, 0]
+
+
+# ---- cancellation
+
+
+@pytest.mark.parametrize("http", [False, True])
+async def test_cancel_reaches_the_handler_and_frees_the_slot(http: bool) -> None:
+    async with serving(Gate) as caller:
+        host = caller.side.host
+        call = caller.request("GET / HTTP/1.1") if http else caller.start("wait")
+        await _idle(caller)
+        caller.frame(frames.CANCEL, call_id=call)
+        await _idle(caller)
+        assert host._target.cancelled == 1
+        assert host.ongoing == 0
+        assert caller.conn.sent == []
+
+
+@pytest.mark.parametrize("http", [False, True])
+async def test_a_call_cancelled_before_its_first_step_never_runs(http: bool) -> None:
+    async with serving(Gate) as caller:
+        host = caller.side.host
+        call = caller.request("GET / HTTP/1.1") if http else caller.start("wait")
+        caller.frame(frames.CANCEL, call_id=call)
+        await _idle(caller)
+        assert (host._target.inside, host.ongoing) == (0, 0)
+
+
+async def test_cancel_reaches_the_calls_that_the_call_has_made() -> None:
+    cancelled = asyncio.Event()
+
+    class Child:
+        def cancel(self) -> None:
+            cancelled.set()
+
+    async def parent() -> None:
+        call = current_call.get()
+        assert call is not None
+        call.children.add(Child())
+        await asyncio.Event().wait()
+
+    async with serving(parent) as caller:
+        call = caller.start("__call__")
+        await _idle(caller)
+        caller.frame(frames.CANCEL, call_id=call)
+        await cancelled.wait()
+
+
+async def test_a_thread_keeps_its_slot_until_it_returns() -> None:
+    go, begun = threading.Event(), threading.Event()
+
+    def handler() -> str:
+        begun.set()
+        go.wait(10)
+        return "late"
+
+    async with serving(handler, max_ongoing_requests=1) as caller:
+        call = caller.start("__call__")
+        await asyncio.to_thread(begun.wait, 10)
+        caller.frame(frames.CANCEL, call_id=call)
+        with pytest.raises(Rejected):
+            await caller.call("__call__")
+        go.set()
+        await caller.conn.until(lambda sent: sent and sent[-1].type == frames.READY)
+        assert not any(f.call_id == call for f in caller.conn.sent)
+
+
+async def test_a_generator_in_a_thread_is_closed_when_nobody_listens() -> None:
+    closed = threading.Event()
+
+    def handler() -> Iterator[int]:
+        try:
+            n = 0
+            while True:
+                n += 1
+                yield n
+        finally:
+            closed.set()
+
+    async with serving(handler) as caller:
+        call = caller.start("__call__", stream=True)
+        await caller.conn.until(lambda sent: len(sent) >= 64)
+        caller.frame(frames.CANCEL, call_id=call)
+        assert await asyncio.to_thread(closed.wait, 10)
+
+
+async def test_calls_of_a_caller_that_is_gone_are_cancelled() -> None:
+    async with serving(Gate) as caller:
+        caller.start("wait")
+        caller.request("GET / HTTP/1.1")
+        await _idle(caller)
+        caller.side.closed(caller.conn, None)  # type: ignore[arg-type]
+        await _idle(caller)
+        assert caller.side.host._target.cancelled == 2
+        assert caller.side.host.stats().connections == 0
+
+
+async def test_code_that_cancels_itself_is_an_error_for_its_caller() -> None:
+    async def handler() -> None:
+        raise asyncio.CancelledError
+
+    async with serving(handler) as caller:
+        with pytest.raises(RequestCancelledError):
+            await caller.call("__call__")
+
+
+# ---- context
+
+
+async def test_the_context_of_a_call_is_seen_by_both_kinds_of_handlers() -> None:
+    class Seen:
+        def of_thread(self) -> Any:
+            return self._seen()
+
+        async def of_loop(self) -> Any:
+            return self._seen()
+
+        def in_stream(self) -> Iterator[Any]:
+            yield self._seen()
+
+        def _seen(self) -> Any:
+            call, replica = current_call.get(), current_replica.get()
+            assert call is not None
+            return call.request_id, call.app, call.model_id, replica.deployment
+
+    async with serving(Seen) as caller:
+        for method in ("of_thread", "of_loop"):
+            assert await caller.call(method, meta=Meta("id", "other", "/r", "m")) == (
+                "id",
+                "other",
+                "m",
+                "D",
+            )
+            assert (await caller.call(method))[1:] == ("app", "", "D")
+        [item] = await caller.items(caller.start("in_stream", stream=True, meta=Meta("id")))
+        assert item[0] == "id"
+
+
+async def test_calls_do_not_see_each_others_context() -> None:
+    mark: ContextVar[int] = ContextVar("mark", default=0)
+
+    async def handler() -> int:
+        found = mark.get()
+        mark.set(found + 1)
+        return found
+
+    async with serving(handler) as caller:
+        assert [await caller.call("__call__") for _ in range(3)] == [0, 0, 0]
+        assert current_call.get() is None
+
+
+async def test_timeouts_and_task_groups_work_before_the_first_await() -> None:
+    async def handler() -> str:
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(0))
+        task = asyncio.current_task()
+        return task.get_name() if task is not None else ""
+
+    async with serving(handler) as caller:
+        assert await caller.call("__call__")
+
+
+# ---- life
+
+
+class Recorded:
+    """Writes down what happens to it."""
+
+    def __init__(self, log: list[Any]) -> None:
+        self.log = log
+        replica = current_replica.get()
+        log.append(("init", replica.deployment, str(replica.replica_id), replica.rank.rank))
+
+    def reconfigure(self, user_config: Any) -> None:
+        self.log.append(("reconfigure", user_config))
+
+    def __call__(self) -> str:
+        return "ok"
+
+    def __del__(self) -> None:
+        self.log.append("del")
+
+
+class Broken:
+    def __init__(self) -> None:
+        raise ValueError("no weights")
+
+
+class Shared(list[Any]):
+    """Is itself after pickling."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from tests.replica.scripted import SameObject
+
+        return SameObject(self).__reduce__()
+
+
+async def test_from_constructor_to_destructor() -> None:
+    log = Shared()
+    async with serving(Recorded, log, user_config={"a": 1}) as caller:
+        assert current_replica.get(None) is None
+        await caller.side.host.reconfigure({"a": 2})
+        assert (await caller.get()).body == b"ok"
+    assert log == [
+        ("init", "D", "app#D#1", 0),
+        ("reconfigure", {"a": 1}),
+        ("reconfigure", {"a": 2}),
+        "del",
+    ]
+
+
+async def test_everything_may_be_async() -> None:
+    log: list[Any] = []
+
+    class Async:
+        async def __init__(self) -> None:  # type: ignore[misc]
+            await asyncio.sleep(0)
+            log.append(current_replica.get().servable_object is self)
+
+        async def reconfigure(self, config: Any, rank: Any) -> None:
+            log.append((config, rank.rank))
+
+        async def check_health(self) -> None:
+            log.append("healthy")
+
+        async def __del__(self) -> None:
+            log.append("del")
+
+    async with serving(Async, user_config=1) as caller:
+        await caller.side.host.check_health()
+    assert log == [True, (1, 0), "healthy", "del"]
+
+
+async def test_what_the_constructor_raises_fails_the_start() -> None:
+    host = new_host()
+    with pytest.raises(ValueError, match="no weights"):
+        await host.start(start_spec(Broken))
+    await host.stop()
+
+
+async def test_what_reconfigure_raises_fails_the_start() -> None:
+    class Picky:
+        def reconfigure(self, config: Any) -> None:
+            raise ValueError(config)
+
+    host = new_host()
+    with pytest.raises(ValueError, match="bad"):
+        await host.start(start_spec(Picky, user_config="bad"))
+    await host.stop()
+
+
+async def test_a_config_that_nothing_takes_is_an_error() -> None:
+    host = new_host()
+    with pytest.raises(SalverError, match="reconfigure"):
+        await host.start(start_spec(Calculator, user_config={"a": 1}))
+    await host.stop()
+
+
+async def test_imported_code_and_code_that_is_not_there() -> None:
+    host = new_host()
+    await host.start(start_spec(ImportedCode("tests.replica.test_host", "Calculator")))
+    assert await ScriptedCaller(host).call("add", 1) == 2
+    await host.stop()
+    for wrong in (ImportedCode("tests.replica.test_host", "Nobody"),):
+        with pytest.raises(TargetError, match="has no 'Nobody'"):
+            await new_host().start(start_spec(wrong))
+
+
+async def test_draining_refuses_new_calls_and_waits_for_old_ones() -> None:
+    async with serving(Gate) as caller:
+        host = caller.side.host
+        call = caller.start("wait", "value")
+        await _idle(caller)
+        drained = asyncio.create_task(host.drain(60))
+        await caller.conn.until(lambda sent: sent and sent[-1].type == frames.GOAWAY)
+        with pytest.raises(Rejected):
+            await caller.call("wait")
+        assert not drained.done()
+        host._target.opened.set()
+        assert await caller.answer(call) == "value"
+        assert await drained
+
+
+async def test_draining_gives_up_after_its_time() -> None:
+    async with serving(Gate) as caller:
+        caller.start("wait")
+        assert not await caller.side.host.drain(0.01)
+
+
+async def test_stopping_cancels_what_still_runs() -> None:
+    async with serving(Gate) as caller:
+        caller.start("wait")
+        await _idle(caller)
+        gate = caller.side.host._target
+    assert gate.cancelled == 1
+    assert caller.conn.closed
