@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from typing import Any, Final, Protocol
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request, empty_send
 
@@ -47,13 +47,13 @@ def build_scope(
     raw_path, _, query = target.partition(b"?")
     if not raw_path.startswith(b"/") and b"://" in raw_path:  # absolute form, as to a forward proxy
         raw_path = b"/" + raw_path.partition(b"://")[2].partition(b"/")[2]
-    path = raw_path.decode("latin-1")
+    path = unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path
     scope: dict[str, Any] = {
         "type": kind,
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": version,
         "scheme": "http" if kind == "http" else "ws",
-        "path": unquote(path) if "%" in path else path,
+        "path": path.decode("utf-8", "replace"),
         "raw_path": raw_path,
         "query_string": query,
         "root_path": root_path,

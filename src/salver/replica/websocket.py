@@ -105,7 +105,7 @@ class WebSocketSession:
                 if isinstance(event, Frame):
                     await self._frame(event)
             await self._flush()
-            if self._protocol.parser_exc is not None or self._protocol.close_rcvd is not None:
+            if self._protocol.eof_sent or self._protocol.close_rcvd is not None:
                 break
         received, sent = self._protocol.close_rcvd, self._protocol.close_sent
         close = received or sent
