@@ -11,6 +11,7 @@ from typing import Any
 
 import cloudpickle
 import msgspec
+from salver.wire.payload import Segments, dumps, load_error, loads
 
 from salver.client.context import pack_meta
 from salver.replica.calls import Caller
@@ -21,7 +22,6 @@ from salver.spec.options import DeploymentOptions
 from salver.spec.start import StartSpec
 from salver.wire import frames
 from salver.wire.messages import Hello, Meta
-from salver.wire.payload import Segments, dumps, load_error, loads
 
 
 class Frame(msgspec.Struct):
@@ -103,7 +103,12 @@ class ScriptedCaller:
         self._names = {"__call__": 0}
 
     def frame(
-        self, type: int, flags: int = 0, aux: int = 0, call_id: int = 0, payload: Any = b""  # noqa: A002
+        self,
+        type: int,  # noqa: A002
+        flags: int = 0,
+        aux: int = 0,
+        call_id: int = 0,
+        payload: Any = b"",
     ) -> None:
         self.side.frame(self.conn, type, flags, aux, call_id, payload)  # type: ignore[arg-type]
 
@@ -188,7 +193,9 @@ class ScriptedCaller:
     async def items(self, call_id: int) -> list[Any]:
         """Every item of a stream."""
         await self.conn.until(
-            lambda sent: any(f.call_id == call_id and f.type in (frames.END, frames.ERR) for f in sent)
+            lambda sent: any(
+                f.call_id == call_id and f.type in (frames.END, frames.ERR) for f in sent
+            )
         )
         mine = [f for f in self.conn.sent if f.call_id == call_id]
         if mine[-1].type == frames.ERR:
@@ -222,7 +229,7 @@ def parse_reply(raw: bytes, *, closes: bool, head_only: bool = False) -> Reply:
 
 
 def dechunk(data: bytes) -> bytes:
-    out = []
+    out: list[bytes] = []
     while True:
         size, _, data = data.partition(b"\r\n")
         n = int(size, 16)

@@ -75,7 +75,7 @@ async def database() -> AsyncIterator[str]:
 class Base:
     def __init__(self, greeting: str = "hello") -> None:
         self.greeting = greeting
-        self.seen: list[str] = []
+        self.told = asyncio.Event()
 
     @app.get("/base")
     def base(self) -> str:
@@ -140,7 +140,7 @@ class Shop(Base):
 
     @app.get("/background")
     async def background(self, tasks: BackgroundTasks) -> str:
-        tasks.add_task(self.seen.append, "later")
+        tasks.add_task(self.told.set)
         return "now"
 
     @app.get("/url")
@@ -277,9 +277,7 @@ async def test_uploads() -> None:
 async def test_background_tasks() -> None:
     async with serving(Shop) as caller:
         assert (await caller.get("/background")).body == b'"now"'
-        shop = caller.side.host._target
-        while shop.seen != ["later"]:
-            await asyncio.sleep(0)
+        await asyncio.wait_for(caller.side.host._target.told.wait(), 10)
 
 
 async def test_handle_calls_reach_the_methods_too() -> None:
@@ -414,7 +412,7 @@ async def test_a_failing_startup_fails_the_start() -> None:
     @contextlib.asynccontextmanager
     async def broken(app: Any) -> AsyncIterator[None]:
         raise ValueError("no database")
-        yield
+        yield  # type: ignore[unreachable]
 
     made = FastAPI(lifespan=broken)
 

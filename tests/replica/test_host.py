@@ -45,7 +45,7 @@ class Gate:
         return value
 
     async def __call__(self, request: Request) -> str:
-        return await self.wait("done")
+        return str(await self.wait("done"))
 
 
 async def _idle(caller: ScriptedCaller) -> None:

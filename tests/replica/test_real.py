@@ -14,6 +14,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from salver.wire.payload import dumps, load_error, loads
+from salver.wire.rpc import Rpc
+from salver.wire.streams import Dialler, MemoryHub
 from starlette.requests import Request
 
 from salver.errors import SalverError
@@ -21,9 +24,6 @@ from salver.replica.host import Host
 from salver.spec.app import ImportedCode
 from salver.wire import frames
 from salver.wire.messages import Hello
-from salver.wire.payload import Segments, dumps, load_error, loads
-from salver.wire.rpc import Rpc
-from salver.wire.streams import Dialler, MemoryHub
 from tests.replica.scripted import NoCluster, start_spec
 
 SECRET = b"s" * 32
@@ -93,6 +93,7 @@ async def _dial(dialler: Dialler, address: str) -> Peer:
 def folder() -> Any:
     # Not tmp_path: the address of a Unix socket has little room.
     with tempfile.TemporaryDirectory(prefix="salver-") as name:
+        Path(name, "secret").write_bytes(SECRET)
         yield name
 
 
@@ -131,7 +132,7 @@ async def test_http_and_handle_calls(folder: str, scheme: str) -> None:
         assert peer.conn.begun() in (4, -1) or scheme == "memory"
         await host.stop()
         await peer.gone.wait()
-        assert not Path(f"{folder}/r-1.sock").exists()
+        assert not await asyncio.to_thread(Path(f"{folder}/r-1.sock").exists)
 
 
 # ---- as a process
@@ -172,7 +173,6 @@ class Controller:
 
 @contextlib.asynccontextmanager
 async def _process(folder: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    Path(folder, "secret").write_bytes(SECRET)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",

@@ -199,8 +199,7 @@ async def test_a_client_that_vanishes_is_a_disconnect(how: int) -> None:
         chat = caller.side.host._target
         await chat.gone.wait()
         assert [code for code, _ in chat.left] == [1006]
-        while caller.side.host.ongoing:
-            await asyncio.sleep(0)
+        assert await caller.side.host.drain(10)
 
 
 async def test_a_client_that_does_not_read_holds_the_app_back() -> None:

@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from salver.wire.payload import Segments, dump_error
-
 from salver.client.context import CallContext, current_call, unpack_meta
 from salver.errors import RequestCancelledError
 from salver.wire.frames import (
@@ -26,12 +24,12 @@ from salver.wire.frames import (
     REJECT,
     REQ,
 )
+from salver.wire.payload import Segments, dump_error
 
 if TYPE_CHECKING:
-    from salver.wire.connection import Connection
-
     from salver.replica.host import Host
     from salver.replica.stream import ByteStream
+    from salver.wire.connection import Connection
 
 __all__ = ("Caller", "ServedCall", "Upload")
 

@@ -8,11 +8,10 @@ from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from salver.wire.payload import dumps
-
 from salver.client.splice import decode_call
 from salver.replica.invoke import Method, ThreadStream
 from salver.wire.frames import END, LARGE, RES, STREAM
+from salver.wire.payload import dumps
 
 if TYPE_CHECKING:
     from salver.replica.calls import ServedCall

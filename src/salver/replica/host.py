@@ -8,7 +8,7 @@ import inspect
 import logging
 import os
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -29,10 +29,9 @@ from salver.wire.frames import GOAWAY, READY
 from salver.wire.messages import Hello
 
 if TYPE_CHECKING:
-    from salver.wire.streams import Dialler, Listener
-
     from salver.client.cluster import Cluster
     from salver.spec.start import StartSpec
+    from salver.wire.streams import Dialler, Listener
 
 __all__ = ("Host", "HostStats")
 
@@ -320,11 +319,14 @@ async def _construct(
     code: type, context: ReplicaContext, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Make the object; `__init__` may be `async`, and may ask for the replica's context."""
-    if not inspect.iscoroutinefunction(code.__init__):  # type: ignore[misc]
+    if type(code).__call__ is not type.__call__:  # a metaclass of the user's makes the object
         made = code(*args, **kwargs)
         context.servable_object = made
         return made
-    made = code.__new__(code)
+    made = cast("Any", code).__new__(code, *args, **kwargs)
     context.servable_object = made
-    await code.__init__(made, *args, **kwargs)  # type: ignore[misc]
+    if isinstance(made, code):
+        waits = cast("Any", code).__init__(made, *args, **kwargs)
+        if waits is not None:
+            await waits
     return made

@@ -18,9 +18,14 @@ RawHead = tuple[str, bytes, str, list[tuple[bytes, bytes]]]
 class Incoming(Protocol):
     """Where a request comes from: what the host knows of the call that carries it."""
 
-    cancelled: bool
-    root_path: str
-    state: dict[str, Any] | None
+    @property
+    def cancelled(self) -> bool: ...
+
+    @property
+    def root_path(self) -> str: ...
+
+    @property
+    def state(self) -> dict[str, Any] | None: ...
 
     async def next_body(self) -> dict[str, Any]:
         """The next ASGI `http.request` or `http.disconnect`."""

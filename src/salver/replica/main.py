@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -96,7 +97,7 @@ class _Replica:
                 await cluster.dial_control(link)
                 await link.call("attach", self._attachment())
             except (OSError, SalverError) as error:
-                if link.closed and link.conn is None:
+                if link.conn is None:
                     _logger.error("The controller cannot be reached any more: %s", error)
                     self._stopped.set()
                     return
@@ -171,4 +172,4 @@ def _told(error: Exception) -> str:
 
 
 def _is_ours(file: str) -> bool:
-    return os.sep + os.path.join("salver", "replica", "") in file
+    return Path(file).parent == Path(__file__).parent

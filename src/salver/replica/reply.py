@@ -8,7 +8,6 @@ import math
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from salver.wire.payload import dump_error
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
@@ -22,6 +21,7 @@ from salver.replica.heads import BODILESS, JSON, TEXT, RawHeaders
 from salver.replica.jsonable import encode
 from salver.replica.stream import ByteStream
 from salver.wire.frames import CLOSE, ERR, HTTP, LARGE, RES
+from salver.wire.payload import dump_error
 
 if TYPE_CHECKING:
     from salver.replica.calls import ServedCall
@@ -177,10 +177,11 @@ def is_plain_response(response: Response) -> bool:
 
 def is_plain_stream(response: Response) -> bool:
     """Whether its `body_iterator` says everything that its `__call__` would."""
+    if not isinstance(response, StreamingResponse):
+        return False
     kind = type(response)
     return (
-        isinstance(response, StreamingResponse)
-        and kind.__call__ is StreamingResponse.__call__
+        kind.__call__ is StreamingResponse.__call__
         and kind.stream_response is StreamingResponse.stream_response
     )
 
@@ -233,7 +234,8 @@ def _http_exception(error: HTTPException) -> Failure:
     ]
     if error.status_code in BODILESS:
         return error.status_code, headers, b""
-    if isinstance(error.detail, str):
-        return error.status_code, [(b"content-type", TEXT), *headers], error.detail.encode()
-    body = encode({"detail": error.detail})
+    detail: Any = error.detail  # FastAPI's may be anything
+    if isinstance(detail, str):
+        return error.status_code, [(b"content-type", TEXT), *headers], detail.encode()
+    body = encode({"detail": detail})
     return error.status_code, [(b"content-type", JSON), *headers], body
