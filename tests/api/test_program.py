@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 
 import cloudpickle
 import pytest
 
 import salver
-from salver import Application, Deployment, deployment, ingress
+from salver import Application, Deployment, deployment, ingress, serve
+from tests.conftest import ROOT
 
 
 @deployment
@@ -129,9 +132,14 @@ def test_ingress_refuses_what_cannot_answer() -> None:
 
 def test_every_public_name_is_there() -> None:
     assert all(hasattr(salver, name) for name in salver.__all__)
-    assert set(salver.__all__) < set(salver.serve.__all__)
-    for name in salver.serve.__all__:
-        assert hasattr(salver.serve, name)
+    assert set(salver.__all__) < set(serve.__all__)
+    for name in serve.__all__:
+        assert hasattr(serve, name)
+
+
+def test_a_package_never_hides_the_name_of_a_decorator() -> None:
+    code = "import salver.ingress.server, salver; from salver import ingress; ingress(print)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT / "src")
 
 
 def test_a_name_of_a_later_version_says_so() -> None:

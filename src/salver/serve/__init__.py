@@ -5,6 +5,7 @@ These modules only give the public names of Salver the places where such program
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import salver
@@ -17,7 +18,8 @@ __all__ = (*salver.__all__, "_run", "shutdown_async")
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(salver, name)
+    own = name in ("_run", "shutdown_async")
+    return getattr(import_module("salver.api") if own else salver, name)
 
 
 def __dir__() -> list[str]:

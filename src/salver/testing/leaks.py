@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import uvloop
 
 __all__ = ("MARK", "Snapshot", "no_leaks", "snapshot")
 
@@ -40,6 +41,7 @@ def no_leaks() -> Iterator[None]:
 
     What is just ending is given a few seconds.
     """
+    uvloop.new_event_loop().close()  # libuv opens a pipe with its first loop, and keeps it
     before = snapshot()
     yield
     left = [*_processes_left(before), *_threads_left(before), *_descriptors_left(before)]
