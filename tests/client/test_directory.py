@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.client.fakes import DEPLOYMENT, Bench
 
 from salver.client.cluster import Cluster
 from salver.errors import DeploymentUnavailableError, SalverError
 from salver.spec.ids import DeploymentId
 from salver.spec.status import Delta, DeploymentView, ReplicaView, RouteView
+from tests.client.fakes import DEPLOYMENT, Bench
 
 OTHER = DeploymentId("other", "app")
 

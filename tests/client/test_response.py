@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import pytest_asyncio
-from tests.client.fakes import DEPLOYMENT, Bench, FakeReplica
 
 from salver.client.context import CallContext, current_call, unpack_meta
 from salver.client.handle import DeploymentHandle
 from salver.client.splice import decode_call
 from salver.errors import RequestCancelledError, SalverError
 from salver.wire import frames
+from tests.client.fakes import DEPLOYMENT, Bench, FakeReplica
 
 
 @pytest_asyncio.fixture

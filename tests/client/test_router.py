@@ -7,11 +7,11 @@ import asyncio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.client.fakes import Bench, FakeReplica, PlainCall
 
 from salver.client.call import DONE
 from salver.errors import BackPressureError, DeploymentUnavailableError, ReplicaDiedError
 from salver.wire import frames
+from tests.client.fakes import Bench, FakeReplica, PlainCall
 
 
 async def test_a_call_waits_until_its_deployment_has_a_replica() -> None:

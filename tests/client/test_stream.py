@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from tests.client.fakes import DEPLOYMENT, Bench, FakeReplica
 
 from salver.client.handle import DeploymentHandle
 from salver.errors import ReplicaDiedError, RequestCancelledError
 from salver.wire import frames
+from tests.client.fakes import DEPLOYMENT, Bench, FakeReplica
 
 
 @pytest_asyncio.fixture

@@ -13,7 +13,6 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
 import uvloop
 
@@ -67,7 +66,7 @@ class Cluster:
         self.closed = False  # of no use any more: closed, or left behind by a fork
         self._watch = watch
         self._inbox = Inbox(loop)
-        self._inboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Inbox] = WeakKeyDictionary()
+        self._inboxes: dict[asyncio.AbstractEventLoop, Inbox] = {}
         self._numbers = count(1)
         self._thread: threading.Thread | None = None
 
@@ -153,7 +152,9 @@ class Cluster:
         inbox = self._inboxes.get(loop)
         if inbox is None:
             with self._lock:
-                inbox = self._inboxes.setdefault(loop, Inbox(loop))
+                open_ones = {k: v for k, v in self._inboxes.items() if not k.is_closed()}
+                inbox = open_ones.setdefault(loop, Inbox(loop))
+                self._inboxes = open_ones
         return inbox
 
     def check(self) -> None:
