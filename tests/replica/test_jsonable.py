@@ -70,7 +70,7 @@ SAME_AS_FASTAPI = [
     Counter("aab"),
     deque([1, 2]),
     frozenset([1]),
-    range(2),
+    {3},
     Place(1, 2),
     b"bytes",
     {"k": b"bytes"},

@@ -21,7 +21,7 @@ from salver.replica.context import ReplicaContext, ReplicaRank, current_replica
 from salver.replica.handle_calls import serve_call
 from salver.replica.heads import Heads
 from salver.replica.http import AsgiDoor, MethodDoor
-from salver.replica.invoke import Method, call_maybe_async, method_names, method_of
+from salver.replica.invoke import Method, call_hook, method_names, method_of
 from salver.replica.pool import Pool
 from salver.replica.reply import reply_error
 from salver.spec.ids import ReplicaId
@@ -162,14 +162,13 @@ class Host:
             )
         wanted = inspect.signature(hook).parameters
         extra = (self.context.rank,) if "rank" in wanted else ()
-        await call_maybe_async(self.pool, copy_context(), hook, user_config, *extra)
+        await call_hook(hook, user_config, *extra)
 
     async def check_health(self) -> None:
         """Raise what the user's `check_health` raises."""
         hook = getattr(self._target, "check_health", None)
         if callable(hook):
-            space = self.base.copy()
-            await self.loop.create_task(call_maybe_async(self.pool, space, hook), context=space)
+            await self.loop.create_task(call_hook(hook), context=self.base.copy())
 
     async def set_max_ongoing(self, limit: int) -> None:
         """Change how many calls are let in at a time."""
@@ -226,12 +225,15 @@ class Host:
             if self._lifespan is not None:
                 await self._lifespan.shutdown()
             destructor = getattr(type(target), "__del__", None)
-            if inspect.iscoroutinefunction(destructor):
-                await destructor(target)
+            if destructor is not None:
+                # Called here and not left to the garbage collector: an ASGI app bound to the
+                # object is a cycle, and the process may end before that is found.
+                waits = destructor(target)
+                if waits is not None:
+                    await waits
                 _disarm(target)
         except Exception:  # the user's shutdown code: it is over all the same
             _logger.exception("While replica %s was stopping:", self.replica_id)
-        # A plain `__del__` runs when the last reference goes, which is this one.
 
     # ---- calls
 
@@ -307,7 +309,7 @@ class Host:
 
 
 def _disarm(target: Any) -> None:
-    """Keep the interpreter from calling an `async def __del__` once more, for nobody to await."""
+    """Keep the interpreter from calling `__del__` once more when the object goes."""
     kind = type(target)
     with contextlib.suppress(TypeError):  # objects of an unusual layout only get a warning
         target.__class__ = type(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from salver.replica.pool import Pool
 
-__all__ = ("Method", "ThreadStream", "call_maybe_async", "method_of")
+__all__ = ("Method", "ThreadStream", "call_hook", "method_names", "method_of")
 
 _AHEAD: Final = 16  # items that a `def` generator may be ahead of whoever reads it
 
@@ -69,14 +69,14 @@ def _takes_parameters(call: Callable[..., Any]) -> bool:
         return True
 
 
-async def call_maybe_async(
-    pool: Pool | None, context: Context, call: Callable[..., Any], *args: Any
-) -> Any:
-    """Call a hook of the user's class (`reconfigure`, `check_health`); a `def` one in the pool."""
-    if inspect.iscoroutinefunction(_code_of(call)) or pool is None:
-        result = call(*args)
-    else:
-        result = await pool.run(context.copy(), functools.partial(call, *args))
+async def call_hook(hook: Callable[..., Any], *args: Any) -> Any:
+    """Call a hook of the user's class (`reconfigure`, `check_health`).
+
+    A `def` one has a thread of its own: the pool may be full of calls.
+    """
+    if inspect.iscoroutinefunction(_code_of(hook)):
+        return await hook(*args)
+    result = await asyncio.to_thread(hook, *args)
     return await result if inspect.isawaitable(result) else result
 
 

@@ -21,6 +21,7 @@ __all__ = ("encode", "jsonable")
 
 _encode: Final = msgspec.json.Encoder().encode
 _is_scalar: Final = frozenset((str, int, float, bool, type(None))).issuperset
+_are_strings: Final = frozenset((str,)).issuperset
 _LISTS: Final = (list, tuple)
 _MANY: Final = (set, frozenset, deque, GeneratorType, Iterable)
 
@@ -46,7 +47,7 @@ def _is_plain(value: Any) -> bool:
     """Whether it consists of str keys, JSON scalars, dicts, lists and tuples, and nothing else."""
     kind = type(value)
     if kind is dict:
-        if not _are_strings(value):
+        if not _are_strings(map(type, value)):
             return False
         members: Iterable[Any] = value.values()
     elif kind in _LISTS:
@@ -55,10 +56,6 @@ def _is_plain(value: Any) -> bool:
         return _is_scalar((kind,))
     kinds = set(map(type, members))
     return _is_scalar(kinds) or all(map(_is_plain, members))
-
-
-def _are_strings(keys: Iterable[Any]) -> bool:
-    return all(type(key) is str for key in keys)
 
 
 def jsonable(value: Any) -> Any:
