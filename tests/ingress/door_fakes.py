@@ -227,8 +227,8 @@ class Scene:
         self.door = HttpDoor(
             settings or HttpSettings(),
             self.clock,  # type: ignore[arg-type]
-            lambda _deployment: self.router,  # type: ignore[arg-type,return-value]
-            self.lend if arena else lambda _size: None,
+            lambda _deployment: self.router,  # type: ignore[arg-type]
+            self.lend if arena else lambda _size: None,  # type: ignore[arg-type]
         )
         # asyncio's loop says `time`, and so does the clock.
         self.door.apply([RouteView("/", "app", DeploymentId("dep", "app"))])

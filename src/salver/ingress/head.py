@@ -32,16 +32,8 @@ _KNOWN = re.compile(
     rb"|x-request-id|x-request-timeout-seconds|x-request-disconnect-disabled|x[-_]session[-_]id"
     rb"|serve[-_]multiplexed[-_]model[-_]id):([^\r]*+)"
 )
-_ONCE = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
-_EXTRAS = frozenset(
-    (
-        b"traceparent",
-        b"x-request-id",
-        b"x-request-timeout-seconds",
-        b"x-request-disconnect-disabled",
-        b"x-session-id",
-        b"serve-multiplexed-model-id",
-    )
+_FRAMING = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect")
 )
 _HOST = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+;=%:\[\]]*+")
 _ABSOLUTE = re.compile(rb"(?i)https?://([^/?]++)(.*)", re.DOTALL)
@@ -134,15 +126,16 @@ def parse_head(raw: bytes, max_headers: int = 128) -> Head:
 
 def _read_fields(head: Head, raw: bytes, start: int) -> bool:
     """Fill in what the headers say; tell whether Host is among them."""
+    low = raw.lower()
     found: dict[bytes, bytes] = {}
-    for match in _KNOWN.finditer(raw.lower(), start):
-        name = match[1]
-        value = raw[match.start(2) : match.end(2)].strip(b" \t")
+    extras = False
+    for name, value in _KNOWN.findall(low, start):
         if name not in found:
-            found[name] = value
+            found[name] = value.strip(b" \t")
+            extras = extras or name not in _FRAMING
         elif name == b"connection":
             found[name] += b"," + value
-        elif name in _ONCE:
+        elif name in _FRAMING:
             raise HeadError(400, f"The {name.decode()} header is given more than once.")
     host = found.pop(b"host", None)
     if host is not None and _HOST.fullmatch(host) is None:
@@ -150,7 +143,9 @@ def _read_fields(head: Head, raw: bytes, start: int) -> bool:
     if found:
         _read_framing(head, found)
         _read_connection(head, found)
-        _read_extras(head, found)
+    if extras:
+        head.cacheable = False
+        _read_extras(head, raw, low, start)
     return host is not None
 
 
@@ -161,12 +156,12 @@ def _read_framing(head: Head, found: dict[bytes, bytes]) -> None:
             raise HeadError(400, "Content-Length and Transfer-Encoding contradict each other.")
         head.length = _length(length)
     elif coding is not None:
-        if coding.lower() != b"chunked" or head.old:
+        if coding != b"chunked" or head.old:
             raise HeadError(400, "Transfer-Encoding is `chunked` and nothing else, in HTTP/1.1.")
         head.chunked = True
     expected = found.get(b"expect")
     if expected is not None:
-        if expected.lower() != b"100-continue":
+        if expected != b"100-continue":
             raise HeadError(417, "The only expectation that is met is `100-continue`.")
         head.expects = not head.old
 
@@ -175,29 +170,27 @@ def _read_connection(head: Head, found: dict[bytes, bytes]) -> None:
     connection = found.get(b"connection")
     if connection is None:
         return
-    tokens = [token.strip(b" \t") for token in connection.lower().split(b",")]
+    tokens = [token.strip(b" \t") for token in connection.split(b",")]
     if b"close" in tokens:
         head.close = True
-    if b"upgrade" in tokens and found.get(b"upgrade", b"").lower() == b"websocket":
+    if b"upgrade" in tokens and found.get(b"upgrade") == b"websocket":
         head.upgrade = head.method == b"GET" and not head.old and not (head.length or head.chunked)
 
 
-def _read_extras(head: Head, found: dict[bytes, bytes]) -> None:
-    for name, value in found.items():
-        key = name.replace(b"_", b"-")
-        if key not in _EXTRAS:
-            continue
-        head.cacheable = False
-        text = value.decode("latin-1")
-        if key == b"x-request-id":
+def _read_extras(head: Head, raw: bytes, low: bytes, start: int) -> None:
+    """The headers of ours, with their case kept."""
+    for match in _KNOWN.finditer(low, start):
+        name = match[1].replace(b"_", b"-")
+        text = raw[match.start(2) : match.end(2)].strip(b" \t").decode("latin-1")
+        if name == b"x-request-id":
             head.request_id = text
-        elif key == b"x-request-timeout-seconds":
+        elif name == b"x-request-timeout-seconds":
             head.timeout_s = _timeout(text)
-        elif key == b"x-request-disconnect-disabled":
+        elif name == b"x-request-disconnect-disabled":
             head.detached = text == "?1"
-        elif key == b"x-session-id":
+        elif name == b"x-session-id":
             head.session_id = text
-        elif key == b"serve-multiplexed-model-id":
+        elif name == b"serve-multiplexed-model-id":
             head.model_id = text
 
 
