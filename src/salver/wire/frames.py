@@ -2,12 +2,12 @@
 
     0      4     5      6       8                16
     +------+-----+------+-------+----------------+-------------------------------------------+
-    | len  |type |flags | aux   |    call id     | [meta_len u32, meta]? [segments]? payload |
+    | len  |type |flags | aux   |    call id     | [segments]? [meta_len u32, meta]? payload |
     | u32  | u8  | u8   | u16   |    u64         |                                           |
     +------+-----+------+-------+----------------+-------------------------------------------+
 
-Little-endian; `len` counts the whole frame. A call id is chosen by the side that starts the call and
-grows by one per call of that connection, so "begun up to here" is one number (see `board.py`).
+Little-endian; `len` counts the whole frame. A call id is chosen by the side that starts the call
+and grows by one per call of that connection, so "begun up to here" is one number (`board.py`).
 
     type      from     aux                     payload
     HELLO     both     -                       messages.Hello, first frame of each direction
@@ -21,10 +21,16 @@ grows by one per call of that connection, so "begun up to here" is one number (s
     CREDIT    both     chunks to send further  - (callee to caller: of the request body)
     CANCEL    caller   -                       - (no answer follows; harmless when too late)
     READY     callee   -                       - (call id 0: a slot is free again after a REJECT)
-    ARENA     both     -                       messages.ArenaNote: shared memory the sender lends from
-    FREE      both     -                       - (call id: the slab that may be used again)
+    ARENA     both     NOTE, MAPPED, REFUSED   NOTE: messages.ArenaNote, memory to lend from;
+                                               else the answer to one (call id: the arena)
+    FREE      both     -                       - (call id: the lease whose last reader is gone)
     GOAWAY    callee   -                       - (draining: send nothing new here)
     RPC       both     -                       messages.Rpc, the control links' only frame
+
+A segment table (flag SEG) is `count u32, inline u32`, then per buffer `arena, lease, offset,
+length` (u64 each), then the inline part, then the buffers of arena 0, each from a multiple of 16
+bytes. The others lie in shared memory: the receiver answers with FREE once nothing of theirs refers
+to them. No lease is given on an arena before the receiver has said that it could map it.
 """
 
 from __future__ import annotations
@@ -65,5 +71,14 @@ STREAM: Final = 8  # REQ: answer with CHUNK* END.  RES: more follows as CHUNK* E
 HTTP: Final = 16  # REQ: an HTTP request.  RES, CHUNK: bytes for the client's socket, as they are
 BODY: Final = 32  # REQ: the body follows as CHUNK* END, as the callee gives credit
 CLOSE: Final = 64  # REQ: say `connection: close`.  RES, END: close the client's connection after
+
+# ARENA.aux
+NOTE: Final = 0
+MAPPED: Final = 1
+REFUSED: Final = 2
+
+SEGMENTS: Final = struct.Struct("<II")
+SEGMENT: Final = struct.Struct("<QQQQ")
+ALIGN: Final = 16
 
 INITIAL_CREDIT: Final = 64  # chunks a sender may send before the first CREDIT

@@ -18,6 +18,8 @@ class Hello(msgspec.Struct, array_like=True, frozen=True):
     pid: int
     board_fd: int = -1  # the caller's board (memfd), -1: none
     protocol: int = PROTOCOL
+    board: int = 0  # the board's number: part of the memfd's name, so that a wrong pid is noticed
+    cell: int = 0  # which cell of the board is this connection's
 
 
 class Meta(msgspec.Struct, array_like=True, frozen=True):

@@ -1,0 +1,473 @@
+"""One framed stream between two processes, either side of it. The hot path of everything."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+import msgspec
+
+from salver.errors import WireError
+from salver.wire import frames
+from salver.wire.assembly import Assembly, Backlog
+from salver.wire.board import UNKNOWN, Board, open_cell
+from salver.wire.frames import HEADER, HEADER_SIZE, MAX_FRAME, MORE, SEG
+from salver.wire.lending import Lending
+from salver.wire.messages import PROTOCOL, Hello
+from salver.wire.payload import Segments
+from salver.wire.shared import Shared
+
+if TYPE_CHECKING:
+    from salver.wire.arena import Slab
+    from salver.wire.lending import Buffer
+
+__all__ = ("Connection", "FrameHandler")
+
+_pack: Final = HEADER.pack
+_unpack_from: Final = HEADER.unpack_from
+_hello: Final = msgspec.msgpack.Decoder(Hello)
+_log: Final = logging.getLogger("salver.wire")
+
+_MAX_INLINE: Final = MAX_FRAME - HEADER_SIZE
+_MAX_HELLO: Final = HEADER_SIZE + 4096
+_SMALL_TAIL: Final = 8 * 1024  # an unfinished frame up to here is kept and read again with its rest
+_APART: Final = SEG | MORE
+_INTERNAL: Final = frozenset({frames.HELLO, frames.ARENA, frames.FREE})
+# Whether a frame of this type goes straight to the handler.
+_PLAIN: Final = bytes(frames.HELLO <= t <= frames.RPC and t not in _INTERNAL for t in range(256))
+_NONE_PLAIN: Final = bytes(256)
+
+
+class FrameHandler(Protocol):
+    """What happens to a connection. Everything is called on its loop, nothing after `closed`."""
+
+    def opened(self, conn: Connection) -> None:
+        """Both HELLOs were seen and the secret is good. Neither of the others comes before."""
+
+    def frame(
+        self,
+        conn: Connection,
+        type: int,  # noqa: A002 - the word of frames.py
+        flags: int,
+        aux: int,
+        call_id: int,
+        payload: bytes | Segments,
+    ) -> None:
+        """One frame, put together where it came in parts."""
+
+    def closed(self, conn: Connection, error: Exception | None) -> None:
+        """The end of an opened connection; `error` is None when either side just closed it."""
+
+    def writable(self, conn: Connection) -> None:
+        """`paused` is False again."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Sends and receives frames. Made by `Dialler`; usable from `opened` until `closed`."""
+
+    __slots__ = (
+        "__weakref__",
+        "_assembly",
+        "_backlog",
+        "_begun",
+        "_board",
+        "_body",
+        "_cell",
+        "_corked",
+        "_error",
+        "_filled",
+        "_head",
+        "_hello",
+        "_lending",
+        "_limit",
+        "_loop",
+        "_max_frame",
+        "_out",
+        "_plain",
+        "_scratch",
+        "_secret",
+        "_shared",
+        "_tail",
+        "_theirs",
+        "_timer",
+        "_transport",
+        "closed",
+        "dialled",
+        "handler",
+        "paused",
+        "peer",
+        "ready",
+        "reason",
+    )
+
+    def __init__(
+        self,
+        handler: FrameHandler,
+        hello: Hello,
+        *,
+        secret: bytes,
+        dialled: bool,
+        shared: Shared | None = None,
+    ) -> None:
+        self.handler = handler
+        self.dialled = dialled
+        self.peer: Hello | None = None
+        self.closed = False
+        self.paused = False  # what is sent now waits in memory: the peer reads too slowly
+        self.reason = ""
+        self.ready: asyncio.Future[None] | None = None  # set by who waits for both HELLOs
+        self._hello = hello
+        self._secret = secret
+        self._shared = shared or Shared()
+        self._scratch = self._shared.scratch
+        self._out: list[bytes] = []
+        self._corked = False  # a flush is coming: at the end of this read or of this tick
+        self._limit = -1  # payloads up to here go the short way; -1: everything goes the long way
+        self._plain = _NONE_PLAIN
+        self._max_frame = _MAX_HELLO
+        self._tail = b""
+        self._body: bytearray | None = None  # a large frame that is received where it will lie
+        self._filled = 0
+        self._head = (0, 0, 0, 0)
+        self._assembly: Assembly | None = None
+        self._backlog: Backlog | None = None
+        self._lending: Lending | None = None
+        self._board: Board | None = None
+        self._begun = UNKNOWN
+        self._cell = 0
+        self._theirs: memoryview | list[int] = [0]
+        self._error: Exception | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def name(self) -> str:
+        """Who is at the other end."""
+        return "a stranger" if self.peer is None else f"{self.peer.role} {self.peer.name}"
+
+    # --------------------------------------------------------------------------------- sending
+
+    def send(
+        self,
+        type: int,  # noqa: A002
+        flags: int,
+        aux: int,
+        call_id: int,
+        payload: bytes = b"",
+    ) -> None:
+        """Write one frame; it leaves at the end of this read or tick. Dropped when closed."""
+        size = len(payload)
+        if size > self._limit:
+            self._send_slowly(type, flags, aux, call_id, payload)
+            return
+        out = self._out
+        out.append(_pack(HEADER_SIZE + size, type, flags, aux, call_id))
+        if size:
+            out.append(payload)
+        if not self._corked:
+            self._corked = True
+            self._loop.call_soon(self._flush)
+
+    def send_parts(
+        self,
+        type: int,  # noqa: A002
+        flags: int,
+        aux: int,
+        call_id: int,
+        inline: bytes,
+        buffers: Sequence[Buffer | Slab],
+    ) -> None:
+        """Write one frame with buffers apart: large ones by shared memory where the peer can map
+        it. Buffers are copied before this returns; slabs of our arena are lent as they are, and so
+        is memory that a third process lent to us."""
+        if self.closed:
+            return
+        if buffers:
+            inline = self._lend().encode(inline, buffers)
+            flags |= SEG
+        self.send(type, flags, aux, call_id, inline)
+
+    def _send_slowly(self, type: int, flags: int, aux: int, call_id: int, payload: bytes) -> None:  # noqa: A002
+        if self.closed:
+            return
+        if self._backlog is None:
+            self._backlog = Backlog()
+            self._limit = -1
+        if len(payload) <= _MAX_INLINE and not self._backlog.holds(call_id):
+            self._out.append(_pack(HEADER_SIZE + len(payload), type, flags, aux, call_id))
+            self._out.append(payload)
+        else:
+            self._backlog.add(type, flags, aux, call_id, payload)
+        if not self._corked:
+            self._corked = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._corked = False
+        out = self._out
+        if out:
+            data = b"".join(out)
+            out.clear()
+            self._write(data)
+        if self._backlog is not None:
+            self._pump()
+
+    def _write(self, data: bytes) -> None:
+        self._transport.write(data)
+        if self.paused:
+            unsent = self._transport.get_write_buffer_size()
+            if unsent > self._shared.limits.max_unsent:
+                self._fail(WireError(f"{self.name} does not read: {unsent} bytes wait for it."))
+
+    def _pump(self) -> None:
+        """Write of what is in pieces as much as the peer takes, so that small frames pass by."""
+        backlog = self._backlog
+        while backlog is not None and not self.paused:
+            piece = backlog.next()
+            if piece is None:
+                self._backlog = backlog = None
+                self._limit = -1 if self.closed else _MAX_INLINE
+            else:
+                self._write(piece)
+
+    # --------------------------------------------------------------------------------- reading
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        if self._body is not None:
+            return memoryview(self._body)[self._filled :]
+        tail = self._tail
+        if tail:
+            size = len(tail)
+            self._scratch[:size] = tail
+            return self._scratch[size:]
+        return self._scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._corked = True
+        try:
+            if self._body is None:
+                self._read(self._scratch[: len(self._tail) + nbytes].tobytes())
+            else:
+                self._read_body(self._body, nbytes)
+        except WireError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - the handler's; only this connection ends
+            self._fail(error)
+        self._flush()
+
+    def _read(self, data: bytes) -> None:
+        offset = 0
+        left = len(data)
+        plain = self._plain
+        frame = self.handler.frame
+        while left >= HEADER_SIZE:
+            length, kind, flags, aux, call_id = _unpack_from(data, offset)
+            if not HEADER_SIZE <= length <= left:
+                break
+            payload = data[offset + HEADER_SIZE : offset + length]
+            if plain[kind] and not flags & _APART:
+                frame(self, kind, flags, aux, call_id, payload)
+            else:
+                self._special(kind, flags, aux, call_id, payload)
+                plain = self._plain
+            if self.closed:
+                return
+            offset += length
+            left -= length
+        self._tail = data[offset:] if left else b""
+        if left >= HEADER_SIZE:
+            self._unfinished(self._tail)
+
+    def _unfinished(self, tail: bytes) -> None:
+        length, kind, flags, aux, call_id = _unpack_from(tail)
+        if not HEADER_SIZE <= length <= self._max_frame:
+            raise WireError(
+                f"A frame of {length} bytes, expected {HEADER_SIZE}..{self._max_frame}."
+            )
+        if length > _SMALL_TAIL:
+            self._head = (kind, flags, aux, call_id)
+            self._body = bytearray(length - HEADER_SIZE)
+            self._filled = len(tail) - HEADER_SIZE
+            self._body[: self._filled] = tail[HEADER_SIZE:]
+            self._tail = b""
+
+    def _read_body(self, body: bytearray, nbytes: int) -> None:
+        self._filled += nbytes
+        if self._filled < len(body):
+            return
+        kind, flags, aux, call_id = self._head
+        payload = bytes(body)
+        self._body = None
+        if self._plain[kind] and not flags & _APART:
+            self.handler.frame(self, kind, flags, aux, call_id, payload)
+        else:
+            self._special(kind, flags, aux, call_id, payload)
+
+    def _special(self, kind: int, flags: int, aux: int, call_id: int, payload: bytes) -> None:
+        """All that the loop over frames leaves aside: our own frames, parts, mistakes."""
+        if self.peer is None:
+            self._greet(kind, payload)
+        elif kind == frames.ARENA:
+            self._lend().arena(aux, call_id, payload)
+        elif kind == frames.FREE:
+            self._lend().freed(call_id)
+        elif not _PLAIN[kind]:
+            raise WireError(f"A frame of type {kind}, which has no place here.")
+        else:
+            self._deliver(kind, flags, aux, call_id, payload)
+
+    def _deliver(self, kind: int, flags: int, aux: int, call_id: int, payload: bytes) -> None:
+        assembly = self._assembly
+        if flags & MORE:
+            if assembly is None:
+                assembly = self._assembly = Assembly(self._shared.limits.max_payload)
+                self._plain = _NONE_PLAIN  # the last piece has no mark of its own
+            assembly.add(kind, call_id, payload)
+            return
+        if assembly is not None:
+            payload = assembly.complete(kind, call_id, payload)
+            if not assembly:
+                self._assembly = None
+                self._plain = _PLAIN
+        whole = self._lend().decode(payload) if flags & SEG else payload
+        self.handler.frame(self, kind, flags & ~_APART, aux, call_id, whole)
+
+    # --------------------------------------------------------------------------- life and death
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self._loop = asyncio.get_running_loop()
+        self._transport.set_write_buffer_limits(high=MAX_FRAME)
+        self._timer = self._loop.call_later(self._shared.limits.hello_s, self._too_late)
+        if self.dialled:
+            self._say_hello()
+
+    def _say_hello(self) -> None:
+        hello = msgspec.structs.replace(self._hello, secret=b"")
+        if self.dialled:
+            self._board, self._cell = self._shared.cell()
+            hello = msgspec.structs.replace(
+                hello,
+                secret=self._secret,
+                board_fd=self._board.fd,
+                board=self._board.id,
+                cell=self._cell,
+            )
+        payload = msgspec.msgpack.encode(hello)
+        self._transport.write(_pack(HEADER_SIZE + len(payload), frames.HELLO, 0, 0, 0) + payload)
+
+    def _greet(self, kind: int, payload: bytes) -> None:
+        if kind != frames.HELLO or len(payload) > _MAX_HELLO:
+            raise WireError(f"The first frame is of type {kind}, expected HELLO.")
+        try:
+            peer = _hello.decode(payload)
+        except msgspec.MsgspecError as error:
+            raise WireError(f"HELLO cannot be read: {error}") from None
+        if not self.dialled and not hmac.compare_digest(peer.secret, self._secret):
+            raise WireError("A dialler did not prove the secret.")
+        if peer.protocol != PROTOCOL:
+            raise WireError(f"{peer.name} speaks protocol {peer.protocol}, expected {PROTOCOL}.")
+        if not self.dialled:
+            if peer.board_fd >= 0:
+                cell = open_cell(peer.pid, peer.board_fd, peer.board, peer.cell)
+                self._theirs = [0] if cell is None else cell
+            self._say_hello()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.peer = msgspec.structs.replace(peer, secret=b"")
+        self._max_frame = MAX_FRAME
+        self._limit = _MAX_INLINE
+        self._plain = _PLAIN
+        self.handler.opened(self)
+        if self.ready is not None and not self.ready.done():
+            self.ready.set_result(None)
+
+    def board_begun(self, call_id: int) -> None:
+        """Callee: user code of this call begins. Seen by the caller even if we are killed now."""
+        self._theirs[0] = call_id
+
+    def begun(self) -> int:
+        """Caller: the last call that began there; all up to it may have had effects."""
+        return self._begun if self._board is None else self._board.read(self._cell)
+
+    def _lend(self) -> Lending:
+        lending = self._lending
+        if lending is None:
+            if self.peer is None:
+                raise WireError("Nothing can be lent before the peer has said HELLO.")
+            self._shared.arena.call_later = self._loop.call_later
+            lending = self._lending = Lending(self._shared, self.peer, self._loop, self.send)
+        return lending
+
+    def close(self, reason: str = "") -> None:
+        """Send what was written, then end the connection. Again, or too late: nothing happens."""
+        if self.closed:
+            return
+        self.reason = reason
+        self._end()
+        while self._backlog is not None and (piece := self._backlog.next()):
+            self._transport.write(piece)
+        self._backlog = None
+        self._transport.close()
+        self._timer = self._loop.call_later(self._shared.limits.close_s, self._transport.abort)
+
+    def _end(self) -> None:
+        if self._out:
+            data = b"".join(self._out)
+            self._out.clear()
+            self._transport.write(data)
+        self.closed = True
+        self._limit = -1
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fail(self, error: Exception) -> None:
+        """The peer makes no sense, or our handler broke: tell once, and end it."""
+        if self.closed:
+            return
+        self._error = error
+        self.reason = str(error)
+        if isinstance(error, WireError):
+            _log.error("Connection with %s closed: %s", self.name, error)
+        else:
+            _log.error("Connection with %s closed by a mistake here", self.name, exc_info=error)
+        self._out.clear()
+        self._backlog = None
+        self._end()
+        self._transport.abort()
+
+    def _too_late(self) -> None:
+        self._timer = None
+        self._fail(WireError(f"No HELLO within {self._shared.limits.hello_s:g} s."))
+
+    def eof_received(self) -> None:
+        if not self.closed and (self._tail or self._body is not None or self._assembly):
+            self._fail(WireError("The stream ended inside a frame."))
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self._pump()
+        if not self.paused and self.peer is not None and not self.closed:
+            self.handler.writable(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._out.clear()
+        self._assembly = self._body = self._backlog = None
+        self._end()
+        error = self._error or exc
+        if self._lending is not None:
+            self._lending.close()
+        self._theirs = [0]
+        if self.ready is not None and not self.ready.done():
+            self.ready.set_exception(error or WireError("Closed before HELLO."))
+        elif self.peer is not None:
+            self.handler.closed(self, error)
+        self._begun = self.begun()
+        self._board = None

@@ -1,0 +1,233 @@
+"""Large buffers of one connection: lent to the peer, or read in the peer's memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from salver.errors import WireError
+from salver.wire import frames
+from salver.wire.arena import Slab
+from salver.wire.frames import ALIGN, LARGE, SEGMENT, SEGMENTS
+from salver.wire.mapping import Mapping
+from salver.wire.messages import ArenaNote, Hello
+from salver.wire.payload import Segments
+
+if TYPE_CHECKING:
+    from pickle import PickleBuffer
+
+    from salver.wire.shared import Shared
+
+    Buffer = bytes | bytearray | memoryview | PickleBuffer
+
+__all__ = ("Lending",)
+
+_MAX_ARENAS: Final = 1024
+_note: Final = msgspec.msgpack.Decoder(ArenaNote)
+
+
+class Lending:
+    """Writes and reads segment tables; keeps what is lent until the peer has given it back."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        peer: Hello,
+        loop: asyncio.AbstractEventLoop,
+        send: Callable[[int, int, int, int, bytes], None],
+    ) -> None:
+        self._shared = shared
+        self._peer = peer
+        self._loop = loop
+        self._send = send
+        self._thread = threading.get_ident()
+        self._lent: dict[int, Slab | memoryview] = {}
+        self._next = 1
+        self._told: dict[
+            int, bool
+        ] = {}  # arenas that the peer was told of, and whether it maps them
+        self._heard: dict[int, Mapping] = {}
+        self._unread: deque[int] = deque()  # leases of the peer's that nobody here reads any more
+        self._waking = False
+        self._closed = False
+
+    # --------------------------------------------------------------------------------- lending
+
+    def encode(self, inline: bytes, buffers: Sequence[Buffer | Slab]) -> bytes:
+        """The payload of a SEG frame: table, inline part, and the buffers that are not lent."""
+        rows = []
+        here: list[bytes | memoryview] = []
+        position = SEGMENTS.size + SEGMENT.size * len(buffers) + len(inline)
+        for buffer in buffers:
+            view = _flat(buffer)
+            row = self._lend(buffer, view)
+            if row is None:
+                padding = -position % ALIGN
+                here += (bytes(padding), view)
+                position += padding + view.nbytes
+                row = SEGMENT.pack(0, 0, 0, view.nbytes)
+            rows.append(row)
+        return b"".join((SEGMENTS.pack(len(rows), len(inline)), *rows, inline, *here))
+
+    def _lend(self, buffer: Buffer | Slab, view: memoryview) -> bytes | None:
+        held: Slab | memoryview
+        if isinstance(buffer, Slab):
+            if not self._accepts(buffer.arena, None):
+                return None
+            buffer.retain()
+            held, arena, offset = buffer, buffer.arena, buffer.offset
+        elif view.nbytes < LARGE:
+            return None
+        elif (found := self._shared.mappings.find(view)) and self._accepts(
+            found[0].note.arena, found[0]
+        ):
+            held, arena, offset = view, found[0].note.arena, found[1]
+        else:
+            slab = self._copy(view)
+            if slab is None:
+                return None
+            held, arena, offset = slab, slab.arena, slab.offset
+        number = self._next
+        self._next += 1
+        self._lent[number] = held
+        return SEGMENT.pack(arena, number, offset, view.nbytes)
+
+    def _copy(self, view: memoryview) -> Slab | None:
+        arena = self._shared.arena
+        if arena.note is not None and not self._accepts(arena.id, None):
+            return None
+        slab = arena.lend(view.nbytes)
+        if slab is None:
+            return None
+        if not self._accepts(arena.id, None):  # the very first: not before it was made
+            slab.release()
+            return None
+        slab.view[:] = view
+        return slab
+
+    def _accepts(self, arena: int, mapping: Mapping | None) -> bool:
+        """Whether the peer has mapped it; if it was never asked, it is now."""
+        known = self._told.get(arena)
+        if known is not None:
+            return known
+        self._told[arena] = False
+        if self._peer.pid == os.getpid() and mapping is None:
+            return False  # nothing could tell us when readers in our own process are done
+        note = self._shared.arena.note if mapping is None else mapping.note
+        if note is not None:
+            self._send(frames.ARENA, 0, frames.NOTE, arena, msgspec.msgpack.encode(note))
+        return False
+
+    def freed(self, number: int) -> None:
+        """FREE came: the peer reads this lease no more."""
+        held = self._lent.pop(number, None)
+        if held is None:
+            raise WireError(f"FREE of lease {number}, which is not lent.")
+        if isinstance(held, Slab):
+            held.release()
+
+    # --------------------------------------------------------------------------------- reading
+
+    def arena(self, aux: int, arena: int, payload: bytes) -> None:
+        """ARENA came: memory that the peer lends from, or its answer about ours."""
+        if aux != frames.NOTE:
+            if arena not in self._told:
+                raise WireError("ARENA answers a note that was never sent.")
+            self._told[arena] = aux == frames.MAPPED
+            return
+        try:
+            note = _note.decode(payload)
+        except msgspec.MsgspecError as error:
+            raise WireError(f"ARENA holds no note: {error}") from None
+        if len(self._heard) >= _MAX_ARENAS:
+            raise WireError(f"More than {_MAX_ARENAS} arenas on one connection.")
+        own = note.arena == self._shared.arena.id
+        mapping = None if own else self._shared.mappings.open(note)
+        if mapping is not None:
+            self._heard[note.arena] = mapping
+        answer = frames.REFUSED if mapping is None else frames.MAPPED
+        self._send(frames.ARENA, 0, answer, note.arena, b"")
+
+    def decode(self, payload: bytes) -> Segments:
+        """The parts of a SEG frame. WireError: the table does not fit what came."""
+        size = len(payload)
+        if size < SEGMENTS.size:
+            raise WireError("A segment table is cut short.")
+        count, inline = SEGMENTS.unpack_from(payload)
+        position = SEGMENTS.size + SEGMENT.size * count
+        if position + inline > size:
+            raise WireError(f"A segment table of {count} parts in a payload of {size} bytes.")
+        body = payload[position : position + inline]
+        position += inline
+        whole = memoryview(payload)
+        buffers = []
+        for row in range(count):
+            arena, number, offset, length = SEGMENT.unpack_from(
+                payload, SEGMENTS.size + SEGMENT.size * row
+            )
+            if arena:
+                buffers.append(self._lease(arena, number, offset, length))
+                continue
+            position += -position % ALIGN
+            if length > size - position:
+                raise WireError(f"A segment of {length} bytes in a payload of {size}.")
+            buffers.append(whole[position : position + length])
+            position += length
+        return Segments(body, buffers)
+
+    def _lease(self, arena: int, number: int, offset: int, length: int) -> memoryview:
+        mapping = self._heard.get(arena)
+        if mapping is None:
+            raise WireError(f"A segment in arena {arena:x}, which this link did not map.")
+        try:
+            return mapping.lease(number, offset, length, self._give_back)
+        except ValueError as error:
+            raise WireError(f"A segment lies outside its arena: {error}.") from None
+
+    def _give_back(self, number: int) -> None:
+        """Called in any thread, also by the garbage collector in the middle of anything."""
+        self._unread.append(number)
+        if self._waking or self._closed:
+            return
+        self._waking = True
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and the link with it
+            if threading.get_ident() == self._thread:
+                self._loop.call_soon(self._send_frees)
+            else:
+                self._loop.call_soon_threadsafe(self._send_frees)
+
+    def _send_frees(self) -> None:
+        self._waking = False  # before the queue is emptied: what comes now wakes us again
+        while self._unread:
+            self._send(frames.FREE, 0, 0, self._unread.popleft(), b"")
+
+    def close(self) -> None:
+        """The connection is gone; what the peer holds stays lent while its process lives."""
+        self._closed = True
+        self._heard.clear()
+        lent, self._lent = self._lent, {}
+        self._shared.keep_until_death(
+            self._loop, self._peer.pid, [_release_of(held) for held in lent.values()]
+        )
+
+
+def _release_of(held: Slab | memoryview) -> Callable[[], None]:
+    return held.release
+
+
+def _flat(buffer: Buffer | Slab) -> memoryview:
+    if isinstance(buffer, Slab):
+        return buffer.view
+    view = memoryview(buffer)
+    if not view.nbytes:
+        return memoryview(b"")
+    if not view.c_contiguous:
+        return memoryview(view.tobytes())
+    return view if view.ndim == 1 and view.format == "B" else view.cast("B")

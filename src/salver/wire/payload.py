@@ -1,0 +1,204 @@
+"""Python objects as bytes and buffers, and back. Pickle 5: only between our own processes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+import traceback
+from collections.abc import Sequence
+from typing import Any, Final
+
+from salver.errors import SalverError
+from salver.wire.frames import LARGE
+
+__all__ = (
+    "Segments",
+    "dump_error",
+    "dumps",
+    "dumps_call",
+    "load_error",
+    "loads",
+    "remote_traceback",
+)
+
+_NO_ARGUMENTS: Final = pickle.dumps(((), {}), 5)
+_NOTE: Final = "\nThe traceback where it was raised:\n"
+
+
+class Segments:
+    """A payload of which parts were received apart: pickled bytes and the buffers they refer to.
+
+    A buffer that lies in shared memory stays lent for as long as anything refers to it.
+    """
+
+    __slots__ = ("buffers", "inline")
+
+    def __init__(self, inline: bytes, buffers: list[memoryview]) -> None:
+        self.inline = inline
+        self.buffers = buffers
+
+
+def dumps(obj: object) -> tuple[bytes, list[memoryview]]:
+    """The object as pickled bytes, and its large buffers apart, not copied.
+
+    Objects that plain pickle cannot hold, or that a script defines in its `__main__` (there is
+    nothing of that name to import elsewhere), go by value.
+    """
+    if type(obj) is bytes and len(obj) >= LARGE:
+        obj = _Bytes(obj)
+    buffers: list[memoryview] = []
+
+    def apart(buffer: pickle.PickleBuffer) -> bool:
+        view = buffer.raw()
+        if view.nbytes < LARGE:
+            return True
+        buffers.append(view)
+        return False
+
+    with contextlib.suppress(Exception):  # of a user's `__reduce__`; the second try reports it
+        data = pickle.dumps(obj, 5, buffer_callback=apart)
+        if b"__main__" not in data:
+            return data, buffers
+    buffers.clear()
+    return _by_value(obj, apart), buffers
+
+
+def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, list[memoryview]]:
+    """`dumps((args, kwargs))`, with large `bytes` among the arguments apart, too."""
+    if not args and not kwargs:
+        return _NO_ARGUMENTS, []
+    for value in args:
+        if type(value) is bytes and len(value) >= LARGE:
+            args = tuple([_apart(v) for v in args])
+            break
+    for value in kwargs.values():
+        if type(value) is bytes and len(value) >= LARGE:
+            kwargs = {k: _apart(v) for k, v in kwargs.items()}
+            break
+    return dumps((args, kwargs))
+
+
+def loads(payload: bytes | Segments) -> Any:
+    """The object again. Arrays over received buffers are read-only."""
+    if isinstance(payload, bytes):
+        return pickle.loads(payload)
+    return pickle.loads(payload.inline, buffers=payload.buffers)
+
+
+class _Bytes:
+    """Stands for `bytes` in a pickle, so that they travel as a buffer."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: bytes) -> None:
+        self.value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return bytes, (pickle.PickleBuffer(self.value),)
+
+
+def _apart(value: Any) -> Any:
+    return _Bytes(value) if type(value) is bytes and len(value) >= LARGE else value
+
+
+def _by_value(obj: object, apart: Any = None) -> bytes:
+    import cloudpickle  # a fifth of a second of memory and time that most processes never need
+
+    data: bytes = cloudpickle.dumps(obj, 5, buffer_callback=apart)
+    return data
+
+
+# ------------------------------------------------------------------------------------- errors
+
+
+def dump_error(error: BaseException) -> bytes:
+    """An exception with its type, arguments, fields and traceback, as bytes. Never raises."""
+    text = _format(error)
+    kind = f"{type(error).__module__}.{type(error).__qualname__}"
+    return pickle.dumps((_portable(error), kind, _message(error), text), 5)
+
+
+def load_error(payload: bytes | Segments) -> BaseException:
+    """The exception again, the remote traceback in its notes. What cannot be rebuilt here comes
+    as a SalverError that names the type and the message."""
+    inline = payload if isinstance(payload, bytes) else payload.inline
+    data, kind, message, text = pickle.loads(inline)
+    error: BaseException | None = None
+    if data is not None:
+        with contextlib.suppress(Exception):  # a user's constructor or module; told below
+            error = pickle.loads(data)
+    if not isinstance(error, BaseException):
+        error = SalverError(f"{kind}: {message}")
+    _attach(error, text)
+    return error
+
+
+def remote_traceback(error: BaseException) -> str:
+    """The traceback text of the process where the error was raised; empty when raised here."""
+    text = getattr(error, "salver_remote_traceback", "")
+    return text if isinstance(text, str) else ""
+
+
+def _portable(error: BaseException) -> bytes | None:
+    """A pickle that was seen to give the same type of exception back; None if there is none."""
+    for state in (error, _Rebuilt(error)):
+        for dump in (_plain, _by_value):
+            try:
+                data = dump(state)
+                if type(pickle.loads(data)) is type(error):
+                    return data
+            except Exception:  # noqa: BLE001, S112 - users' types; the next way may hold them
+                continue
+    return None
+
+
+def _plain(obj: object) -> bytes:
+    data = pickle.dumps(obj, 5)
+    if b"__main__" in data:
+        raise pickle.PicklingError("must go by value")
+    return data
+
+
+class _Rebuilt:
+    """Pickles as an exception that is made without its constructor."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        error = self.error
+        return _rebuild, (type(error), error.args, dict(getattr(error, "__dict__", {})))
+
+
+def _rebuild(
+    kind: type[BaseException], args: Sequence[Any], fields: dict[str, Any]
+) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.args = tuple(args)
+    error.__dict__.update(fields)
+    return error
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a user's `__str__` may fail; the type still tells
+        return "(its message cannot be shown)"
+
+
+def _format(error: BaseException) -> str:
+    try:
+        out = io.StringIO()
+        traceback.print_exception(error, file=out)
+        return out.getvalue().rstrip()
+    except Exception:  # noqa: BLE001 - as above
+        return f"{type(error).__qualname__}: {_message(error)}"
+
+
+def _attach(error: BaseException, text: str) -> None:
+    with contextlib.suppress(AttributeError, TypeError):  # types that take no attributes
+        notes = [n for n in getattr(error, "__notes__", ()) if not str(n).startswith(_NOTE)]
+        indented = "\n".join("  " + line for line in text.splitlines())
+        error.__notes__ = [*notes, _NOTE + indented]
+        error.salver_remote_traceback = text  # type: ignore[attr-defined]

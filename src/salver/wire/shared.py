@@ -1,0 +1,92 @@
+"""What the connections of one process have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from salver.wire.arena import Arena
+from salver.wire.board import Board
+from salver.wire.frames import MAX_FRAME
+from salver.wire.mapping import Mappings
+
+__all__ = ("Limits", "Shared")
+
+
+class Limits:
+    """Bounds of a connection; what exceeds them closes it."""
+
+    def __init__(
+        self,
+        *,
+        hello_s: float = 10.0,
+        close_s: float = 5.0,
+        max_payload: int = 2 << 30,
+        max_unsent: int = 256 << 20,
+    ) -> None:
+        self.hello_s = hello_s  # until the peer has proved the secret
+        self.close_s = close_s  # for a peer to take what was written before `close`
+        self.max_payload = max_payload  # of one call, in pieces
+        self.max_unsent = max_unsent  # written to a peer that does not read
+
+
+class Shared:
+    """One per process and loop: scratch to receive into, the arena, the arenas of others, boards.
+
+    The scratch is shared because what is read is consumed before anything else is read; an idle
+    connection thus costs no buffer.
+    """
+
+    def __init__(self, *, limits: Limits | None = None, arena: Arena | None = None) -> None:
+        self.limits: Final = limits or Limits()
+        self.arena: Final = arena or Arena()
+        self.scratch: Final = memoryview(bytearray(MAX_FRAME))
+        self.mappings: Final = Mappings()
+        self._board: Board | None = None
+        self._kept: dict[int, Callable[[], None]] = {}  # pidfd: what ends the watch
+
+    def cell(self) -> tuple[Board, int]:
+        """A cell for a new connection to a callee."""
+        if self._board is None or self._board.full:
+            self._board = Board()
+        return self._board, self._board.take()
+
+    def keep_until_death(
+        self, loop: asyncio.AbstractEventLoop, pid: int, releases: Iterable[Callable[[], None]]
+    ) -> None:
+        """Let go of what a peer held once it cannot read it any more.
+
+        A connection may end while its peer lives on and still looks at what it got: the memory must
+        not be used for something else under its eyes.
+        """
+        todo = list(releases)
+        if not todo or pid == os.getpid():
+            return  # nothing, or read in this very process: for ever
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:  # gone already
+            for release in todo:
+                release()
+            return
+
+        def ended() -> None:
+            del self._kept[pidfd]
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+
+        def died() -> None:
+            ended()
+            for release in todo:
+                release()
+
+        self._kept[pidfd] = ended
+        loop.add_reader(pidfd, died)
+
+    def close(self) -> None:
+        """Drop the arena and stop watching peers."""
+        for ended in list(self._kept.values()):
+            ended()
+        self._board = None
+        self.arena.close()

@@ -1,0 +1,48 @@
+"""A connection: frames arrive whole, in order and apart from each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from salver.wire import frames
+
+from .peers import Pair
+
+
+async def test_frames_arrive_as_they_were_sent(pair: Pair) -> None:
+    pair.caller.send(frames.NAME, 0, 1, 0, b"predict")
+    pair.caller.send(frames.REQ, frames.STREAM, 1, 7, b"x" * 64)
+    pair.caller.send(frames.CANCEL, 0, 0, 7)
+    assert await pair.far.count(3) == [
+        (frames.NAME, 0, 1, 0, b"predict"),
+        (frames.REQ, frames.STREAM, 1, 7, b"x" * 64),
+        (frames.CANCEL, 0, 0, 7, b""),
+    ]
+
+
+@pytest.mark.parametrize("size", [8 * 1024, 70_000, frames.MAX_FRAME, 3_000_000])
+async def test_large_payloads_arrive_whole(pair: Pair, size: int) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+    pair.caller.send(frames.REQ, 0, 1, 1, data[:size])
+    pair.caller.send(frames.REQ, 0, 1, 2, b"small")
+    got = await pair.far.count(2)
+    assert {(f[3], f[4]) for f in got} == {(1, data[:size]), (2, b"small")}
+
+
+async def test_closing_one_end_closes_the_other(pair: Pair) -> None:
+    pair.callee.send(frames.GOAWAY, 0, 0, 0)
+    pair.callee.close("done")
+    assert await pair.near.ended() is None
+    assert pair.near.frames == [(frames.GOAWAY, 0, 0, 0, b"")]
+    assert await pair.far.ended() is None
+
+
+async def test_parts_arrive_as_inline_bytes_and_buffers(pair: Pair) -> None:
+    big = bytes(range(256)) * 4096
+    for _ in range(2):
+        pair.caller.send_parts(frames.REQ, 0, 1, 1, b"inline", [b"small", big])
+        await pair.far.count(1)
+        payload = pair.far.frames.pop()[4]
+        assert payload.inline == b"inline"
+        assert [bytes(b) for b in payload.buffers] == [b"small", big]
+        assert all(b.readonly for b in payload.buffers)
