@@ -96,7 +96,7 @@ class Flow:
     @property
     def wants_more(self) -> bool:
         """There is room for what the client sends next."""
-        return self.dropped or (self._credit > 0 and not self._held)
+        return self.dropped or self._credit > 0  # while there is credit, nothing is held
 
     @property
     def endless(self) -> bool:
@@ -161,7 +161,7 @@ class Flow:
 
     def _pass_on(self, data: bytes) -> None:
         link = self._link
-        if link is not None and self._credit and not self._held and 0 < len(data) <= _PIECE:
+        if link is not None and self._credit and 0 < len(data) <= _PIECE:  # so nothing is held
             self._credit -= 1
             self.sent = True
             link.conn.send(CHUNK, 0, 0, self._call_id, data)
