@@ -224,13 +224,10 @@ class Scene:
         self.clock = FakeClock()
         self.router = FakeRouter()
         self.slabs: list[FakeSlab] = []
-        self.door = HttpDoor(
-            settings or HttpSettings(),
-            self.clock,  # type: ignore[arg-type]
-            lambda _deployment: self.router,  # type: ignore[arg-type]
-            self.lend if arena else lambda _size: None,  # type: ignore[arg-type]
-        )
-        # asyncio's loop says `time`, and so does the clock.
+        clock: Any = self.clock  # has what the door asks of a loop: `time` and `call_at`
+        router: Any = self.router
+        lend: Any = self.lend if arena else lambda _size: None
+        self.door = HttpDoor(settings or HttpSettings(), clock, lambda _id: router, lend)
         self.door.apply([RouteView("/", "app", DeploymentId("dep", "app"))])
 
     def lend(self, size: int) -> FakeSlab:
