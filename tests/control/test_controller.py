@@ -34,7 +34,7 @@ CODE = ImportedCode("nowhere", "Nothing")
 class FakeReplica:
     """Starts when told, fails when told to."""
 
-    closed = False
+    is_open = True
 
     def __init__(self, engine: FakeEngine, spec: ProcessSpec) -> None:
         self.engine = engine

@@ -23,8 +23,10 @@ __all__ = ("ControlClient",)
 class ControlClient:
     """One control link: `await ControlClient.dial(instance, secret)`, and `close()` at the end."""
 
-    def __init__(self, dialler: Dialler) -> None:
-        self._dialler = dialler
+    def __init__(self, dialler: Dialler | None) -> None:
+        self._dialler = dialler or Dialler()
+        self._owns_dialler = dialler is None
+        self._ended = asyncio.Event()
         self._events: list[asyncio.Queue[Event | None]] = []
         self._rpc = Rpc({"event": self._event}, on_close=self._closed)
 
@@ -36,10 +38,15 @@ class ControlClient:
 
         With a `dialler` that has a memory hub, `instance` may be a whole address ("memory:...").
         """
-        client = cls(dialler or Dialler())
+        client = cls(dialler)
         address = instance if ":" in instance else f"unix:{instance}/control.sock"
         hello = Hello(secret, "client", name or f"client-{secrets.token_hex(4)}", os.getpid())
-        await client._dialler.dial(address, client._rpc, hello, secret)
+        try:
+            await client._dialler.dial(address, client._rpc, hello, secret)
+        except BaseException:
+            if client._owns_dialler:
+                client._dialler.close()
+            raise
         return client
 
     async def deploy(self, app: AppSpec) -> None:
@@ -84,13 +91,17 @@ class ControlClient:
         """Close the link."""
         self._rpc.close()
 
+    async def wait_closed(self) -> None:
+        """Return when the link is closed, by whomever."""
+        await self._ended.wait()
+
     async def call(self, method: str, body: Any = None) -> Any:
         """Any method of the controller, untyped. WireError: the link closed before the answer."""
         return await self._rpc.call(method, body)
 
     @property
-    def closed(self) -> bool:
-        return self._rpc.closed
+    def is_open(self) -> bool:
+        return self._rpc.is_open
 
     def _event(self, body: Any) -> None:
         event = msgspec.convert(body, Event)
@@ -100,3 +111,6 @@ class ControlClient:
     def _closed(self, _rpc: Rpc, _error: Exception | None) -> None:
         for queue in self._events:
             queue.put_nowait(None)
+        if self._owns_dialler:
+            self._dialler.close()
+        self._ended.set()

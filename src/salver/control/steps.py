@@ -163,6 +163,8 @@ class Steps:
         elif not isinstance(error, ConnectionError):  # else its death is reported, with the cause
             self.start_failed(app, member, _told(error))
             self._kill(app, member)
+        elif member.peer is None or not member.peer.is_open:
+            self._enter(member, Phase.ATTACHING)  # should it live, it dials again
         self._touch(app)
 
     def _reconfigure(self, app: App, member: Member) -> None:
@@ -253,12 +255,12 @@ class Steps:
     async def _ask(self, member: Member, method: str, body: Any) -> Exception | None:
         """Call the replica; return what went wrong. ConnectionError: the line is gone."""
         peer = member.peer
-        if peer is None or peer.closed:
+        if peer is None or not peer.is_open:
             return ConnectionError("not attached")
         try:
             await peer.call(method, body)
         except Exception as error:  # noqa: BLE001 - boundary: whatever users' code raised
-            return ConnectionError(str(error)) if peer.closed else error
+            return error if peer.is_open else ConnectionError(str(error))
         return None
 
     def _run(self, step: Awaitable[None]) -> None:
