@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
@@ -10,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from starlette.background import BackgroundTask
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 
 from salver.client.context import current_call
 from salver.errors import RequestCancelledError, SalverError, TargetError
@@ -507,6 +510,63 @@ async def test_draining_refuses_new_calls_and_waits_for_old_ones() -> None:
         host._target.opened.set()
         assert await caller.answer(call) == "value"
         assert await drained
+
+
+async def test_draining_waits_for_background_tasks() -> None:
+    go = asyncio.Event()
+
+    async def handler() -> PlainTextResponse:
+        return PlainTextResponse("x", background=BackgroundTask(go.wait))
+
+    async with serving(handler) as caller:
+        await caller.get()
+        drained = asyncio.create_task(caller.side.host.drain(60))
+        await _idle(caller)
+        assert not drained.done()
+        go.set()
+        assert await drained
+
+
+async def test_an_exit_in_a_thread_does_not_end_the_caller() -> None:
+    def handler() -> None:
+        raise SystemExit(3)
+
+    async with serving(handler) as caller:
+        with pytest.raises(SalverError, match="SystemExit: 3"):
+            await caller.call("__call__")
+        assert (await caller.get()).status == 500
+
+
+async def test_dunder_methods_are_not_served() -> None:
+    async with serving(Calculator) as caller:
+        with pytest.raises(SalverError, match="no method '__init__'"):
+            await caller.call("__init__")
+
+
+async def test_the_log_of_a_failed_request_knows_its_id(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def of_thread() -> None:
+        raise ValueError
+
+    async def of_loop() -> None:
+        raise ValueError
+
+    seen: list[str] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        call = current_call.get()
+        seen.append(call.request_id if call is not None else "")
+        return True
+
+    logging.getLogger("salver").addFilter(note)
+    try:
+        for handler in (of_thread, of_loop):
+            async with serving(handler) as caller:
+                await caller.http("GET / HTTP/1.1", meta=Meta("mine"))
+    finally:
+        logging.getLogger("salver").removeFilter(note)
+    assert seen == ["mine", "mine"]
 
 
 async def test_draining_gives_up_after_its_time() -> None:

@@ -258,6 +258,20 @@ async def test_head_of_a_stream_has_no_body() -> None:
         assert reply.body == b""
 
 
+async def test_head_of_an_endless_stream_ends() -> None:
+    async def endless() -> AsyncIterator[str]:
+        while True:
+            yield "x"
+
+    async def handler(request: Request) -> Any:
+        return StreamingResponse(endless()) if request.url.path == "/r" else endless()
+
+    async with serving(handler) as caller:
+        for path in ("/", "/r"):
+            call = caller.request(f"HEAD {path} HTTP/1.1")
+            assert (await caller.reply(call, head_only=True)).body == b""
+
+
 async def test_chunks_larger_than_a_frame() -> None:
     async def handler() -> AsyncIterator[bytes]:
         yield b"x" * 3_000_000

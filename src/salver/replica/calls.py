@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from salver.client.context import CallContext, current_call, unpack_meta
-from salver.errors import RequestCancelledError
+from salver.errors import RequestCancelledError, SalverError
 from salver.wire.frames import (
     BODY,
     CANCEL,
@@ -198,6 +198,8 @@ class ServedCall:
 
     def fail(self, error: BaseException) -> None:
         """Answer with the error; as the end of a stream, too."""
+        if not isinstance(error, Exception):  # SystemExit and its like end nobody else's process
+            error = SalverError(f"{type(error).__name__}: {error}")
         self.caller.host.errors += 1
         self.end(ERR, 0, dump_error(error))
 
@@ -216,11 +218,12 @@ class ServedCall:
     def blocked(self) -> bool:
         return self.credit <= 0 or self.caller.conn.paused
 
-    async def room(self) -> None:
-        """Wait until the caller takes more of the stream, or is gone."""
+    async def room(self) -> bool:
+        """Wait until the caller takes more of the stream; False when it is gone."""
         while not self.cancelled and (self.credit <= 0 or self.caller.conn.paused):
             self.waiter = self.caller.host.loop.create_future()
             await self.waiter
+        return not self.cancelled
 
     def wake(self) -> None:
         """The caller may take more of the stream."""

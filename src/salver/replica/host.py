@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import logging
 import os
+from collections.abc import Iterator
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -90,6 +91,7 @@ class Host:
         self._max_ongoing = 0
         self._callers: set[Caller] = set()
         self._refused: dict[Caller, None] = {}  # longest ago first
+        self._trailing: set[asyncio.Task[Any]] = set()
         self._idle: asyncio.Future[None] | None = None
         self._methods: dict[str, Method] = {}
         self._door: AsgiDoor | MethodDoor | None = None
@@ -188,7 +190,7 @@ class Host:
         self.limit = 0
         for caller in self._callers:
             caller.conn.send(GOAWAY, 0, 0, 0)
-        if self.ongoing == 0:
+        if self.ongoing == 0 and not self._trailing:
             return True
         self._idle = self.loop.create_future()
         try:
@@ -203,9 +205,13 @@ class Host:
         self.draining = True
         self.limit = 0
         tasks = [call.task for caller in self._callers for call in caller.calls.values()]
+        tasks += self._trailing
         for caller in list(self._callers):
             caller.cancel_all()
-        await asyncio.gather(*(t for t in tasks if t is not None), return_exceptions=True)
+        running = [task for task in tasks if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         if self._target is not None:
             await self.loop.create_task(self._destroy(), context=self.base.copy())
         for caller in list(self._callers):
@@ -286,8 +292,25 @@ class Host:
         self.ongoing -= 1
         if self._refused:
             self._call_back()
-        if self._idle is not None and self.ongoing == 0 and not self._idle.done():
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        if self._idle is not None and not (self.ongoing or self._trailing or self._idle.done()):
             self._idle.set_result(None)
+
+    @contextlib.contextmanager
+    def trailing(self) -> Iterator[None]:
+        """Around work that may go on after the answer, such as background tasks."""
+        task = asyncio.current_task()
+        if task is None or task in self._trailing:
+            yield
+            return
+        self._trailing.add(task)
+        try:
+            yield
+        finally:
+            self._trailing.discard(task)
+            self._check_idle()
 
     def _call_back(self) -> None:
         if self._refused and self.ongoing < self.limit:

@@ -110,7 +110,7 @@ class MethodDoor:
             if call.cancelled:
                 call.finish()
             elif error is not None:
-                _failed(call, error)
+                space.run(_failed, call, error)  # so that the log knows the request
             elif type(result) is _Ready:
                 send_rendered(call, result.rendered)
             else:
@@ -148,10 +148,10 @@ class MethodDoor:
             raise TypeError(f"{result!r} cannot be the result of an HTTP call.")
         elif is_plain_response(result):
             send_response(call, result.status_code, result.raw_headers, result.body)
-            await _background(result)
+            await _background(call, result)
         elif isinstance(result, StreamingResponse) and is_plain_stream(result):
             await _closing(result.body_iterator, stream_response(call, result))
-            await _background(result)
+            await _background(call, result)
         else:
             scope = build_scope(call.head, "http", call.root_path, call.state)
             await serve_asgi(call, result, scope)
@@ -166,9 +166,10 @@ class _Ready:
         self.rendered = rendered
 
 
-async def _background(response: Response) -> None:
+async def _background(call: ServedCall, response: Response) -> None:
     if response.background is not None:
-        await response.background()
+        with call.caller.host.trailing():
+            await response.background()
 
 
 async def _closing(items: Any, work: Coroutine[Any, Any, None]) -> None:
@@ -184,7 +185,8 @@ async def _closing(items: Any, work: Coroutine[Any, Any, None]) -> None:
 async def _guarded(call: ServedCall, work: Coroutine[Any, Any, None]) -> None:
     call.started = True
     try:
-        await work
+        with call.caller.host.trailing():
+            await work
     except asyncio.CancelledError:
         _interrupted(call)
         raise

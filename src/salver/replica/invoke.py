@@ -39,6 +39,8 @@ def method_of(target: Any, name: str) -> Method | None:
         return Method(name, target) if name == "__call__" else None
     if name == "__call__" and not callable(target):
         return None
+    if name.startswith("__") and name != "__call__":
+        return None
     found = getattr(target, name, None)
     return Method(name, found) if callable(found) else None
 

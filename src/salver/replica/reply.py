@@ -129,6 +129,9 @@ async def stream_response(call: ServedCall, response: StreamingResponse) -> None
     """Drive Starlette's own streaming response without its ASGI messages."""
     stream = ByteStream(call, response.status_code, response.raw_headers)
     charset = response.charset
+    if stream.mute:
+        stream.finish()
+        return
     async for item in response.body_iterator:
         data = item.encode(charset) if isinstance(item, str) else item
         if len(data) < LARGE:
@@ -152,6 +155,9 @@ async def stream_of(call: ServedCall, items: AsyncIterator[Any]) -> None:
         send_rendered(call, (TEXT, b""))
         return
     stream = ByteStream(call, 200, ((b"content-type", _type_of(first)),))
+    if stream.mute:
+        stream.finish()
+        return
     await stream.put(_bytes_of(first))
     async for item in items:
         await stream.put(_bytes_of(item))

@@ -26,7 +26,7 @@ class ByteStream:
     leaves together at its end, as one frame.
     """
 
-    __slots__ = ("_call", "_chunked", "_close", "_gathering", "_left", "_mute", "_parts")
+    __slots__ = ("_call", "_chunked", "_close", "_gathering", "_left", "_parts", "mute")
 
     def __init__(self, call: ServedCall, status: int, headers: RawHeaders) -> None:
         """Send the head. The framing follows the client's version and the declared length."""
@@ -34,7 +34,7 @@ class ByteStream:
         self._call = call
         self._left = _declared_length(headers)
         self._close = bool(call.flags & CLOSE) or _asks_to_close(headers)
-        self._mute = call.head.startswith(b"HEAD ") or status in BODILESS
+        self.mute = call.head.startswith(b"HEAD ") or status in BODILESS
         self._parts: list[Bytes] = []
         self._gathering = False
         framed = self._left is not None or status in BODILESS
@@ -51,6 +51,8 @@ class ByteStream:
         call.begun_reply = True
         call.outlet = self
         call.caller.conn.send(RES, HTTP | STREAM, 0, call.call_id, head)
+
+    # `mute`: the client gets no body (HEAD, 204, 304), so there is no point in making one.
 
     @property
     def full(self) -> bool:
@@ -92,18 +94,19 @@ class ByteStream:
 
     def finish(self) -> None:
         """The body is complete."""
-        if self._left and not self._mute:
+        if self._left and not self.mute:
             raise SalverError(
                 f"The response is shorter than its content-length, by {self._left} bytes."
             )
-        if self._chunked and not self._mute:
+        if self._chunked and not self.mute:
             self._parts.append(b"0\r\n\r\n")
         self._flush()
         self._call.end(END, HTTP | CLOSE if self._close else HTTP, b"")
 
     def refilled(self) -> None:
         """The caller takes more: send what has been gathered."""
-        if self._parts and not self._call.ended and not self._call.blocked:
+        call = self._call
+        if self._parts and not (call.ended or call.cancelled or call.blocked):
             self._flush()
 
     def _tick(self) -> None:
@@ -112,7 +115,7 @@ class ByteStream:
 
     def _counts(self, size: int) -> bool:
         """Whether these bytes are to be sent."""
-        if not size or self._mute:
+        if not size or self.mute:
             return False
         if self._left is not None:
             self._left -= size

@@ -212,8 +212,8 @@ class WebSocketSession:
         if not self._accepted or call.ended or call.cancelled:
             return
         for start in range(0, len(data), _PIECE):
-            if call.blocked:
-                await call.room()
+            if call.blocked and not await call.room():
+                return
             call.credit -= 1
             piece = data[start : start + _PIECE]
             call.caller.conn.send(CHUNK, HTTP, 0, call.call_id, piece)
