@@ -162,6 +162,7 @@ async def test_file_response(tmp_path: Path) -> None:
         assert reply.body == file.read_bytes()
         part = await caller.get("/", "range: bytes=10-19")
         assert (part.status, part.body) == (206, bytes(range(10, 20)))
+        assert await caller.side.host.drain(10)  # it closes the file after its last chunk
 
 
 async def test_background_tasks_run_after_the_reply() -> None:
