@@ -53,9 +53,10 @@ class Assembly:
 class Backlog:
     """Payloads that leave in pieces, in turns, and what was sent after them for the same call."""
 
-    __slots__ = ("_calls",)
+    __slots__ = ("_calls", "size")
 
     def __init__(self) -> None:
+        self.size = 0
         self._calls: dict[int, deque[_Job]] = {}
 
     def holds(self, call_id: int) -> bool:
@@ -63,6 +64,7 @@ class Backlog:
         return call_id in self._calls
 
     def add(self, kind: int, flags: int, aux: int, call_id: int, payload: bytes) -> None:
+        self.size += len(payload)
         self._calls.setdefault(call_id, deque()).append(_Job(kind, flags, aux, payload))
 
     def next(self) -> bytes | None:
@@ -75,6 +77,7 @@ class Backlog:
         frame = job.next(call_id)
         if job.position >= len(job.payload):
             jobs.popleft()
+            self.size -= len(job.payload)
         if jobs:
             self._calls[call_id] = jobs  # at the end: the others come first now
         return frame

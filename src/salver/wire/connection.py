@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 import msgspec
 
 from salver.errors import WireError
 from salver.wire import frames
-from salver.wire.assembly import Assembly, Backlog
+from salver.wire.assembly import Assembly
 from salver.wire.board import UNKNOWN, Board, open_cell
 from salver.wire.frames import HEADER, HEADER_SIZE, MAX_FRAME, MORE, SEG
 from salver.wire.lending import Lending
 from salver.wire.messages import PROTOCOL, Hello
 from salver.wire.payload import Segments
+from salver.wire.sending import MAX_INLINE, Sending
 from salver.wire.shared import Shared
-
-if TYPE_CHECKING:
-    from salver.wire.arena import Slab
-    from salver.wire.lending import Buffer
 
 __all__ = ("Connection", "FrameHandler")
 
@@ -31,7 +27,6 @@ _unpack_from: Final = HEADER.unpack_from
 _hello: Final = msgspec.msgpack.Decoder(Hello)
 _log: Final = logging.getLogger("salver.wire")
 
-_MAX_INLINE: Final = MAX_FRAME - HEADER_SIZE
 _MAX_HELLO: Final = HEADER_SIZE + 4096
 _SMALL_TAIL: Final = 8 * 1024  # an unfinished frame up to here is kept and read again with its rest
 _APART: Final = SEG | MORE
@@ -65,27 +60,22 @@ class FrameHandler(Protocol):
         """`paused` is False again."""
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(Sending):
     """Sends and receives frames. Made by `Dialler`; usable from `opened` until `closed`."""
 
     __slots__ = (
         "__weakref__",
         "_assembly",
-        "_backlog",
         "_begun",
         "_board",
         "_body",
         "_cell",
-        "_corked",
         "_error",
         "_filled",
         "_head",
         "_hello",
         "_lending",
-        "_limit",
-        "_loop",
         "_max_frame",
-        "_out",
         "_plain",
         "_scratch",
         "_secret",
@@ -93,11 +83,8 @@ class Connection(asyncio.BufferedProtocol):
         "_tail",
         "_theirs",
         "_timer",
-        "_transport",
-        "closed",
         "dialled",
         "handler",
-        "paused",
         "peer",
         "ready",
         "reason",
@@ -112,20 +99,17 @@ class Connection(asyncio.BufferedProtocol):
         dialled: bool,
         shared: Shared | None = None,
     ) -> None:
+        shared = shared or Shared()
+        super().__init__(shared.limits)
         self.handler = handler
         self.dialled = dialled
         self.peer: Hello | None = None
-        self.closed = False
-        self.paused = False  # what is sent now waits in memory: the peer reads too slowly
         self.reason = ""
         self.ready: asyncio.Future[None] | None = None  # set by who waits for both HELLOs
         self._hello = hello
         self._secret = secret
-        self._shared = shared or Shared()
-        self._scratch = self._shared.scratch
-        self._out: list[bytes] = []
-        self._corked = False  # a flush is coming: at the end of this read or of this tick
-        self._limit = -1  # payloads up to here go the short way; -1: everything goes the long way
+        self._shared = shared
+        self._scratch = shared.scratch
         self._plain = _NONE_PLAIN
         self._max_frame = _MAX_HELLO
         self._tail = b""
@@ -133,7 +117,6 @@ class Connection(asyncio.BufferedProtocol):
         self._filled = 0
         self._head = (0, 0, 0, 0)
         self._assembly: Assembly | None = None
-        self._backlog: Backlog | None = None
         self._lending: Lending | None = None
         self._board: Board | None = None
         self._begun = UNKNOWN
@@ -146,91 +129,6 @@ class Connection(asyncio.BufferedProtocol):
     def name(self) -> str:
         """Who is at the other end."""
         return "a stranger" if self.peer is None else f"{self.peer.role} {self.peer.name}"
-
-    # --------------------------------------------------------------------------------- sending
-
-    def send(
-        self,
-        type: int,  # noqa: A002
-        flags: int,
-        aux: int,
-        call_id: int,
-        payload: bytes = b"",
-    ) -> None:
-        """Write one frame; it leaves at the end of this read or tick. Dropped when closed."""
-        size = len(payload)
-        if size > self._limit:
-            self._send_slowly(type, flags, aux, call_id, payload)
-            return
-        out = self._out
-        out.append(_pack(HEADER_SIZE + size, type, flags, aux, call_id))
-        if size:
-            out.append(payload)
-        if not self._corked:
-            self._corked = True
-            self._loop.call_soon(self._flush)
-
-    def send_parts(
-        self,
-        type: int,  # noqa: A002
-        flags: int,
-        aux: int,
-        call_id: int,
-        inline: bytes,
-        buffers: Sequence[Buffer | Slab],
-    ) -> None:
-        """Write one frame with buffers apart: large ones by shared memory where the peer can map
-        it. Buffers are copied before this returns; slabs of our arena are lent as they are, and so
-        is memory that a third process lent to us."""
-        if self.closed:
-            return
-        if buffers:
-            inline = self._lend().encode(inline, buffers)
-            flags |= SEG
-        self.send(type, flags, aux, call_id, inline)
-
-    def _send_slowly(self, type: int, flags: int, aux: int, call_id: int, payload: bytes) -> None:  # noqa: A002
-        if self.closed:
-            return
-        if self._backlog is None:
-            self._backlog = Backlog()
-            self._limit = -1
-        if len(payload) <= _MAX_INLINE and not self._backlog.holds(call_id):
-            self._out.append(_pack(HEADER_SIZE + len(payload), type, flags, aux, call_id))
-            self._out.append(payload)
-        else:
-            self._backlog.add(type, flags, aux, call_id, payload)
-        if not self._corked:
-            self._corked = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._corked = False
-        out = self._out
-        if out:
-            data = b"".join(out)
-            out.clear()
-            self._write(data)
-        if self._backlog is not None:
-            self._pump()
-
-    def _write(self, data: bytes) -> None:
-        self._transport.write(data)
-        if self.paused:
-            unsent = self._transport.get_write_buffer_size()
-            if unsent > self._shared.limits.max_unsent:
-                self._fail(WireError(f"{self.name} does not read: {unsent} bytes wait for it."))
-
-    def _pump(self) -> None:
-        """Write of what is in pieces as much as the peer takes, so that small frames pass by."""
-        backlog = self._backlog
-        while backlog is not None and not self.paused:
-            piece = backlog.next()
-            if piece is None:
-                self._backlog = backlog = None
-                self._limit = -1 if self.closed else _MAX_INLINE
-            else:
-                self._write(piece)
 
     # --------------------------------------------------------------------------------- reading
 
@@ -300,10 +198,7 @@ class Connection(asyncio.BufferedProtocol):
         kind, flags, aux, call_id = self._head
         payload = bytes(body)
         self._body = None
-        if self._plain[kind] and not flags & _APART:
-            self.handler.frame(self, kind, flags, aux, call_id, payload)
-        else:
-            self._special(kind, flags, aux, call_id, payload)
+        self._special(kind, flags, aux, call_id, payload)
 
     def _special(self, kind: int, flags: int, aux: int, call_id: int, payload: bytes) -> None:
         """All that the loop over frames leaves aside: our own frames, parts, mistakes."""
@@ -322,7 +217,7 @@ class Connection(asyncio.BufferedProtocol):
         assembly = self._assembly
         if flags & MORE:
             if assembly is None:
-                assembly = self._assembly = Assembly(self._shared.limits.max_payload)
+                assembly = self._assembly = Assembly(self._limits.max_payload)
                 self._plain = _NONE_PLAIN  # the last piece has no mark of its own
             assembly.add(kind, call_id, payload)
             return
@@ -340,7 +235,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._loop = asyncio.get_running_loop()
         self._transport.set_write_buffer_limits(high=MAX_FRAME)
-        self._timer = self._loop.call_later(self._shared.limits.hello_s, self._too_late)
+        self._timer = self._loop.call_later(self._limits.hello_s, self._too_late)
         if self.dialled:
             self._say_hello()
 
@@ -379,7 +274,7 @@ class Connection(asyncio.BufferedProtocol):
             self._timer = None
         self.peer = msgspec.structs.replace(peer, secret=b"")
         self._max_frame = MAX_FRAME
-        self._limit = _MAX_INLINE
+        self._limit = MAX_INLINE if self._backlog is None else -1
         self._plain = _PLAIN
         self.handler.opened(self)
         if self.ready is not None and not self.ready.done():
@@ -407,18 +302,12 @@ class Connection(asyncio.BufferedProtocol):
         if self.closed:
             return
         self.reason = reason
+        self._write_all()
         self._end()
-        while self._backlog is not None and (piece := self._backlog.next()):
-            self._transport.write(piece)
-        self._backlog = None
         self._transport.close()
-        self._timer = self._loop.call_later(self._shared.limits.close_s, self._transport.abort)
+        self._timer = self._loop.call_later(self._limits.close_s, self._transport.abort)
 
     def _end(self) -> None:
-        if self._out:
-            data = b"".join(self._out)
-            self._out.clear()
-            self._transport.write(data)
         self.closed = True
         self._limit = -1
         if self._timer is not None:
@@ -435,14 +324,13 @@ class Connection(asyncio.BufferedProtocol):
             _log.error("Connection with %s closed: %s", self.name, error)
         else:
             _log.error("Connection with %s closed by a mistake here", self.name, exc_info=error)
-        self._out.clear()
-        self._backlog = None
+        self._drop_all()
         self._end()
         self._transport.abort()
 
     def _too_late(self) -> None:
         self._timer = None
-        self._fail(WireError(f"No HELLO within {self._shared.limits.hello_s:g} s."))
+        self._fail(WireError(f"No HELLO within {self._limits.hello_s:g} s."))
 
     def eof_received(self) -> None:
         if not self.closed and (self._tail or self._body is not None or self._assembly):
@@ -453,13 +341,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self.paused = False
-        self._pump()
+        self._flush()
         if not self.paused and self.peer is not None and not self.closed:
             self.handler.writable(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._out.clear()
-        self._assembly = self._body = self._backlog = None
+        self._drop_all()
+        self._assembly = self._body = None
         self._end()
         error = self._error or exc
         if self._lending is not None:

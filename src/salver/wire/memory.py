@@ -57,9 +57,6 @@ class _MemoryTransport(asyncio.Transport):
         self._closing = False
         self._lost = False
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ARG002
-        return default
-
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:  # noqa: ARG002
         self._high = 64 * 1024 if high is None else high
 

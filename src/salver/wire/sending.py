@@ -1,0 +1,161 @@
+"""The sending half of a connection: frames are gathered, and leave once per read or tick."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from salver.errors import WireError
+from salver.wire.assembly import Backlog
+from salver.wire.frames import HEADER, HEADER_SIZE, MAX_FRAME, SEG
+
+if TYPE_CHECKING:
+    from salver.wire.arena import Slab
+    from salver.wire.lending import Buffer, Lending
+    from salver.wire.shared import Limits
+
+__all__ = ("MAX_INLINE", "Sending")
+
+_pack: Final = HEADER.pack
+
+MAX_INLINE: Final = MAX_FRAME - HEADER_SIZE
+
+
+class Sending(asyncio.BufferedProtocol):
+    """What `Connection` inherits to write with."""
+
+    __slots__ = (
+        "_backlog",
+        "_corked",
+        "_limit",
+        "_limits",
+        "_loop",
+        "_out",
+        "_transport",
+        "closed",
+        "paused",
+    )
+
+    _loop: asyncio.AbstractEventLoop
+    _transport: asyncio.Transport
+
+    def __init__(self, limits: Limits) -> None:
+        self.closed = False
+        self.paused = False  # what is sent now waits in memory: the peer reads too slowly
+        self._limits = limits
+        self._out: list[bytes] = []
+        self._corked = False  # a flush is coming: at the end of this read or of this tick
+        self._limit = -1  # payloads up to here go the short way; -1: everything goes the long way
+        self._backlog: Backlog | None = None
+
+    def send(
+        self,
+        type: int,  # noqa: A002
+        flags: int,
+        aux: int,
+        call_id: int,
+        payload: bytes = b"",
+    ) -> None:
+        """Write one frame; it leaves at the end of this read or tick. Dropped when closed."""
+        size = len(payload)
+        if size > self._limit:
+            self._send_slowly(type, flags, aux, call_id, payload)
+            return
+        out = self._out
+        out.append(_pack(HEADER_SIZE + size, type, flags, aux, call_id))
+        if size:
+            out.append(payload)
+        if not self._corked:
+            self._corked = True
+            self._loop.call_soon(self._flush)
+
+    def send_parts(
+        self,
+        type: int,  # noqa: A002
+        flags: int,
+        aux: int,
+        call_id: int,
+        inline: bytes,
+        buffers: Sequence[Buffer | Slab],
+    ) -> None:
+        """Write one frame with buffers apart: large ones by shared memory where the peer can map
+        it. Buffers are copied before this returns; slabs of our arena are lent as they are, and so
+        is memory that a third process lent to us."""
+        if self.closed:
+            return
+        if buffers:
+            inline = self._lend().encode(inline, buffers)
+            flags |= SEG
+        self.send(type, flags, aux, call_id, inline)
+
+    def _send_slowly(self, type: int, flags: int, aux: int, call_id: int, payload: bytes) -> None:  # noqa: A002
+        if self.closed:
+            return
+        if self._backlog is None:
+            self._backlog = Backlog()
+            self._limit = -1
+        if len(payload) <= MAX_INLINE and not self._backlog.holds(call_id):
+            self._out.append(_pack(HEADER_SIZE + len(payload), type, flags, aux, call_id))
+            self._out.append(payload)
+        else:
+            self._backlog.add(type, flags, aux, call_id, payload)
+            if self._backlog.size > self._limits.max_payload:
+                self._fail(WireError(f"{self.name} does not read what is sent in pieces."))
+                return
+        if not self._corked:
+            self._corked = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._corked = False
+        out = self._out
+        if out:
+            data = b"".join(out)
+            out.clear()
+            self._write(data)
+        if self._backlog is not None:
+            self._pump()
+
+    def _write(self, data: bytes) -> None:
+        self._transport.write(data)
+        if self.paused:
+            unsent = self._transport.get_write_buffer_size()
+            if unsent > self._limits.max_unsent:
+                self._fail(WireError(f"{self.name} does not read: {unsent} bytes wait for it."))
+
+    def _pump(self) -> None:
+        """Write of what is in pieces as much as the peer takes, so that small frames pass by."""
+        backlog = self._backlog
+        while backlog is not None and not self.paused:
+            piece = backlog.next()
+            if piece is None:
+                self._backlog = backlog = None
+                self._limit = -1 if self.closed else MAX_INLINE
+            else:
+                self._write(piece)
+
+    def _write_all(self) -> None:
+        """What waits, in whatever form, goes to the transport: nothing will be sent after it."""
+        self._transport.write(b"".join(self._out))
+        self._out.clear()
+        while self._backlog is not None and (piece := self._backlog.next()):
+            self._transport.write(piece)
+        self._backlog = None
+
+    def _drop_all(self) -> None:
+        self._out.clear()
+        self._backlog = None
+
+    # ------------------------------------------------------------------ of the receiving half
+
+    @property
+    def name(self) -> str:
+        """Who is at the other end."""
+        raise NotImplementedError
+
+    def _lend(self) -> Lending:
+        raise NotImplementedError
+
+    def _fail(self, error: Exception) -> None:
+        raise NotImplementedError
