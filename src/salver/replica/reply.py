@@ -200,10 +200,10 @@ def reply_error(call: ServedCall, error: BaseException) -> None:
     host = call.caller.host
     host.errors += 1
     if call.ended:
-        _logger.error("After the response was sent:", exc_info=error)
+        _logger.error("Uncaught exception, after the response was sent:", exc_info=error)
         return
     if call.begun_reply:
-        _logger.error("While the response was sent:", exc_info=error)
+        _logger.error("Uncaught exception, while the response was sent:", exc_info=error)
         call.end(ERR, 0, dump_error(SalverError(_RAISED)))
         return
     status, headers, body = error_reply(error)
