@@ -309,6 +309,14 @@ def test_nothing_survives_the_owner(
     rig.close()
 
 
+def test_a_stop_right_after_the_start_is_quick(start: Start) -> None:
+    """The owner may be quicker than the controller: its wish is kept."""
+    rig = start()
+    begun = time.monotonic()
+    rig.keeper.stop()
+    assert time.monotonic() - begun < 3.0
+
+
 @pytest.mark.parametrize("how", ["grandchild", "forked_grandchild"])
 def test_what_users_started_dies_with_its_replica_and_others_are_left_alone(
     start: Start, how: str

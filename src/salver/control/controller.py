@@ -136,7 +136,8 @@ class Controller:
         """A replica has dialled in: a new one, or one that an earlier controller started."""
         found = self._find(replica_id)
         if found is None:
-            raise SalverError(f"Replica {replica_id} is not known here; it should end.")
+            self._later(self._engine.stop(replica_id, force=True))
+            raise SalverError(f"Replica {replica_id} is not known here; it will be ended.")
         app, member = found
         member.peer, member.address = peer, address
         if member.replica.phase is Phase.ATTACHING:

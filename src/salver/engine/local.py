@@ -51,6 +51,7 @@ class LocalEngine:
         self._unsent: deque[bytes] = deque()
         self._decoder = msgspec.msgpack.Decoder(FromKeeper)
         self._on_drain: Callable[[], None] | None = None
+        self._drain_asked = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(keeper.fileno(), self._read)
 
@@ -93,6 +94,8 @@ class LocalEngine:
     def on_drain(self, callback: Callable[[], None]) -> None:
         """Called when the owner wants to stop: drain, then say `drained`."""
         self._on_drain = callback
+        if self._drain_asked:  # the owner was quicker than the controller
+            callback()
 
     def drain_limit(self, seconds: float) -> None:
         self._send(DrainLimit(seconds))
@@ -160,5 +163,7 @@ class LocalEngine:
             case Died(exit_):
                 self._devices.give_back(exit_.id)
                 self._exits.put_nowait(exit_)
-            case Drain() if self._on_drain is not None:
-                self._on_drain()
+            case Drain():
+                self._drain_asked = True
+                if self._on_drain is not None:
+                    self._on_drain()
