@@ -7,11 +7,10 @@ import os
 import signal
 from typing import Any
 
-from salver.wire.rpc import Rpc
-from salver.wire.streams import Dialler
-
 from salver.engine.seat import Seat
 from salver.wire.messages import Hello
+from salver.wire.rpc import Rpc
+from salver.wire.streams import Dialler
 
 
 def replica(seat: Seat) -> None:

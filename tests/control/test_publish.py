@@ -1,0 +1,70 @@
+"""Views and routes: everyone hears of every change once, and of nothing that is not known yet."""
+
+from __future__ import annotations
+
+import asyncio
+
+from salver.control.publish import Publisher, Watcher
+from salver.spec.ids import DeploymentId
+from salver.spec.status import Delta, DeploymentView, ReplicaView, RouteView
+
+A = DeploymentId("A", "app")
+
+
+def view(*replicas: str) -> DeploymentView:
+    return DeploymentView(A, 5, -1, tuple(ReplicaView(r, f"memory:{r}") for r in replicas))
+
+
+ROUTE = RouteView("/", "app", A)
+
+
+class Ear:
+    def __init__(self, publisher: Publisher, *, door: bool = False) -> None:
+        self.heard: list[Delta] = []
+        self.watcher = Watcher("ear", self.heard.append, door=door)
+        publisher.add(self.watcher)
+
+
+def test_nothing_is_told_before_it_is_open_and_then_everything() -> None:
+    publisher = Publisher()
+    ear = Ear(publisher)
+    publisher.update([view("1")], [ROUTE])
+    assert ear.heard == []
+    publisher.open()
+    assert ear.heard == [Delta(1, (view("1"),), (ROUTE,), full=True)]
+
+
+def test_only_what_changed_is_told() -> None:
+    publisher = Publisher()
+    publisher.open()
+    publisher.update([view("1")], [ROUTE])
+    ear = Ear(publisher)
+    ear.heard.clear()
+    publisher.update([view("1")], [ROUTE])
+    publisher.update([view("1", "2")], [ROUTE])
+    publisher.update([view("1", "2")], [])
+    assert ear.heard == [Delta(3, (view("1", "2"),)), Delta(4, (), ())]
+
+
+def test_what_is_gone_is_told_with_the_reason() -> None:
+    publisher = Publisher()
+    publisher.open()
+    publisher.update([view("1")], [])
+    ear = Ear(publisher)
+    publisher.update([], [])
+    gone = ear.heard[-1].deployments[0]
+    assert (gone.id, gone.replicas, gone.gone) == (A, (), "Deployment app#A was deleted.")
+
+
+async def test_applied_waits_for_every_door_and_for_doors_that_are_to_come() -> None:
+    publisher = Publisher(doors=1)
+    publisher.open()
+    Ear(publisher)  # a router: nobody waits for it
+    waiting = asyncio.create_task(publisher.wait_applied(1))
+    await asyncio.sleep(0)
+    door, other = Ear(publisher, door=True), Ear(publisher, door=True)
+    publisher.applied(door.watcher, 1)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    publisher.remove(other.watcher)
+    await waiting

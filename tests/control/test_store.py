@@ -1,0 +1,40 @@
+"""What is wanted outlives the controller, in order of deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from salver.control.store import MemoryStore, SqliteStore
+from salver.spec.app import AppSpec, DeploymentSpec, ImportedCode, PickledCode
+from salver.spec.ids import DeploymentId
+from salver.spec.options import DeploymentOptions
+
+Open = Callable[[], MemoryStore | SqliteStore]
+
+
+def app(name: str, route: str = "/") -> AppSpec:
+    options = DeploymentOptions(user_config={"a": [1, None]}, resources={"x": 1.0})
+    code = ImportedCode("m", "C") if name == "a" else PickledCode(b"\0\xff")
+    spec = DeploymentSpec(DeploymentId("D", name), code, b"\x80", options, "1", ingress=True)
+    return AppSpec(name, route, (spec,), ("/src",), "/")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def open_(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    memory = MemoryStore()
+    return (lambda: memory) if request.param == "memory" else lambda: SqliteStore(str(tmp_path))
+
+
+def test_apps_come_back_as_they_were_put_the_latest_last(open_: Open) -> None:
+    store = open_()
+    for each in (app("a"), app("b"), app("c"), app("a", "/new")):
+        store.put(each)
+    store.remove("b")
+    store.remove("never")
+    store.close()
+    again = open_()
+    assert again.load() == [app("c"), app("a", "/new")]
+    again.close()
