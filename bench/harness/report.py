@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cases import CASES, TARGETS
+from bench.contenders import CONTENDERS
 from bench.harness.targets import Target
 
 Results = dict[str, Any]
@@ -129,6 +130,8 @@ def _case(name: str, results: Results) -> str:
     columns = {title: cell for title, cell in COLUMNS.items() if any(cell(m) for m in medians)}
     if "server cores" in columns and not any(m.get("errors") for m in medians):
         columns.pop("errors", None)
+    who = {e.name: CONTENDERS[e.contender].title for e in CASES[name].entries}
+    who |= {e.name: f"{who[e.name]} ({e.label})" for e in CASES[name].entries if e.label}
     lines = [f"## {name}: {CASES[name].what}\n"]
     lines.append("| load | who | " + " | ".join(columns) + " |")
     lines.append("|---|---|" + "---:|" * len(columns))
@@ -137,13 +140,8 @@ def _case(name: str, results: Results) -> str:
             if load.key in record["loads"]:
                 median = record["loads"][load.key]["median"]
                 cells = " | ".join(cell(median) for cell in columns.values())
-                lines.append(f"| {load.key} | {_who(entry, record)} | {cells} |")
+                lines.append(f"| {load.key} | {who[entry]} | {cells} |")
     return "\n".join(lines + _remarks(results["cases"][name])) + "\n"
-
-
-def _who(entry: str, record: Results) -> str:
-    title = str(record["title"])
-    return title if title.lower().startswith(entry.split("-")[0]) else f"{title} ({entry})"
 
 
 def _in_order(case: str, records: Results) -> list[tuple[str, Results]]:

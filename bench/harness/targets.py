@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+DISTURBED_CORES = 0.3
 UNITS = {
     "rate": ("{:,.0f}/s", "rate"),
     "p50_ms": ("{:,.3f} ms", "p50"),
@@ -73,7 +74,14 @@ class Target:
             measured = f"{ratio} ({measured} : {self.other.shown(theirs[0])})"
         if mine[1] != theirs[1]:
             measured += " (two different runs)"
+        if self._disturbed(results):
+            measured += " (disturbed: other processes were busy)"
         return Verdict(measured, met)
+
+    def _disturbed(self, results: dict[str, Any]) -> bool:
+        figures = [figure for figure in (self.figure, self.other) if figure is not None]
+        foreign = [replace(figure, name="foreign_cores").find(results) for figure in figures]
+        return any(found is not None and found[0] > DISTURBED_CORES for found in foreign)
 
 
 @dataclass(frozen=True)
