@@ -1,0 +1,141 @@
+"""The engine without processes: every replica is a host in this very loop.
+
+For tests, notebooks and debuggers. The controller, the frames and the hosts are those of the other
+engines; only fork, exit causes and isolation are missing. Calls go through memory streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import traceback
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, Protocol
+
+from salver.client.cluster import Cluster
+from salver.core.ports import Exit, ProcessSpec, ProcessStatus, Resources
+from salver.engine.devices import Devices
+from salver.engine.machine import Machine
+from salver.errors import EngineError, SalverError
+from salver.replica.host import Host
+from salver.spec.ids import ReplicaId
+from salver.spec.start import StartSpec
+
+__all__ = ("Attach", "InlineEngine", "InlinePeer")
+
+
+class InlinePeer:
+    """The controller's line to a host in its own loop: what `replica.main` does with a real one."""
+
+    def __init__(self, host: Host) -> None:
+        self.is_open = True
+        self._host = host
+
+    async def call(self, method: str, body: Any = None) -> Any:
+        """Errors are told as a real line tells them: in words."""
+        if not self.is_open:
+            raise ConnectionError("The replica has ended.")
+        try:
+            return await _METHODS[method](self._host, body)
+        except SalverError:
+            raise
+        except Exception as error:
+            raise SalverError("".join(traceback.format_exception(error)).rstrip()) from error
+
+
+async def _start(host: Host, spec: StartSpec) -> None:
+    await host.start(spec)
+
+
+async def _reconfigure(host: Host, body: dict[str, Any]) -> None:
+    await host.reconfigure(body["user_config"])
+
+
+async def _drain(host: Host, body: dict[str, Any]) -> bool:
+    return await host.drain(body["timeout_s"])
+
+
+_METHODS: Final[dict[str, Callable[[Host, Any], Any]]] = {
+    "start": _start,
+    "reconfigure": _reconfigure,
+    "drain": _drain,
+}
+
+
+class Attach(Protocol):
+    """How a replica reports to the controller."""
+
+    def __call__(self, replica_id: str, address: str, state: str, peer: InlinePeer) -> None: ...
+
+
+class InlineEngine:
+    """Implements `core.ports.Engine`. Its cluster's dialler needs a memory hub."""
+
+    def __init__(self, cluster: Cluster, machine: Machine) -> None:
+        self._cluster = cluster
+        self._devices = Devices(machine)
+        self._attach: Attach | None = None
+        self._living: dict[str, tuple[ProcessSpec, Host, InlinePeer]] = {}
+        self._exits: asyncio.Queue[Exit] = asyncio.Queue()
+
+    def connect(self, attach: Attach) -> None:
+        """Where new replicas report."""
+        self._attach = attach
+
+    # ---- the port
+
+    async def start(self, process: ProcessSpec) -> None:
+        if process.kind != "replica" or self._attach is None:
+            raise EngineError(f"No place for a process of kind {process.kind!r} in this process.")
+        self._devices.take(process.id, process.resources)
+        host = Host(
+            process.id,
+            address=f"memory:{ReplicaId.parse(process.id).unique_id}",
+            dialler=self._cluster.dialler,
+            secret=self._cluster.secret,
+            cluster=self._cluster,
+        )
+        peer = InlinePeer(host)
+        self._living[process.id] = (process, host, peer)
+        address = await host.listen()
+        asyncio.get_running_loop().call_soon(self._attach, process.id, address, "new", peer)
+
+    async def stop(self, process_id: str, *, force: bool = False) -> None:  # noqa: ARG002
+        """There is no force: user code in this loop can be cancelled, not killed."""
+        living = self._living.pop(process_id, None)
+        if living is None:
+            return
+        process, host, peer = living
+        peer.is_open = False
+        try:
+            await host.stop()
+        finally:
+            self._devices.give_back(process_id)
+            self._exits.put_nowait(
+                Exit(process_id, process.kind, os.getpid(), 0, asked=True, labels=process.labels)
+            )
+
+    async def list(self) -> list[ProcessStatus]:
+        return [
+            ProcessStatus(process.id, process.kind, os.getpid(), process.labels)
+            for process, _, _ in self._living.values()
+        ]
+
+    async def exits(self) -> AsyncIterator[Exit]:
+        while True:
+            yield await self._exits.get()
+
+    async def capacity(self) -> tuple[Resources, Resources]:
+        return self._devices.total, self._devices.free
+
+    def fits(self, resources: Resources) -> bool:
+        return self._devices.fits(resources)
+
+    def on_drain(self, callback: Callable[[], None]) -> None:
+        """Nobody asks: whoever made this engine shuts its controller down."""
+
+    def drain_limit(self, seconds: float) -> None:
+        """Nobody waits."""
+
+    def drained(self) -> None:
+        """Nobody waits."""

@@ -1,0 +1,114 @@
+"""An app in this process, on one loop in a thread: for tests, notebooks and debuggers."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from salver.client.cluster import Cluster
+from salver.client.handle import DeploymentHandle
+from salver.control.controller import Controller
+from salver.control.publish import Watcher
+from salver.control.store import MemoryStore
+from salver.engine.config import KeeperConfig
+from salver.engine.inline import InlineEngine
+from salver.engine.machine import detect
+from salver.engine.process import current_environment
+from salver.errors import DeployFailedError
+from salver.ingress.asgi_bridge import AsgiBridge
+from salver.ingress.door import HttpDoor
+from salver.spec.app import AppSpec
+from salver.spec.http import HttpSettings
+from salver.spec.status import ApplicationStatus, ServeStatus
+from salver.wire.memory import MemoryHub
+from salver.wire.streams import Dialler
+
+__all__ = ("InlineApp",)
+
+T = TypeVar("T")
+_CLOSE_S: Final = 30.0
+
+
+class InlineApp:
+    """Runs until `close`. `handle` calls its ingress; `asgi` is its HTTP door, as an ASGI app."""
+
+    handle: DeploymentHandle[Any]
+    asgi: AsgiBridge
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="salver-inline", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def begin(cls, app: AppSpec) -> InlineApp:
+        """Return once it runs; DeployFailedError: it does not, and why."""
+        inline = cls()
+        try:
+            inline._do(inline._open(app))
+        except BaseException:
+            inline.close()
+            raise
+        return inline
+
+    def status(self) -> ServeStatus:
+        """What runs, as `salver.status` shows it."""
+        return self._do(self._status())
+
+    def close(self) -> None:
+        """Drain, stop, end the thread. Again: nothing happens."""
+        if self._loop.is_closed():
+            return
+        try:
+            self._do(self._close())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(_CLOSE_S)
+            self._loop.close()
+
+    def _do(self, step: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(step, self._loop).result()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        with suppress(RuntimeError):
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+
+    async def _open(self, app: AppSpec) -> None:
+        self._dialler = Dialler(MemoryHub())
+        self._cluster = Cluster(
+            f"memory:{secrets.token_hex(8)}",
+            self._loop,
+            secret=secrets.token_bytes(32),
+            dialler=self._dialler,
+            watch=False,
+        )
+        Cluster._remember(self._cluster)
+        engine = InlineEngine(self._cluster, detect(KeeperConfig("", {}), current_environment()))
+        self._controller = Controller(engine, MemoryStore())
+        engine.connect(self._controller.attached)
+        await self._controller.open()
+        watcher = Watcher("inline", self._cluster.directory.apply, door=False)
+        self._controller.publisher.add(watcher)
+        self.asgi = AsgiBridge(HttpDoor.of(self._cluster, HttpSettings()), self._loop)
+        self._controller.deploy(app)
+        status = await self._controller.wait(app.name)
+        if status.status is ApplicationStatus.DEPLOY_FAILED:
+            raise DeployFailedError(app.name, status.message)
+        self.handle = DeploymentHandle(app.ingress.id, self._cluster.address)
+
+    async def _status(self) -> ServeStatus:
+        return self._controller.status()
+
+    async def _close(self) -> None:
+        if not hasattr(self, "_controller"):
+            return
+        await self._controller.shutdown()
+        await self._controller.close()
+        self._cluster.close()
+        self._dialler.close()
