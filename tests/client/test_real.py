@@ -196,8 +196,8 @@ async def test_a_full_replica_is_shared_by_two_callers(
 ) -> None:
     instance.limit = 1
     await instance.add("a2")
-    del instance.replicas["a"]  # keeps its own limit; out of the view, it is not used
-    instance.replicas, old = {"a2": instance.replicas["a2"]}, instance.replicas
+    # The first one keeps its own limit; out of the view, it is not used.
+    instance.replicas, every = {"a2": instance.replicas["a2"]}, instance.replicas
     instance.publish()
     try:
         other = Cluster(instance.address, asyncio.get_running_loop(), secret=instance.secret)
@@ -209,7 +209,7 @@ async def test_a_full_replica_is_shared_by_two_callers(
         assert results == [*range(100), *range(100)]
     finally:
         await other.aclose()
-        instance.replicas = old
+        instance.replicas = every
 
 
 async def test_calls_go_on_without_a_controller_and_the_next_one_is_heard(
