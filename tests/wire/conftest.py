@@ -16,12 +16,6 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _libuv_started() -> None:
-    """Its signal pipe is made with the first loop and lives as long as the process."""
-    uvloop.new_event_loop().close()
-
-
 @pytest.fixture(params=["unix", "memory"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"unix:{tmp_path / 's'}" if request.param == "unix" else "memory:s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,7 @@ class MemoryHub:
     def listen(self, name: str, factory: Factory) -> None:
         """Make a protocol of the factory for everyone who dials this name."""
         if name in self._listeners:
-            raise OSError(f"Address memory:{name} is in use.")
+            raise OSError(errno.EADDRINUSE, f"Somebody listens at memory:{name} already")
         self._listeners[name] = factory
 
     def unlisten(self, name: str) -> None:
@@ -31,7 +32,7 @@ class MemoryHub:
         """Connect the protocol with a new one of the listener's."""
         factory = self._listeners.get(name)
         if factory is None:
-            raise ConnectionRefusedError(f"Nobody listens at memory:{name}.")
+            raise OSError(errno.ECONNREFUSED, f"Nobody listens at memory:{name}")
         loop = asyncio.get_running_loop()
         near = _MemoryTransport(loop, protocol)
         far = _MemoryTransport(loop, factory())

@@ -23,6 +23,7 @@ __all__ = (
 )
 
 _NO_ARGUMENTS: Final = pickle.dumps(((), {}), 5)
+_FLAT: Final = (bytes, bytearray)
 _NOTE: Final = "\nThe traceback where it was raised:\n"
 
 
@@ -45,8 +46,7 @@ def dumps(obj: object) -> tuple[bytes, list[memoryview]]:
     Objects that plain pickle cannot hold, or that a script defines in its `__main__` (there is
     nothing of that name to import elsewhere), go by value.
     """
-    if type(obj) is bytes and len(obj) >= LARGE:
-        obj = _Bytes(obj)
+    obj = _apart(obj)
     buffers: list[memoryview] = []
 
     def apart(buffer: pickle.PickleBuffer) -> bool:
@@ -68,12 +68,9 @@ def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, li
     """`dumps((args, kwargs))`, with large `bytes` among the arguments apart, too."""
     if not args and not kwargs:
         return _NO_ARGUMENTS, []
-    for value in args:
-        if type(value) is bytes and len(value) >= LARGE:
+    for value in (*args, *kwargs.values()):
+        if type(value) in _FLAT and len(value) >= LARGE:
             args = tuple([_apart(v) for v in args])
-            break
-    for value in kwargs.values():
-        if type(value) is bytes and len(value) >= LARGE:
             kwargs = {k: _apart(v) for k, v in kwargs.items()}
             break
     return dumps((args, kwargs))
@@ -87,19 +84,19 @@ def loads(payload: bytes | Segments) -> Any:
 
 
 class _Bytes:
-    """Stands for `bytes` in a pickle, so that they travel as a buffer."""
+    """Stands for bytes in a pickle: left alone, pickle would copy them into the stream."""
 
     __slots__ = ("value",)
 
-    def __init__(self, value: bytes) -> None:
+    def __init__(self, value: bytes | bytearray) -> None:
         self.value = value
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return bytes, (pickle.PickleBuffer(self.value),)
+        return type(self.value), (pickle.PickleBuffer(self.value),)
 
 
 def _apart(value: Any) -> Any:
-    return _Bytes(value) if type(value) is bytes and len(value) >= LARGE else value
+    return _Bytes(value) if type(value) in _FLAT and len(value) >= LARGE else value
 
 
 def _by_value(obj: object, apart: Any = None) -> bytes:
@@ -142,14 +139,13 @@ def remote_traceback(error: BaseException) -> str:
 
 def _portable(error: BaseException) -> bytes | None:
     """A pickle that was seen to give the same type of exception back; None if there is none."""
-    for state in (error, _Rebuilt(error)):
-        for dump in (_plain, _by_value):
-            try:
-                data = dump(state)
-                if type(pickle.loads(data)) is type(error):
-                    return data
-            except Exception:  # noqa: BLE001, S112 - users' types; the next way may hold them
-                continue
+    for dump in (_plain, _by_value, _without_constructors):
+        try:
+            data = dump(error)
+            if type(pickle.loads(data)) is type(error):
+                return data
+        except Exception:  # noqa: BLE001, S112 - users' types; the next way may hold them
+            continue
     return None
 
 
@@ -160,15 +156,19 @@ def _plain(obj: object) -> bytes:
     return data
 
 
-class _Rebuilt:
-    """Pickles as an exception that is made without its constructor."""
+def _without_constructors(error: BaseException) -> bytes:
+    """For exceptions, also within others, whose constructors do not take their own `args`."""
+    import cloudpickle
 
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, BaseException) and type(obj).__module__ != "builtins":
+                return _rebuild, (type(obj), obj.args, dict(obj.__dict__))
+            return super().reducer_override(obj)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        error = self.error
-        return _rebuild, (type(error), error.args, dict(getattr(error, "__dict__", {})))
+    out = io.BytesIO()
+    Pickler(out, 5).dump(error)
+    return out.getvalue()
 
 
 def _rebuild(

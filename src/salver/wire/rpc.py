@@ -158,15 +158,15 @@ class Rpc:
                 known = ", ".join(sorted(self.methods)) or "none"
                 raise WireError(f"No method {message.method!r} here; there are: {known}.")
             result = method(msgspec.msgpack.decode(message.body))
+            if not isinstance(result, Awaitable):
+                self._answer(conn, message, result)
+                return
         except Exception as error:  # noqa: BLE001 - the method's; the caller gets it
             self._failed(conn, message, error)
             return
-        if isinstance(result, Awaitable):
-            task = asyncio.ensure_future(self._finish(conn, message, result))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        else:
-            self._answer(conn, message, result)
+        task = asyncio.ensure_future(self._finish(conn, message, result))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _finish(self, conn: Connection, message: _Raw, result: Awaitable[Any]) -> None:
         try:

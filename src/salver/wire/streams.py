@@ -69,7 +69,10 @@ class Dialler:
         if scheme == "memory":
             self._hub(address).connect(place, conn)
         else:
-            await loop.create_unix_connection(lambda: conn, place)
+            try:
+                await loop.create_unix_connection(lambda: conn, place)
+            except OSError as error:  # as it is, it does not tell where
+                raise OSError(error.errno, f"Nobody listens at {address}") from error
         try:
             await conn.ready
         except asyncio.CancelledError:
