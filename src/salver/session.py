@@ -28,7 +28,7 @@ __all__ = ("Session",)
 
 T = TypeVar("T")
 _logger = logging.getLogger("salver")
-_INLINE: Final = "salver.engine.inline"
+_INLINE: Final = "salver.testing.inline"
 
 
 class Session:
@@ -154,7 +154,9 @@ class Session:
     def inline(self, app: AppSpec) -> Any:
         """Run an app in this process; returns its handle."""
         running = import_module(_INLINE).InlineApp.begin(app)
+        self._pid = os.getpid()
         self._inline.append(running)
+        atexit.register(self.close)
         return running.handle
 
     # ---- the end
@@ -166,11 +168,13 @@ class Session:
             cluster, self._cluster = self._cluster, None
             inline, self._inline = self._inline, []
             self._ingresses.clear()
+        atexit.unregister(self.close)
+        if self._pid != os.getpid():
+            return
         for running in inline:
             running.close()
-        if instance is None or self._pid != os.getpid():
+        if instance is None:
             return
-        atexit.unregister(self.close)
         try:
             instance.stop()
         finally:

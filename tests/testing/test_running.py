@@ -1,0 +1,62 @@
+"""An app inside a test."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import httpx
+import pytest
+
+import salver
+from salver.errors import DeployFailedError
+from salver.testing import run_inline
+
+
+@salver.deployment
+class Greeter:
+    def __init__(self, word: str) -> None:
+        if not word:
+            raise ValueError("the user's own mistake")
+        self.word = word
+
+    def __call__(self, request: Any) -> str:
+        return f"{self.word} {request.query_params['name']}"
+
+    def greet(self, name: str) -> str:
+        return f"{self.word} {name}"
+
+
+@pytest.mark.filterwarnings("ignore:Using `httpx` with")
+def test_in_plain_code() -> None:
+    client = import_module("starlette.testclient").TestClient  # warns of what it is built on
+    with run_inline(Greeter.bind("hi")) as running:
+        assert running.handle.greet.remote("you").result() == "hi you"
+        assert client(running.asgi).get("/?name=there").text == "hi there"
+
+
+async def test_on_an_event_loop() -> None:
+    async with run_inline(Greeter.bind("hi"), route_prefix="/say") as running:
+        assert await running.handle.greet.remote("you") == "hi you"
+        transport = httpx.ASGITransport(app=running.asgi)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            assert (await client.get("/say?name=there")).text == "hi there"
+            assert (await client.get("/")).status_code == 404
+
+
+def test_two_apps_side_by_side() -> None:
+    with run_inline(Greeter.bind("one")) as one, run_inline(Greeter.bind("two")) as two:
+        assert two.handle.greet.remote("").result() == "two "
+        assert one.handle.greet.remote("").result() == "one "
+
+
+def test_a_failing_constructor_is_the_error_of_the_block() -> None:
+    app = Greeter.options(max_constructor_retry_count=1).bind("")
+    with pytest.raises(DeployFailedError, match="the user's own mistake"), run_inline(app):
+        pass
+
+
+def test_run_has_the_same_under_the_name_that_ray_serve_gives_it() -> None:
+    handle = salver.run(Greeter.bind("local"), _local_testing_mode=True)
+    assert handle.greet.remote("mode").result() == "local mode"
+    salver.shutdown()
