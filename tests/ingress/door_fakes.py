@@ -59,8 +59,8 @@ class FakeHandle:
 class FakeTransport(asyncio.Transport):
     """What a client sees of the door; `taken` False: it reads nothing."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, peer: tuple[str, int] | None = None) -> None:
+        super().__init__({"peername": peer})
         self.out = bytearray()
         self.reading = True
         self.closing = False
@@ -234,15 +234,15 @@ class Scene:
         self.slabs.append(FakeSlab(size))
         return self.slabs[-1]
 
-    def client(self) -> Client:
-        return Client(self)
+    def client(self, peer: tuple[str, int] | None = None) -> Client:
+        return Client(self, peer)
 
 
 class Client:
     """One connection, from the client's end."""
 
-    def __init__(self, scene: Scene) -> None:
-        self.transport = FakeTransport()
+    def __init__(self, scene: Scene, peer: tuple[str, int] | None = None) -> None:
+        self.transport = FakeTransport(peer)
         self.protocol = scene.door.protocol()
         self.transport.protocol = self.protocol
         self.protocol.connection_made(self.transport)

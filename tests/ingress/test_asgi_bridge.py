@@ -46,7 +46,7 @@ class EchoConn:
             loop.call_soon(self.answer, call, self.body)
         elif flags & STREAM:
             self.socket = ServerProtocol()
-            self.speak(call, payload)
+            self.speak(call, payload[: payload.rfind(b"\n") + 1])
             loop.call_soon(call.credit, 1000)
         elif flags & BODY:
             self.body = b""

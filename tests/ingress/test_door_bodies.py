@@ -32,6 +32,16 @@ def test_a_small_body_travels_with_its_head(cut: int) -> None:
     assert scene.slabs == []
 
 
+@pytest.mark.parametrize("size", [0, 5, 200_000])
+def test_the_client_s_address_stands_behind_the_head(size: int) -> None:
+    scene = Scene(arena=True)
+    client = scene.client(("192.0.2.7", 4711))
+    client.send(post(size) + b"x" * size)
+    head = post(size) + b"192.0.2.7:4711"
+    inline = b"" if size > 5 else b"x" * size
+    assert scene.router.link.conn.frames == [(REQ, HTTP, len(head), 1, head + inline)]
+
+
 @pytest.mark.parametrize("cut", [1000, 65536, 10_000_000])
 def test_a_large_body_is_received_where_it_is_used(cut: int) -> None:
     scene = Scene(arena=True)

@@ -11,7 +11,6 @@ from typing import Any
 
 import cloudpickle
 import msgspec
-from salver.wire.payload import Segments, dumps, load_error, loads
 
 from salver.client.context import pack_meta
 from salver.replica.calls import Caller
@@ -22,6 +21,7 @@ from salver.spec.options import DeploymentOptions
 from salver.spec.start import StartSpec
 from salver.wire import frames
 from salver.wire.messages import Hello, Meta
+from salver.wire.payload import Segments, dumps, load_error, loads
 
 
 class Frame(msgspec.Struct):
@@ -118,6 +118,7 @@ class ScriptedCaller:
         """Send an HTTP request; its call id."""
         self._last += 1
         raw = head if isinstance(head, bytes) else head.replace("\n", "\r\n").encode() + b"\r\n\r\n"
+        raw += b"192.0.2.7:4711"  # the client's address
         payload = raw + body
         if meta is not None:
             flags |= frames.META

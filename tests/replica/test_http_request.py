@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from salver.wire.payload import Segments
 from starlette.requests import ClientDisconnect, Request
 
 from salver.replica.http_request import build_scope, parse_head
 from salver.wire import frames
+from salver.wire.payload import Segments
 from tests.replica.scripted import Frame, serving
 
 HEAD = (
@@ -54,6 +54,24 @@ async def test_what_a_handler_can_ask_of_a_request() -> None:
             "root": "/p",
             "state": None,
         }
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        (b"192.0.2.7:4711", ("192.0.2.7", 4711)),
+        (b"2001:db8::1:80", ("2001:db8::1", 80)),
+        (b"", None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_the_client_s_address_is_what_follows_the_head(
+    kind: str, address: bytes, client: tuple[str, int] | None
+) -> None:
+    head = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n" + address
+    scope = build_scope(head, kind, "", None)
+    assert scope["client"] == client
+    assert scope["headers"] == [(b"host", b"a")]
 
 
 async def test_a_form() -> None:
@@ -178,6 +196,7 @@ _value = st.text("abc ,;=\t:é", max_size=10).map(lambda s: s.strip(" \t").encod
 @given(st.lists(st.tuples(_token, _value)))
 def test_headers_keep_order_duplicates_and_values(headers: list[tuple[bytes, bytes]]) -> None:
     lines = b"".join(b"%b: %b\r\n" % pair for pair in headers)
-    _, _, version, parsed = parse_head(b"GET / HTTP/1.1\r\n" + lines + b"\r\n")
-    assert version == "1.1"
+    raw = b"GET / HTTP/1.1\r\n" + lines + b"\r\n"
+    _, _, version, parsed, client = parse_head(raw + b"127.0.0.1:80")
+    assert (version, client) == ("1.1", b"127.0.0.1:80")
     assert parsed == [(name.lower(), value) for name, value in headers]

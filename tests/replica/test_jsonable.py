@@ -57,6 +57,9 @@ class Plain:
     def __init__(self) -> None:
         self.a = 1
 
+    def __repr__(self) -> str:
+        return "Plain()"
+
 
 UTC = dt.timezone.utc  # noqa: UP017 - spelled as users do
 SAME_AS_FASTAPI = [

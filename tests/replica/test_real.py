@@ -14,9 +14,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from salver.wire.payload import dumps, load_error, loads
-from salver.wire.rpc import Rpc
-from salver.wire.streams import Dialler, MemoryHub
 from starlette.requests import Request
 
 from salver.errors import SalverError
@@ -24,6 +21,9 @@ from salver.replica.host import Host
 from salver.spec.app import ImportedCode
 from salver.wire import frames
 from salver.wire.messages import Hello
+from salver.wire.payload import dumps, load_error, loads
+from salver.wire.rpc import Rpc
+from salver.wire.streams import Dialler, MemoryHub
 from tests.replica.scripted import NoCluster, start_spec
 
 SECRET = b"s" * 32

@@ -39,7 +39,10 @@ class AsgiBridge:
             await self._serve_elsewhere(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = MemoryClient(self._door.protocol(), self._loop)
+        peer = scope.get("client")
+        client = MemoryClient(
+            self._door.protocol(), self._loop, (peer[0], peer[1]) if peer is not None else None
+        )
         try:
             if scope["type"] == "websocket":
                 await serve_websocket(client, scope, receive, send)

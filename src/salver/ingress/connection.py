@@ -41,6 +41,7 @@ class Connection(asyncio.BufferedProtocol):
         "body",
         "bucket",
         "call",
+        "client",
         "cutting",
         "deadline",
         "door",
@@ -58,6 +59,7 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, door: HttpDoor) -> None:
         self.door = door
         self.transport = cast("asyncio.Transport", None)
+        self.client = b""  # its `host:port`, as requests carry it to replicas
         self.stage = READY
         self.call: HttpCall | None = None  # the client waits for it
         self.head: Head | None = None  # of the request whose body is awaited

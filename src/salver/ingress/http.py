@@ -59,6 +59,13 @@ class HttpCall(Call):
         """Write the request to a replica."""
         head, payload, flow = self.head, self.payload, self.flow
         flags = HTTP
+        client = self.conn.client
+        size = len(head.raw)
+        if len(payload) == size:
+            payload += client
+        else:
+            payload = b"".join((payload[:size], client, payload[size:]))
+        size += len(client)
         if head.close or self.conn.door.draining:
             flags |= CLOSE
         if head.request_id or head.model_id or head.session_id:
@@ -71,9 +78,9 @@ class HttpCall(Call):
             flags |= BODY | STREAM if head.upgrade else BODY
             flow.to(link, call_id)
         if self.slab is None:
-            link.conn.send(REQ, flags, len(head.raw), call_id, payload)
+            link.conn.send(REQ, flags, size, call_id, payload)
         else:
-            link.conn.send_parts(REQ, flags, len(head.raw), call_id, payload, (self.slab,))
+            link.conn.send_parts(REQ, flags, size, call_id, payload, (self.slab,))
 
     def answered(self, flags: int, payload: bytes | Segments) -> None:
         conn = self.conn

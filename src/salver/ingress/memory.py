@@ -20,8 +20,10 @@ _Bytes = bytes | bytearray | memoryview
 class _Transport(asyncio.Transport):
     """The door's end. What it writes waits here until the client reads it."""
 
-    def __init__(self, protocol: HttpProtocol, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
+    def __init__(
+        self, protocol: HttpProtocol, loop: asyncio.AbstractEventLoop, peer: tuple[str, int] | None
+    ) -> None:
+        super().__init__({"peername": peer})
         self._protocol = protocol
         self._loop = loop
         self._high, self._low = _HIGH, _LOW
@@ -105,9 +107,14 @@ class _Transport(asyncio.Transport):
 class MemoryClient:
     """The client's end: `send` bytes, `receive` bytes (empty: the door has closed), `close`."""
 
-    def __init__(self, protocol: HttpProtocol, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        protocol: HttpProtocol,
+        loop: asyncio.AbstractEventLoop,
+        peer: tuple[str, int] | None = None,
+    ) -> None:
         self._protocol = protocol
-        self._transport = _Transport(protocol, loop)
+        self._transport = _Transport(protocol, loop, peer)
         protocol.connection_made(self._transport)
 
     async def send(self, data: bytes) -> None:

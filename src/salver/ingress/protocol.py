@@ -33,6 +33,7 @@ class HttpProtocol(Intake):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self.client = _address_of(transport)
         if self.door.open(self):
             self.wait(self.door.settings.keep_alive_timeout_s)
         else:
@@ -241,3 +242,8 @@ class HttpProtocol(Intake):
             self._turn_over(known, 0)
         else:
             self.linger()
+
+
+def _address_of(transport: asyncio.BaseTransport) -> bytes:
+    peer = transport.get_extra_info("peername")
+    return f"{peer[0]}:{peer[1]}".encode() if isinstance(peer, tuple) else b""

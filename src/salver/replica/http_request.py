@@ -12,7 +12,7 @@ __all__ = ("Incoming", "LazyRequest", "build_scope", "parse_head")
 
 _PIECE: Final = 256 * 1024
 
-RawHead = tuple[str, bytes, str, list[tuple[bytes, bytes]]]
+RawHead = tuple[str, bytes, str, list[tuple[bytes, bytes]], bytes]
 
 
 class Incoming(Protocol):
@@ -32,8 +32,12 @@ class Incoming(Protocol):
 
 
 def parse_head(head: bytes) -> RawHead:
-    """Method, target, version and headers. The ingress has checked that the head is well formed."""
+    """Method, target, version, headers and what is behind the head: the client's address.
+
+    The ingress has checked that the head is well formed.
+    """
     lines = head.split(b"\r\n")
+    client = lines.pop()
     method, _, rest = lines[0].partition(b" ")
     target, _, version = rest.rpartition(b" ")
     headers = []
@@ -41,14 +45,14 @@ def parse_head(head: bytes) -> RawHead:
         if line:
             name, _, value = line.partition(b":")
             headers.append((name.lower(), value.strip(b" \t")))
-    return method.decode("latin-1"), target, version[5:].decode("latin-1"), headers
+    return method.decode("latin-1"), target, version[5:].decode("latin-1"), headers, client
 
 
 def build_scope(
     head: bytes, kind: str, root_path: str, state: dict[str, Any] | None
 ) -> dict[str, Any]:
     """The ASGI scope of a request ("http") or of an upgrade ("websocket")."""
-    method, target, version, headers = parse_head(head)
+    method, target, version, headers, client = parse_head(head)
     raw_path, _, query = target.partition(b"?")
     if not raw_path.startswith(b"/") and b"://" in raw_path:  # absolute form, as to a forward proxy
         raw_path = b"/" + raw_path.partition(b"://")[2].partition(b"/")[2]
@@ -63,7 +67,7 @@ def build_scope(
         "query_string": query,
         "root_path": root_path,
         "headers": headers,
-        "client": None,
+        "client": _client(client),
         "server": _server(headers),
     }
     if kind == "http":
@@ -71,6 +75,11 @@ def build_scope(
     if state is not None:
         scope["state"] = state.copy()
     return scope
+
+
+def _client(address: bytes) -> tuple[str, int] | None:
+    host, colon, port = address.decode().rpartition(":")
+    return (host, int(port)) if colon else None
 
 
 def _server(headers: list[tuple[bytes, bytes]]) -> tuple[str, int | None] | None:

@@ -63,7 +63,8 @@ class WebSocketSession:
 
     async def run(self) -> None:
         """Serve it to its end."""
-        self._protocol.receive_data(self._call.head)
+        head = self._call.head
+        self._protocol.receive_data(head[: head.rfind(b"\n") + 1])  # the client's address is behind
         requests = [e for e in self._protocol.events_received() if isinstance(e, Request)]
         if not requests:
             send_response(self._call, 400, [], b"This is not a WebSocket handshake.")

@@ -35,8 +35,8 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float, Meta(ge=0, description="How long requests under way may go on once it stops.")
     ] = 20.0
     max_head_bytes: Annotated[
-        int, Meta(ge=256, le=65535, description="Request line and headers together.")
-    ] = 65535
+        int, Meta(ge=256, le=65408, description="Request line and headers together.")
+    ] = 65408  # with the client's address behind it, its length is 16 bits of a frame
     max_headers: Annotated[int, Meta(ge=1, le=1000, description="Header lines.")] = 128
     max_body_bytes: Annotated[int, Meta(ge=0, description="Body of one request, as decoded.")] = (
         1 << 30

@@ -12,7 +12,8 @@ and grows by one per call of that connection, so "begun up to here" is one numbe
     type      from     aux                     payload
     HELLO     both     -                       messages.Hello, first frame of each direction
     NAME      caller   name id                 a method name; REQ.aux refers to it from then on
-    REQ       caller   name id | head length   pickled (args, kwargs) | raw HTTP head, then body
+    REQ       caller   name id | head+client   pickled (args, kwargs) | raw HTTP head with the
+                                               client's `host:port` behind it; then the body
     RES       callee   calls under way there   pickled result | rendered HTTP/1.1 response
     ERR       callee   calls under way there   pickled exception; ends a stream too
     REJECT    callee   calls under way there   - (full or draining: user code has not begun)
