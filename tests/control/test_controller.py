@@ -46,6 +46,8 @@ class FakeReplica:
     async def call(self, method: str, body: Any = None) -> Any:
         self.asked.append(method)
         self.engine.calls.append((self.spec.id, method))
+        if method == "check_health" and self.spec.id in self.engine.unwell:
+            raise SalverError("RuntimeError: CUDA has gone")
         if method == "start":
             self.start_spec = body
             await self.engine.gate.wait()
@@ -62,6 +64,7 @@ class FakeEngine:
         self.replicas: dict[str, FakeReplica] = {}
         self.controller: Controller | None = None
         self.failing: set[str] = set()
+        self.unwell: set[str] = set()
         self.gate = asyncio.Event()
         self.gate.set()
         self.calls: list[tuple[str, str]] = []
@@ -420,6 +423,22 @@ async def test_an_unhealthy_replica_is_drained_and_replaced() -> None:
         victim = next(iter(engine.replicas))
         controller.unhealthy(victim, "no GPU any more")
         await until(controller, lambda: victim not in engine.replicas and bool(engine.replicas))
+        assert (await controller.wait("app")).status is ApplicationStatus.RUNNING
+
+
+async def test_three_failed_health_checks_in_a_row_replace_a_replica() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        await run(controller, app(deployments=("Door",), health_check_period_s=0.01))
+        victim = next(iter(engine.replicas))
+        engine.unwell = {victim}
+        await until(controller, lambda: victim not in engine.replicas and bool(engine.replicas))
+        asked = [call for name, call in engine.calls if name == victim]
+        assert asked[-2:] == ["drain", "term"]
+        assert asked.count("check_health") >= 3
+        events: list[str] = []
+        controller.events.listen(lambda e: events.append(e.message))
+        assert "is unhealthy: RuntimeError: CUDA has gone" in events
         assert (await controller.wait("app")).status is ApplicationStatus.RUNNING
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from salver.control.events import Events
+from salver.control.health import Health
 from salver.control.members import App, Member, Peer
 from salver.control.publish import Publisher
 from salver.control.recovery import recover
@@ -53,6 +54,7 @@ class Controller:
         self._plans: dict[str, Plan] = {}
         self._states: dict[str, str] = {}
         self._steps = Steps(engine, self.events, clock, self._touch)
+        self._health = Health(self.unhealthy)
         self._dirty: set[str] = set()
         self._scheduled: asyncio.Handle | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -78,6 +80,7 @@ class Controller:
             timer.cancel()
         if self._scheduled is not None:
             self._scheduled.cancel()
+        self._health.close()
         for task in (self._watch, *self._notices):
             if task is not None:
                 task.cancel()
@@ -180,6 +183,11 @@ class Controller:
             if app is not None:
                 self._reconcile(app)
         self._publish()
+        self._health.watch(
+            (member, app.memory(member.deployment).options)
+            for app in self._apps.values()
+            for member in app.members.values()
+        )
         self._tell()
 
     def _reconcile(self, app: App) -> None:

@@ -55,10 +55,15 @@ async def _drain(host: Host, body: dict[str, Any]) -> bool:
     return await host.drain(body["timeout_s"])
 
 
+async def _check_health(host: Host, _: Any) -> None:
+    await host.check_health()
+
+
 _METHODS: Final[dict[str, Callable[[Host, Any], Any]]] = {
     "start": _start,
     "reconfigure": _reconfigure,
     "drain": _drain,
+    "check_health": _check_health,
 }
 
 
