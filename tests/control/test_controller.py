@@ -189,7 +189,7 @@ async def run(controller: Controller, spec: AppSpec) -> AppStatus:
 
 
 async def until(controller: Controller, true: Callable[[], bool]) -> None:
-    await asyncio.wait_for(controller._until(true), 5)
+    await asyncio.wait_for(controller.news.until(true), 5)
 
 
 async def test_a_deployed_app_runs_and_its_replicas_are_published() -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from salver.control.events import Events
 from salver.control.health import Health
 from salver.control.members import App, Member, Peer
+from salver.control.news import News
 from salver.control.publish import Publisher
 from salver.control.recovery import recover
 from salver.control.steps import Steps
@@ -58,7 +59,7 @@ class Controller:
         self._dirty: set[str] = set()
         self._scheduled: asyncio.Handle | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._changed = asyncio.Condition()
+        self.news = News()
         self._recovering: set[str] = set()
         self._watch: asyncio.Task[None] | None = None
         self._notices: set[asyncio.Task[None]] = set()
@@ -104,7 +105,7 @@ class Controller:
         self._store.remove(name)
         app.want(None)
         self._touch(app)
-        await self._until(lambda: self._apps.get(name) is not app or not app.deleting)
+        await self.news.until(lambda: self._apps.get(name) is not app or not app.deleting)
 
     async def shutdown(self) -> None:
         """Delete every app; return when all are gone."""
@@ -113,7 +114,7 @@ class Controller:
     async def wait(self, name: str) -> AppStatus:
         """Return when the app runs and the doors know it, or when it has failed."""
         while True:
-            await self._until(lambda: self._finished(name))
+            await self.news.until(lambda: self._finished(name))
             app = self._apps.get(name)
             if app is None or app.deleting:
                 raise DeployFailedError(name, "there is no such app (deleted, or never deployed).")
@@ -225,15 +226,7 @@ class Controller:
             if self._states.get(name) != status.status:
                 self.events.emit(name, status.status, status.message)
         self._states = {name: status.status for name, status in states.items()}
-        self._later(self._notify())
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
-
-    async def _until(self, true: Callable[[], bool]) -> None:
-        async with self._changed:
-            await self._changed.wait_for(true)
+        self.news.tell()
 
     def _later(self, step: Any) -> None:
         task = asyncio.ensure_future(step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -15,7 +16,8 @@ from salver.engine.selecting import Loop
 __all__ = ("ControllerLink",)
 
 MESSAGE: Final = 1 << 20
-KEPT: Final = 10_000  # deaths remembered while no controller lives
+KEPT: Final = 10_000  # messages remembered for the next controller
+UNREAD_S: Final = 1.0  # what was sent so shortly before a controller's death is told again
 
 
 class ControllerLink:
@@ -28,7 +30,8 @@ class ControllerLink:
         self._socket: socket.socket | None = None
         self._child: socket.socket | None = None
         self._waiting: deque[bytes] = deque()
-        self._kept: deque[bytes] = deque(maxlen=KEPT)
+        self._kept: deque[tuple[float, bytes]] = deque(maxlen=KEPT)
+        self._lost_at = 0.0
 
     @property
     def connected(self) -> bool:
@@ -48,8 +51,8 @@ class ControllerLink:
         self._child.close()
         self._child = None
         self._loop.on_readable(self._socket.fileno(), self._read)
-        self._waiting.extend(self._kept)
-        self._kept.clear()
+        since = self._lost_at - UNREAD_S
+        self._waiting.extend(data for at, data in self._kept if at >= since)
         self._write()
 
     def disconnect(self) -> None:
@@ -58,14 +61,15 @@ class ControllerLink:
             self._loop.forget(self._socket.fileno())
             self._socket.close()
             self._socket = None
+            self._lost_at = time.monotonic()
         self._waiting.clear()
 
     def send(self, message: FromKeeper, *, keep: bool = False) -> None:
-        """`keep`: when there is no controller, tell the next one."""
+        """`keep`: if this one is gone, or may not have read it before it died, tell the next."""
         data = msgspec.msgpack.encode(message)
+        if keep:
+            self._kept.append((time.monotonic(), data))
         if self._socket is None:
-            if keep:
-                self._kept.append(data)
             return
         self._waiting.append(data)
         self._write()
