@@ -1,5 +1,8 @@
 """`run` and its kin, with real processes, as a script uses them."""
 
+# A decorated class is a Deployment, which mypy does not follow.
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 import asyncio
