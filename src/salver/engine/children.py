@@ -14,7 +14,7 @@ from salver.engine.config import KeeperConfig
 from salver.engine.entries import Entries
 from salver.engine.oom import OomKills
 from salver.engine.orphans import adopted, end_adopted
-from salver.engine.output import Output
+from salver.engine.output import Output, Source
 from salver.engine.process import Birth, live
 from salver.engine.seat import Seat
 from salver.errors import EngineError
@@ -25,11 +25,11 @@ __all__ = ("Child", "Children")
 class Child:
     """One process that the keeper forked."""
 
-    def __init__(self, spec: ProcessSpec, pid: int, pipe: int) -> None:
+    def __init__(self, spec: ProcessSpec, pid: int, output: Source) -> None:
         self.spec = spec
         self.pid = pid
-        self.pipe = pipe
-        self.pipe_inode = os.fstat(pipe).st_ino
+        self.output = output
+        self.pipe_inode = os.fstat(output.fd).st_ino
         self.born = time.monotonic()
         self.asked = False
 
@@ -91,8 +91,8 @@ class Children:
         if pid == 0:
             live(birth)
         os.close(writer)
-        self._output.add(reader, spec.id)
-        self._by_id[spec.id] = self._by_pid[pid] = Child(spec, pid, reader)
+        source = self._output.add(reader, spec.id)
+        self._by_id[spec.id] = self._by_pid[pid] = Child(spec, pid, source)
         return pid
 
     def stop(self, process_id: str, *, force: bool) -> None:
@@ -123,7 +123,7 @@ class Children:
         # The controller first: what died with it is to be told to the next one.
         dead.sort(key=lambda pair: pair[1].kind != "controller")
         for child, exit_ in dead:
-            self._output.end(child.pipe)
+            self._output.end(child.output)
             self._died(exit_, time.monotonic() - child.born)
         if anyone:
             self._end_orphans()

@@ -14,7 +14,7 @@ from typing import Final
 
 from salver.engine.selecting import Loop
 
-__all__ = ("Output",)
+__all__ = ("Output", "Source")
 
 HIGH: Final = 256 * 1024  # bytes that may wait before the children have to
 LOW: Final = 64 * 1024
@@ -22,7 +22,7 @@ LINE: Final = 8 * 1024  # a longer line is shown in pieces
 PIECE: Final = select.PIPE_BUF
 
 
-class _Source:
+class Source:
     """One child's pipe."""
 
     def __init__(self, fd: int, name: str) -> None:
@@ -58,7 +58,7 @@ class Output:
         self._loop = loop
         self._target = target
         self._waiting = bytearray()
-        self._sources: dict[int, _Source] = {}
+        self._sources: dict[int, Source] = {}
         self._paused = False
         self._armed = False
         self._broken = False
@@ -66,22 +66,22 @@ class Output:
         self._poll = select.poll()
         self._poll.register(target, select.POLLOUT)
 
-    def add(self, fd: int, name: str) -> None:
+    def add(self, fd: int, name: str) -> Source:
         """Read from this pipe from now on; `fd` belongs to the output."""
         os.set_blocking(fd, False)
-        source = self._sources[fd] = _Source(fd, name)
+        source = self._sources[fd] = Source(fd, name)
         if not self._paused:
             self._loop.on_readable(fd, self._reader(source))
+        return source
 
     def say(self, name: str, text: str) -> None:
         """A line of the keeper's own."""
-        self._put(_Source(-1, name).lines(text.encode() + b"\n"))
+        self._put(Source(-1, name).lines(text.encode() + b"\n"))
 
-    def end(self, fd: int) -> None:
+    def end(self, source: Source) -> None:
         """Its process is dead: show what is still in the pipe, then close it."""
-        source = self._sources.get(fd)
-        if source is None:
-            return
+        if self._sources.get(source.fd) is not source:
+            return  # read to its end already, and the number may be another's by now
         source.ending = True
         if not self._paused:
             self._read(source)
@@ -98,15 +98,15 @@ class Output:
                 return
             self._write()
 
-    def _reader(self, source: _Source) -> Callable[[], None]:
+    def _reader(self, source: Source) -> Callable[[], None]:
         return lambda: self._read(source)
 
-    def _read(self, source: _Source) -> None:
+    def _read(self, source: Source) -> None:
         """Once for the living, as others want their turn; to the end for the dead."""
         while self._step(source) and source.ending and not self._paused:
             pass
 
-    def _step(self, source: _Source) -> bool:
+    def _step(self, source: Source) -> bool:
         """Read a piece; False: there is nothing more, now or ever."""
         try:
             data = os.read(source.fd, 65536)
@@ -120,7 +120,7 @@ class Output:
         self._put(source.lines(data))
         return True
 
-    def _close(self, source: _Source) -> None:
+    def _close(self, source: Source) -> None:
         self._put(source.rest())
         self._loop.forget(source.fd)
         os.close(source.fd)

@@ -59,6 +59,17 @@ def live(birth: Birth) -> NoReturn:
     """Turn this fresh fork into the process of `birth`; never returns into the keeper's code."""
     code = 1
     try:
+        code = _live(birth)
+    finally:
+        # Not sys.exit: the stack above belongs to the keeper, and tearing down the interpreter
+        # would touch, and so copy, every page that is shared with it.
+        os._exit(code)
+
+
+def _live(birth: Birth) -> int:
+    """Run to the end; the exit code."""
+    code = 1
+    try:
         die_with_parent(birth.parent)
         _reset_signals()
         _set_stdio(birth.output)
@@ -73,9 +84,7 @@ def live(birth: Birth) -> NoReturn:
     except BaseException:  # noqa: BLE001 - boundary: the traceback goes to the log, the code to the keeper
         traceback.print_exc()
     _last_words()
-    # Not sys.exit: the stack above belongs to the keeper, and tearing down the interpreter would
-    # touch, and so copy, every page that is shared with it.
-    os._exit(code)
+    return code
 
 
 def _reset_signals() -> None:
