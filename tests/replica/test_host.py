@@ -215,10 +215,12 @@ async def test_nothing_is_let_in_before_the_object_is_there() -> None:
 
 
 async def test_the_board_tells_which_call_has_begun() -> None:
+    """A call that was let in and waits for its turn has not."""
     async with serving(Calculator) as caller:
         call = caller.start("add", 1)
-        assert caller.conn.begun == call
+        assert caller.conn.begun < call
         await caller.answer(call)
+        assert caller.conn.begun == call
 
 
 async def test_answers_tell_how_many_calls_are_under_way() -> None:

@@ -70,6 +70,7 @@ class HttpDoor:
         self._table: RouteTable | None = None
         self._connections: set[Connection] = set()
         self._empty: asyncio.Event | None = None
+        self._routed = asyncio.Event()
 
     @classmethod
     def of(cls, cluster: Cluster, settings: HttpSettings) -> HttpDoor:
@@ -91,6 +92,11 @@ class HttpDoor:
         """From now on these are the routes."""
         self._table = RouteTable(routes, self._router_of)
         self.heads.clear()
+        self._routed.set()
+
+    async def routed(self) -> None:
+        """Return when the routes are known, and no request need be told that it has none."""
+        await self._routed.wait()
 
     def stats(self) -> DoorStats:
         return DoorStats(

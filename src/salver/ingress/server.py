@@ -8,7 +8,8 @@ import logging
 import os
 import signal
 import socket
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import msgspec
 import uvloop
@@ -40,7 +41,24 @@ async def serve(seat: Seat) -> None:
     cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=name, role="ingress")
     cluster.adopt()
     door = HttpDoor.of(cluster, settings)
-    server = await listen(door, socket.socket(fileno=seat.fds["http"]))
+    # Whoever dials in the meantime waits in the backlog of the socket, which the keeper holds.
+    if await _before(stop, door.routed()):
+        server = await listen(door, socket.socket(fileno=seat.fds["http"]))
+        await _until_told(door, server, stop)
+    cluster.close()
+
+
+async def _before(stop: asyncio.Event, event: Coroutine[Any, Any, None]) -> bool:
+    """Wait for the event; False: it is to stop first."""
+    waits = [asyncio.ensure_future(event), asyncio.ensure_future(stop.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    return not stop.is_set()
+
+
+async def _until_told(door: HttpDoor, server: asyncio.Server, stop: asyncio.Event) -> None:
+    """Serve; at the end answer what is under way."""
     # What is there now stays; requests make no cycles for the collector to look for among it.
     gc.collect()
     gc.freeze()
@@ -48,7 +66,6 @@ async def serve(seat: Seat) -> None:
     _log.info("closing: %d connections, %d requests", *_under_way(door))
     server.close()
     await door.drain()
-    cluster.close()
 
 
 async def listen(door: HttpDoor, listener: socket.socket) -> asyncio.Server:

@@ -131,6 +131,16 @@ class ServedCall:
         self.ended = False
         self.begun_reply = False
 
+    def begin(self) -> None:
+        """User code of this call begins now: should we die from here on, it is not repeated.
+
+        Called by whoever runs it, the loop or a thread, as the last thing before that code: what
+        has only been let in, and waits for its turn, may be done by another replica.
+        """
+        caller = self.caller
+        with caller.host.beginning:
+            caller.conn.board_begun(self.call_id)
+
     # ---- what the request's side wants to know (http_request.Incoming)
 
     @property
@@ -327,7 +337,6 @@ class Caller:
             return
         host.ongoing += 1
         host.calls += 1
-        self.conn.board_begun(call_id)
         if flags & META:
             context, payload = _with_meta(payload)
             if not context.app:

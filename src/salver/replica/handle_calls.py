@@ -40,6 +40,7 @@ def serve_call(host: Host, call: ServedCall, method: Method, space: Context) -> 
 
 async def _unary(host: Host, call: ServedCall, method: Method) -> None:
     call.started = True
+    call.begin()
     try:
         args, kwargs = decode_call(call.payload)
         call.payload = None
@@ -63,6 +64,7 @@ def _in_thread(host: Host, call: ServedCall, method: Method, space: Context) -> 
     call.payload = None
 
     def work() -> Any:
+        call.begin()
         result = method.call(*args, **kwargs)
         if hasattr(type(result), "__await__"):
             return result, None
@@ -117,6 +119,7 @@ def answer(call: ServedCall, dumped: tuple[bytes, list[memoryview]]) -> None:
 
 async def _stream(host: Host, call: ServedCall, method: Method, space: Context) -> None:
     call.started = True
+    call.begin()
     try:
         args, kwargs = decode_call(call.payload)
         call.payload = None

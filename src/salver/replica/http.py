@@ -80,6 +80,7 @@ class MethodDoor:
 
     async def _run(self, call: ServedCall) -> None:
         call.started = True
+        call.begin()
         try:
             if self._method.takes_request:
                 body = None if call.upload is not None else call.payload
@@ -102,6 +103,7 @@ class MethodDoor:
         handler = self._method.call
 
         def work() -> Any:
+            call.begin()
             result = handler(*arguments)
             rendered = render(result)
             return result if rendered is None else _Ready(rendered)
@@ -184,6 +186,7 @@ async def _closing(items: Any, work: Coroutine[Any, Any, None]) -> None:
 
 async def _guarded(call: ServedCall, work: Coroutine[Any, Any, None]) -> None:
     call.started = True
+    call.begin()
     try:
         with call.caller.host.trailing():
             await work

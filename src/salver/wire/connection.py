@@ -282,7 +282,8 @@ class Connection(Sending):
 
     def board_begun(self, call_id: int) -> None:
         """Callee: user code of this call begins. Seen by the caller even if we are killed now."""
-        self._theirs[0] = call_id
+        if call_id > self._theirs[0]:
+            self._theirs[0] = call_id
 
     def begun(self) -> int:
         """Caller: the last call that began there; all up to it may have had effects."""

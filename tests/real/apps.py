@@ -1,0 +1,245 @@
+"""What the tests of this folder deploy. Every app writes what it does to a journal (see rig.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from starlette.requests import Request
+
+import salver
+from salver.client.handle import DeploymentHandle
+
+
+class Journal:
+    """Lines for the test to read; what was written stays, even if the writer is killed now."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_WRONLY)
+
+    def __call__(self, *words: object) -> None:
+        os.write(self._fd, (" ".join(map(str, words)) + "\n").encode())
+
+
+@salver.deployment(num_replicas=2, max_ongoing_requests=8)
+class Recorder:
+    """Notes each request before it does anything else, then takes its time."""
+
+    def __init__(self, journal: str) -> None:
+        self.note = Journal(journal)
+
+    async def __call__(self, request: Request) -> str:
+        return await self.work(request.query_params["id"])
+
+    async def work(self, name: str) -> str:
+        self.note("begun", name)
+        await asyncio.sleep(0.01)
+        return name
+
+
+@salver.deployment(num_replicas=2, max_ongoing_requests=8)
+class InThread:
+    """The same as `def`, in threads."""
+
+    def __init__(self, journal: str) -> None:
+        self.note = Journal(journal)
+
+    def __call__(self, request: Request) -> str:
+        return self.work(request.query_params["id"])
+
+    def work(self, name: str) -> str:
+        self.note("begun", name)
+        time.sleep(0.01)
+        return name
+
+
+@salver.deployment(num_replicas=2, max_ongoing_requests=1)
+class Alone:
+    """Tells how many requests it has had at once, at most."""
+
+    def __init__(self) -> None:
+        self.now = self.peak = 0
+
+    async def __call__(self, *_: Any) -> int:
+        self.now += 1
+        self.peak = max(self.peak, self.now)
+        await asyncio.sleep(0.002)
+        self.now -= 1
+        return self.peak
+
+
+@salver.deployment(num_replicas=2, max_ongoing_requests=1)
+class ThreadedAlone:
+    """The same as `def`."""
+
+    def __init__(self) -> None:
+        self.now = self.peak = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, *_: Any) -> int:
+        with self.lock:
+            self.now += 1
+            self.peak = max(self.peak, self.now)
+        time.sleep(0.002)
+        with self.lock:
+            self.now -= 1
+        return self.peak
+
+
+@salver.deployment(max_ongoing_requests=64)
+class Relay:
+    """Passes requests on to another deployment."""
+
+    def __init__(self, other: DeploymentHandle[Any]) -> None:
+        self.other = other
+
+    async def __call__(self, *_: Any) -> Any:
+        return await self.other.remote()
+
+
+@salver.deployment
+class Patient:
+    """Requests wait at the gate of their name until it is opened; `/` is answered at once."""
+
+    def __init__(self, journal: str, child: DeploymentHandle[Any] | None = None) -> None:
+        self.note = Journal(journal)
+        self.child = child
+        self.gates: dict[str, asyncio.Event] = {}
+
+    async def __call__(self, request: Request) -> str:
+        name = request.query_params.get("id", "")
+        return await self.wait(name) if name else "here"
+
+    async def wait(self, name: str) -> str:
+        self.note("begun", name)
+        try:
+            if self.child is not None:
+                await self.child.wait.remote(f"{name}-child")
+            else:
+                await self.gates.setdefault(name, asyncio.Event()).wait()
+        except asyncio.CancelledError:
+            self.note("cancelled", name)
+            raise
+        self.note("done", name)
+        return name
+
+    async def open(self, name: str) -> None:
+        self.gates.setdefault(name, asyncio.Event()).set()
+
+
+@salver.deployment(num_replicas=2)
+class Blocking:
+    """`?block=fifo` blocks the whole event loop of one replica until the fifo is opened."""
+
+    def __init__(self, journal: str) -> None:
+        self.note = Journal(journal)
+
+    async def __call__(self, request: Request) -> str:
+        fifo = request.query_params.get("block")
+        if fifo:
+            self.note("begun", os.getpid())
+            os.close(os.open(fifo, os.O_RDONLY))
+        return str(os.getpid())
+
+
+@salver.deployment
+class Streamer:
+    """An endless stream of large pieces, as fast as they are taken."""
+
+    def __init__(self, journal: str) -> None:
+        self.note = Journal(journal)
+        self.sent = 0
+
+    async def __call__(self, request: Request) -> AsyncIterator[bytes]:
+        piece = bytes(int(request.query_params["size"]))
+        try:
+            while True:
+                self.sent += 1
+                yield piece
+                if self.sent in (1, 8):
+                    self.note("sent", self.sent)
+        finally:
+            self.note("closed")
+
+    async def count(self) -> int:
+        return self.sent
+
+
+@salver.deployment
+class Parent:
+    """Starts a process of its own, which knows nothing of us, in a session of its own."""
+
+    def __init__(self, journal: str) -> None:
+        note = Journal(journal)
+        child = subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(600)"],
+            start_new_session=True,
+            env={"PATH": os.environ["PATH"]},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        note("pids", os.getpid(), child.pid)
+
+    def __call__(self, _request: Request) -> str:
+        return "here"
+
+
+@salver.deployment(max_constructor_retry_count=1)
+class Doomed:
+    """Ends in its constructor, in the way that it is told."""
+
+    def __init__(self, how: str) -> None:
+        if how == "raise":
+            raise ValueError("no weights in this constructor")
+        if how == "exit":
+            os._exit(3)
+        if how == "segv":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if how == "abort":
+            os.abort()
+
+
+@salver.deployment(max_ongoing_requests=100)
+class Plain:
+    """Answers, and tells what it sees."""
+
+    def __call__(self, request: Request) -> str:
+        return "plain"
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    def say(self, text: str) -> None:
+        print(text)
+        print(text + " as an error", file=sys.stderr)
+
+    def leave(self, code: int) -> None:
+        os._exit(code)
+
+
+@salver.deployment(max_ongoing_requests=100)
+class Quick:
+    """Answers at once; `hold` does not, and `items` come by and by."""
+
+    async def __call__(self, request: Request) -> bytes:
+        return await request.body() or b"quick"
+
+    async def hold(self) -> None:
+        await asyncio.Event().wait()
+
+    async def items(self, count: int) -> AsyncIterator[int]:
+        for number in range(count):
+            yield number
+
+    def threaded(self, count: int) -> Iterator[int]:
+        yield from range(count)
+
+    async def pid(self) -> int:
+        return os.getpid()

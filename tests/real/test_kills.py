@@ -1,0 +1,164 @@
+"""Each process of an instance is killed while many clients use it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+
+from salver.build import build
+from salver.errors import ReplicaDiedError
+from salver.spec.status import ApplicationStatus
+from tests.real.rig import Client, Journal, Running, apps
+
+Ask = Callable[[Client, str], Awaitable[str]]
+DIED = "died while it worked on this request"
+
+
+@dataclass
+class Load:
+    """Clients that ask one thing after another, each under a name of its own."""
+
+    ask: Ask
+    port: int
+    clients: int = 32
+    results: dict[str, str] = field(default_factory=dict)
+    _told: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _over: bool = False
+
+    @asynccontextmanager
+    async def under_way(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            for number in range(self.clients):
+                group.create_task(self._ask(number))
+            try:
+                yield
+            finally:
+                self._over = True
+
+    async def _ask(self, number: int) -> None:
+        async with Client(self.port) as client:
+            turn = 0
+            while not self._over:
+                turn += 1
+                name = f"{number}.{turn}"
+                self.results[name] = await self.ask(client, name)
+                async with self._told:
+                    self._told.notify_all()
+
+    async def more(self, count: int) -> None:
+        """Return when so many more requests have been answered."""
+        wanted = len(self.results) + count
+        async with self._told, asyncio.timeout(20):
+            await self._told.wait_for(lambda: len(self.results) >= wanted)
+
+
+async def ask_http(client: Client, name: str) -> str:
+    reply = await client.get(f"/?id={name}")
+    return "ok" if reply.status == 200 else f"{reply.status} {reply.text}"
+
+
+def ask_handle(handle: Any) -> Ask:
+    async def ask(_client: Client, name: str) -> str:
+        try:
+            await handle.work.remote(name)
+        except ReplicaDiedError as error:
+            return f"502 {error}"
+        return "ok"
+
+    return ask
+
+
+@pytest.mark.parametrize("door", ["http", "handle"])
+@pytest.mark.parametrize("kind", ["Recorder", "InThread"])
+async def test_a_killed_replica_costs_only_what_had_begun_there(
+    running: Running, journal: Journal, kind: str, door: str
+) -> None:
+    """Every request runs at most once; those that fail say why, and had begun."""
+    await running.deploy(getattr(apps, kind).bind(journal.path))
+    ask = ask_http if door == "http" else ask_handle(running.handle(kind))
+    load = Load(ask, running.port)
+    async with load.under_way():
+        for _ in range(3):
+            await load.more(100)
+            assert (await running.wait()).status is ApplicationStatus.RUNNING
+            os.kill(running.pids(kind)[0], signal.SIGKILL)
+        await load.more(100)
+    failed = {name for name, result in load.results.items() if result != "ok"}
+    assert all(load.results[name].startswith("502 ") for name in failed)
+    assert all(DIED in load.results[name] for name in failed)
+    assert failed
+    begun = Counter(journal.named("begun"))
+    assert failed <= begun.keys()
+    assert {name for name, times in begun.items() if times > 1} == set()
+
+
+async def test_a_killed_ingress_refuses_nobody_and_is_back_within_a_second(
+    running: Running, journal: Journal
+) -> None:
+    """Requests under way on its connections are lost; the next connection is served."""
+    await running.deploy(apps.Recorder.bind(journal.path))
+    served: list[tuple[float, float]] = []
+
+    async def ask(client: Client, name: str) -> str:
+        await client.connect()  # a refusal ends the test
+        asked = time.monotonic()
+        try:
+            result = await ask_http(client, name)
+        except (ConnectionResetError, BrokenPipeError, asyncio.IncompleteReadError):
+            client.cut()
+            return "cut"
+        served.append((asked, time.monotonic()))
+        return result
+
+    load = Load(ask, running.port)
+    async with load.under_way():
+        for _ in range(2):
+            await load.more(100)
+            os.kill(running.pids("ingress")[0], signal.SIGKILL)
+            killed = time.monotonic()
+            await load.more(100)
+            first = min(end for asked, end in served if asked > killed)
+            assert first - killed < 1.0
+    assert set(load.results.values()) == {"ok", "cut"}
+    cut = [name for name, result in load.results.items() if result == "cut"]
+    assert len(cut) <= 2 * load.clients
+
+
+async def test_a_killed_controller_is_not_noticed_by_clients(
+    running: Running, journal: Journal
+) -> None:
+    """No request fails, nothing is restarted; status, deploy and scaling work afterwards."""
+    spec = build(apps.Recorder.bind(journal.path), "app", "/")
+    await running.deploy(spec)
+    replicas, door = running.pids("Recorder"), running.pids("ingress")
+    load = Load(ask_http, running.port)
+    async with load.under_way():
+        for _ in range(2):
+            await load.more(50)
+            os.kill(running.pids("controller")[0], signal.SIGKILL)
+            await load.more(50)
+            assert (await running.wait()).status is ApplicationStatus.RUNNING
+            assert running.pids("Recorder") == replicas
+        more = await running.deploy(apps.Plain.bind(), "plain", "/plain")
+        assert more.status is ApplicationStatus.RUNNING
+        async with running.client() as client:
+            assert (await client.get("/plain")).text == "plain"
+        (one,) = spec.deployments
+        options = msgspec.structs.replace(one.options, num_replicas=3)
+        scaled = msgspec.structs.replace(one, options=options)
+        await running.deploy(msgspec.structs.replace(spec, deployments=(scaled,)))
+        assert set(running.pids("Recorder")) > set(replicas)
+        assert len(running.pids("Recorder")) == 3
+        await load.more(50)
+    assert set(load.results.values()) == {"ok"}
+    assert running.pids("ingress") == door
