@@ -3,6 +3,7 @@
 REQ aux HOLD: keeps the buffers, answers with how they came and their sum.
 REQ aux SUM: answers with the sum of what CANCEL has not dropped of that call.
 REQ aux GIVE: answers with a large array.   REQ aux LENT: answers with the bytes it has lent out.
+REQ aux MAPS: answers with how many arenas it has mapped.
 REQ aux BEGIN: notes the call as begun and answers nothing.   CANCEL: drops what a call holds.
 """
 
@@ -22,7 +23,7 @@ from salver.wire.messages import Hello
 from salver.wire.payload import Segments, dumps
 from salver.wire.streams import Dialler
 
-HOLD, SUM, GIVE, LENT, BEGIN = range(1, 6)
+HOLD, SUM, GIVE, LENT, BEGIN, MAPS = range(1, 7)
 SIZE = 300_000
 
 
@@ -61,6 +62,8 @@ class Obeying:
             answer = sum(sum(b) for b in self.held[call_id])
         elif aux == GIVE:
             answer = bytearray(bytes([call_id % 256])) * SIZE
+        elif aux == MAPS:
+            answer = len(self.dialler.shared.mappings)
         elif aux == LENT:
             answer = self.dialler.arena.lent
         elif aux == BEGIN:

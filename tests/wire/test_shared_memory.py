@@ -20,7 +20,7 @@ from salver.wire.payload import Segments, loads
 from salver.wire.streams import Dialler
 
 from .peers import SECRET, Frame, Notes, hello
-from .replica_process import BEGIN, GIVE, HOLD, LENT, SIZE, SUM
+from .replica_process import BEGIN, GIVE, HOLD, LENT, MAPS, SIZE, SUM
 
 SRC = str(Path(__file__).parents[2] / "src")
 
@@ -172,6 +172,47 @@ async def test_what_one_peer_lent_is_passed_on_without_a_copy(
         other.conn.send(frames.CANCEL, 0, 0, other.calls)
         while (await replica.ask(LENT, call=91))[1]:
             pass
+
+
+async def test_an_arena_that_was_passed_on_is_let_go_with_its_owner(
+    tmp_path: Path, replica: Replica, dialler: Dialler
+) -> None:
+    async with Replica.started(tmp_path / "other", dialler) as other:
+        await replica.ask(GIVE)
+        replica.conn.send(frames.REQ, 0, GIVE, 7)
+        payload = (await replica.answer(7))[4]
+        await other.ask(HOLD, *payload.buffers)
+        call, (how, _) = await other.ask(HOLD, *payload.buffers)
+        assert how == ["_Lease"]
+        assert (await other.ask(MAPS, call=90))[1] == 2  # ours, too
+        replica.process.kill()
+        await replica.notes.ended()
+        assert (await other.ask(SUM, call=call))[1] == 7 * (SIZE - 10)
+        other.conn.send(frames.CANCEL, 0, 0, call)
+        del payload
+        while (await other.ask(MAPS, call=90))[1] > 1:
+            pass
+        assert len(dialler.shared.mappings) == 0
+
+
+async def test_memory_that_was_passed_on_outlives_who_passed_it(
+    tmp_path: Path, dialler: Dialler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lingers: list[float] = []
+    keep = dialler.shared.keep_until_death
+
+    def noted(*args: Any, linger_s: float) -> None:
+        lingers.append(linger_s)
+        keep(*args, linger_s=0.0)
+
+    monkeypatch.setattr(dialler.shared, "keep_until_death", noted)
+    async with Replica.started(tmp_path / "r", dialler) as passing:
+        for _ in range(2):
+            await passing.ask(HOLD, bytes(SIZE))
+        lending_of(passing.conn).free(frames.PASSED, 0)
+        passing.process.kill()
+        await passing.notes.ended()
+    assert lingers == [60.0]
 
 
 async def test_an_array_made_from_a_received_buffer_keeps_it(replica: Replica) -> None:

@@ -207,7 +207,7 @@ class Connection(Sending):
         elif kind == frames.ARENA:
             self._lend().arena(aux, call_id, payload)
         elif kind == frames.FREE:
-            self._lend().freed(call_id)
+            self._lend().free(aux, call_id)
         elif not _PLAIN[kind]:
             raise WireError(f"A frame of type {kind}, which has no place here.")
         else:

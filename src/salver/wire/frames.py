@@ -22,9 +22,10 @@ and grows by one per call of that connection, so "begun up to here" is one numbe
     CREDIT    both     chunks to send further  - (callee to caller: of the request body)
     CANCEL    caller   -                       - (no answer follows; harmless when too late)
     READY     callee   -                       - (call id 0: a slot is free again after a REJECT)
-    ARENA     both     NOTE, MAPPED, REFUSED   NOTE: messages.ArenaNote, memory to lend from;
-                                               else the answer to one (call id: the arena)
-    FREE      both     -                       - (call id: the lease whose last reader is gone)
+    ARENA     both     NOTE, MAPPED, REFUSED,  NOTE: messages.ArenaNote, memory to lend from;
+                       GONE                    else an answer to it, or its end (call id: the arena)
+    FREE      both     UNREAD, PASSED          - (call id: the lease whose last reader is gone;
+                                               PASSED: a third process reads what you lent me)
     GOAWAY    callee   -                       - (draining: send nothing new here)
     RPC       both     -                       messages.Rpc, the control links' only frame
 
@@ -77,6 +78,10 @@ CLOSE: Final = 64  # REQ: say `connection: close`.  RES, END: close the client's
 NOTE: Final = 0
 MAPPED: Final = 1
 REFUSED: Final = 2
+GONE: Final = 3
+# FREE.aux
+UNREAD: Final = 0
+PASSED: Final = 1
 
 SEGMENTS: Final = struct.Struct("<II")
 SEGMENT: Final = struct.Struct("<QQQQ")

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
+from weakref import ref
 
 import msgspec
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ("Lending",)
 
 _MAX_ARENAS: Final = 1024
+# When a peer dies that had passed our memory on, nobody can tell us when its readers are done: they
+# are given so long. (Their caller is dead, so their work has no receiver any more.)
+_LINGER_S: Final = 60.0
 _note: Final = msgspec.msgpack.Decoder(ArenaNote)
 
 
@@ -50,11 +54,14 @@ class Lending:
         self._thread = threading.get_ident()
         self._lent: dict[int, Slab | memoryview] = {}
         self._next = 1
-        self._told: dict[
-            int, bool
-        ] = {}  # arenas that the peer was told of, and whether it maps them
+        # Arenas that the peer was told of, and whether it maps them. Those of others go with them.
+        self._told: dict[int, bool] = {}
+        self._passing: dict[int, ref[Mapping]] = {}
         self._heard: dict[int, Mapping] = {}
-        self._unread: deque[int] = deque()  # leases of the peer's that nobody here reads any more
+        self._passed = False  # we have told the peer that others read what it lent us
+        self._read_by_others = False  # and the other way round
+        # Type, aux and call id of frames that any thread may want to send.
+        self._unsent: deque[tuple[int, int, int]] = deque()
         self._waking = False
         self._closed = False
 
@@ -89,6 +96,8 @@ class Lending:
             found[0].note.arena, found[0]
         ):
             held, arena, offset = view, found[0].note.arena, found[1]
+            for lending in found[0].heard_by:
+                lending.passed_on()
         else:
             slab = self._copy(view)
             if slab is None:
@@ -120,13 +129,26 @@ class Lending:
         self._told[arena] = False
         if self._peer.pid == os.getpid() and mapping is None:
             return False  # nothing could tell us when readers in our own process are done
+        if mapping is not None:
+            self._passing[arena] = ref(
+                mapping, lambda _: self._post(frames.ARENA, frames.GONE, arena)
+            )
         note = self._shared.arena.note if mapping is None else mapping.note
         if note is not None:
             self._send(frames.ARENA, 0, frames.NOTE, arena, msgspec.msgpack.encode(note))
         return False
 
-    def freed(self, number: int) -> None:
+    def passed_on(self) -> None:
+        """A third process reads what the peer lent us: it must know, as we may die first."""
+        if not self._passed:
+            self._passed = True
+            self._send(frames.FREE, 0, frames.PASSED, 0, b"")
+
+    def free(self, aux: int, number: int) -> None:
         """FREE came: the peer reads this lease no more."""
+        if aux == frames.PASSED:
+            self._read_by_others = True
+            return
         held = self._lent.pop(number, None)
         if held is None:
             raise WireError(f"FREE of lease {number}, which is not lent.")
@@ -137,6 +159,9 @@ class Lending:
 
     def arena(self, aux: int, arena: int, payload: bytes) -> None:
         """ARENA came: memory that the peer lends from, or its answer about ours."""
+        if aux == frames.GONE:
+            self._heard.pop(arena, None)  # leases that are still read keep it
+            return
         if aux != frames.NOTE:
             if arena not in self._told:
                 raise WireError("ARENA answers a note that was never sent.")
@@ -152,6 +177,7 @@ class Lending:
         mapping = None if own else self._shared.mappings.open(note)
         if mapping is not None:
             self._heard[note.arena] = mapping
+            mapping.heard_by.add(self)
         answer = frames.REFUSED if mapping is None else frames.MAPPED
         self._send(frames.ARENA, 0, answer, note.arena, b"")
 
@@ -192,21 +218,27 @@ class Lending:
             raise WireError(f"A segment lies outside its arena: {error}.") from None
 
     def _give_back(self, number: int) -> None:
+        self._post(frames.FREE, frames.UNREAD, number)
+
+    def _post(self, kind: int, aux: int, number: int) -> None:
         """Called in any thread, also by the garbage collector in the middle of anything."""
-        self._unread.append(number)
+        self._unsent.append((kind, aux, number))
         if self._waking or self._closed:
             return
         self._waking = True
         with contextlib.suppress(RuntimeError):  # the loop is closed, and the link with it
             if threading.get_ident() == self._thread:
-                self._loop.call_soon(self._send_frees)
+                self._loop.call_soon(self._send_posted)
             else:
-                self._loop.call_soon_threadsafe(self._send_frees)
+                self._loop.call_soon_threadsafe(self._send_posted)
 
-    def _send_frees(self) -> None:
+    def _send_posted(self) -> None:
         self._waking = False  # before the queue is emptied: what comes now wakes us again
-        while self._unread:
-            self._send(frames.FREE, 0, 0, self._unread.popleft(), b"")
+        while self._unsent:
+            kind, aux, number = self._unsent.popleft()
+            if aux == frames.GONE:
+                del self._told[number], self._passing[number]
+            self._send(kind, 0, aux, number, b"")
 
     def close(self) -> None:
         """The connection is gone; what the peer holds stays lent while its process lives."""
@@ -214,12 +246,11 @@ class Lending:
         self._heard.clear()
         lent, self._lent = self._lent, {}
         self._shared.keep_until_death(
-            self._loop, self._peer.pid, [_release_of(held) for held in lent.values()]
+            self._loop,
+            self._peer.pid,
+            [held.release for held in lent.values()],
+            linger_s=_LINGER_S if self._read_by_others else 0.0,
         )
-
-
-def _release_of(held: Slab | memoryview) -> Callable[[], None]:
-    return held.release
 
 
 def _flat(buffer: Buffer | Slab) -> memoryview:

@@ -6,7 +6,7 @@ import ctypes
 import mmap
 from collections.abc import Callable
 from typing import Any, Final
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 from salver.wire import memfd
 from salver.wire.messages import ArenaNote
@@ -17,7 +17,7 @@ __all__ = ("Mapping", "Mappings", "address_of")
 class Mapping:
     """One arena of a peer. Unmapped when the last lease, link and view of it are gone."""
 
-    __slots__ = ("__weakref__", "_map", "base", "note")
+    __slots__ = ("__weakref__", "_map", "base", "heard_by", "note")
 
     def __init__(self, note: ArenaNote) -> None:
         """OSError, ValueError: it cannot be reached, or is not an arena."""
@@ -25,6 +25,7 @@ class Mapping:
             self._map = mmap.mmap(file.fd, note.size, prot=mmap.PROT_READ)
         self.note = note
         self.base = address_of(self._map)
+        self.heard_by: WeakSet[Any] = WeakSet()  # the links that announced it: their `Lending`s
 
     def lease(
         self, number: int, offset: int, length: int, give_back: Callable[[int], None]

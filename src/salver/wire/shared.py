@@ -54,7 +54,12 @@ class Shared:
         return self._board, self._board.take()
 
     def keep_until_death(
-        self, loop: asyncio.AbstractEventLoop, pid: int, releases: Iterable[Callable[[], None]]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        pid: int,
+        releases: Iterable[Callable[[], object]],
+        *,
+        linger_s: float = 0.0,
     ) -> None:
         """Let go of what a peer held once it cannot read it any more.
 
@@ -64,11 +69,15 @@ class Shared:
         todo = list(releases)
         if not todo or pid == os.getpid():
             return  # nothing, or read in this very process: for ever
+
+        def release_all() -> None:
+            for release in todo:
+                release()
+
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:  # gone already
-            for release in todo:
-                release()
+            loop.call_later(linger_s, release_all)
             return
 
         def ended() -> None:
@@ -78,8 +87,7 @@ class Shared:
 
         def died() -> None:
             ended()
-            for release in todo:
-                release()
+            loop.call_later(linger_s, release_all)
 
         self._kept[pidfd] = ended
         loop.add_reader(pidfd, died)
