@@ -1,0 +1,60 @@
+"""Programs as users of Ray Serve write them, with one word changed in their imports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from salver import serve
+from salver.api import session
+from salver.testing import leaks
+from tests.conftest import ROOT
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def _no_leaks() -> None:
+    """An instance serves a whole module here; what it leaves is looked at after its end."""
+
+
+@pytest.fixture(scope="module")
+def door() -> Iterator[str]:
+    """An instance; where its HTTP door answers."""
+    with leaks.no_leaks():
+        serve.start(http_options={"port": 0})
+        assert session._instance is not None
+        yield session._instance.url
+        serve.shutdown()
+
+
+@pytest.fixture(scope="module")
+def client(door: str) -> Iterator[httpx.Client]:
+    """An HTTP client of the instance."""
+    with httpx.Client(base_url=door, timeout=20) as client:
+        yield client
+
+
+Script = Callable[..., str]
+
+
+def run_program(*command: str, stdin: str = "") -> str:
+    """Run a program to its end on a free port; what it printed. Fails with its errors."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=HERE / "scripts",
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "SALVER_HTTP_PORT": "0"},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -1,0 +1,247 @@
+"""run, start, delete, shutdown, status and handles by name."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import httpx
+import pytest
+
+from salver import serve
+from salver.serve.exceptions import RayServeException
+from salver.serve.handle import DeploymentHandle
+from salver.serve.schema import (
+    ApplicationStatus,
+    ApplicationStatusOverview,
+    DeploymentStatus,
+    DeploymentStatusOverview,
+    ServeStatus,
+)
+
+
+@serve.deployment
+class Says:
+    def __init__(self, word: str = "hello", *, mark: str = "") -> None:
+        self.word = word + mark
+
+    def __call__(self, request: Any = None) -> str:
+        return self.word
+
+    def name(self) -> str:
+        return self.word
+
+
+@serve.deployment
+class Front:
+    def __init__(self, back: DeploymentHandle[Any]) -> None:
+        self.back = back
+
+    async def __call__(self, request: Any = None) -> str:
+        return "front of " + await self.back.name.remote()
+
+
+@serve.deployment(max_constructor_retry_count=1)
+class Fails:
+    def __init__(self) -> None:
+        raise ValueError("no such weights")
+
+
+def test_run_returns_the_ingress_s_handle_once_it_answers(client: httpx.Client) -> None:
+    handle = serve.run(Front.bind(Says.bind("a")), name="first", route_prefix="/first")
+    assert isinstance(handle, DeploymentHandle)
+    assert (handle.deployment_name, handle.app_name) == ("Front", "first")
+    assert client.get("/first").text == "front of a"
+    assert handle.remote().result() == "front of a"
+    serve.delete("first")
+
+
+def test_arguments_may_be_given_by_place(client: httpx.Client) -> None:
+    """As `serve.run(app, blocking, name, route_prefix)`."""
+    serve.run(Says.bind("placed"), False, "placed", "/placed")
+    assert client.get("/placed").text == "placed"
+    serve.delete("placed")
+
+
+def test_status_is_read_by_ray_serve_s_names(door: str) -> None:
+    serve.run(Front.bind(Says.bind()), name="seen", route_prefix="/seen")
+    status = serve.status()
+    assert isinstance(status, ServeStatus)
+    app = status.applications["seen"]
+    assert isinstance(app, ApplicationStatusOverview)
+    assert app.status == ApplicationStatus.RUNNING == "RUNNING"
+    assert app.message == ""
+    assert app.last_deployed_time_s > 1e9
+    assert set(app.deployments) == {"Front", "Says"}
+    one = app.deployments["Says"]
+    assert isinstance(one, DeploymentStatusOverview)
+    assert one.status == DeploymentStatus.HEALTHY == "HEALTHY"
+    assert one.replica_states == {"RUNNING": 1}
+    assert isinstance(status.proxies, dict)
+    assert status.proxies
+    serve.delete("seen")
+    assert "seen" not in serve.status().applications
+
+
+def test_the_same_name_replaces_the_app_and_a_new_prefix_moves_it(client: httpx.Client) -> None:
+    serve.run(Says.bind("old"), name="moves", route_prefix="/old")
+    handle = serve.run(Says.bind("new"), name="moves", route_prefix="/new")
+    assert client.get("/new").text == "new"
+    assert client.get("/old").status_code == 404
+    assert handle.name.remote().result() == "new"
+    assert "/old" not in client.get("/-/routes").json()
+    serve.delete("moves")
+
+
+def test_two_apps_cannot_have_one_prefix(client: httpx.Client) -> None:
+    serve.run(Says.bind("one"), name="one", route_prefix="/same")
+    with pytest.raises(RayServeException, match="/same"):
+        serve.run(Says.bind("two"), name="two", route_prefix="/same")
+    assert client.get("/same").text == "one"
+    serve.delete("one")
+    serve.delete("two")
+
+
+def test_delete_of_what_is_not_there_is_no_error(door: str) -> None:
+    serve.delete("never was")
+
+
+def test_a_failed_app_says_why_and_is_seen_as_failed(door: str) -> None:
+    with pytest.raises(RuntimeError, match=r"Deploying application bad failed: (?s:.*)weights"):
+        serve.run(Fails.bind(), name="bad", route_prefix="/bad")
+    app = serve.status().applications["bad"]
+    assert app.status == "DEPLOY_FAILED"
+    assert "no such weights" in app.message
+    serve.delete("bad")
+
+
+def test_handles_by_name(door: str) -> None:
+    serve.run(Front.bind(Says.bind("x")), name="named", route_prefix="/named")
+    assert serve.get_app_handle("named").remote().result() == "front of x"
+    assert serve.get_deployment_handle("Says", "named").name.remote().result() == "x"
+    assert serve.get_deployment_handle("Says", app_name="named").name.remote().result() == "x"
+    assert serve.get_app_handle("named") is serve.get_app_handle("named")
+    with pytest.raises(RayServeException, match="nope"):
+        serve.get_app_handle("nope")
+    with pytest.raises(KeyError, match="Nope"):
+        serve.get_deployment_handle("Nope", "named")
+    with pytest.raises(RayServeException):
+        serve.get_deployment_handle("Says")
+    unchecked = serve.get_deployment_handle("Nope", "named", _check_exists=False)
+    assert unchecked.deployment_name == "Nope"
+    serve.delete("named")
+
+
+def test_only_replicas_have_a_context(door: str) -> None:
+    with pytest.raises(RayServeException):
+        serve.get_replica_context()
+
+
+@pytest.mark.parametrize("target", [Says, Says.func_or_class, "app:app", None])
+def test_only_an_application_can_be_run(target: Any) -> None:
+    with pytest.raises(TypeError, match=r"bind\(\)"):
+        serve.run(target)
+
+
+@pytest.mark.parametrize("prefix", ["x", "/x/", "/{x}", ""])
+def test_prefixes_that_no_path_has(prefix: str) -> None:
+    with pytest.raises(ValueError, match="route_prefix"):
+        serve.run(Says.bind(), route_prefix=prefix)
+
+
+def test_an_empty_name_is_refused() -> None:
+    with pytest.raises(RayServeException, match="name"):
+        serve.run(Says.bind(), name="")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: serve.run(Says.bind(), logging_config={"encoding": "JSON"}),
+        lambda: serve.run(Says.bind(), external_scaler_enabled=True),
+        lambda: serve.start(grpc_options={"port": 9000, "grpc_servicer_functions": ["a:b"]}),
+        lambda: serve.start(logging_config={"log_level": "DEBUG"}),
+        lambda: serve.deployment(autoscaling_config={"max_replicas": 2})(Says.func_or_class),
+        lambda: serve.deployment(num_replicas="auto")(Says.func_or_class),
+        lambda: serve.deployment(placement_group_bundles=[{"CPU": 1}])(Says.func_or_class),
+        lambda: serve.deployment(ray_actor_options={"runtime_env": {"pip": ["x"]}})(Says),
+        lambda: serve.deployment(request_router_config={"request_router_class": "a:b"})(Says),
+        lambda: serve.batch(max_batch_size=2),
+        lambda: serve.multiplexed(max_num_models_per_replica=2),
+        lambda: serve.run_many([]),
+        lambda: serve.get_deployment_actor("x"),
+        lambda: serve.get_trace_context(),
+    ],
+)
+def test_what_is_not_there_yet_is_refused_by_name(call: Any) -> None:
+    with pytest.raises(NotImplementedError, match="not there yet"):
+        call()
+
+
+def test_what_is_not_there_yet_can_be_imported() -> None:
+    """A program fails where it uses such a part, and hears of it there."""
+    from salver.serve import batch, multiplexed  # noqa: PLC0415
+
+    assert callable(batch)
+    assert callable(multiplexed)
+
+
+@pytest.mark.parametrize("name", ["http_host", "http_port", "http_middlewares"])
+def test_old_arguments_of_start_lead_to_http_options(name: str) -> None:
+    with pytest.raises(ValueError, match="http_options"):
+        serve.start(**{name: 1})
+
+
+def test_everything_ray_serve_exports_is_there() -> None:
+    missing = [name for name in EXPORTED if not hasattr(serve, name)]
+    assert missing == []
+
+
+EXPORTED = (
+    "_run _run_many batch start ControllerOptions HTTPOptions TracingConfig get_replica_context "
+    "get_deployment_actor get_deployment_actor_context get_trace_context shutdown shutdown_async "
+    "ingress deployment run run_many RunTarget delete Application Deployment multiplexed "
+    "get_multiplexed_model_id status get_app_handle get_deployment_handle"
+).split()
+
+
+async def test_on_a_running_loop_as_in_a_notebook(client: httpx.Client) -> None:
+    """`run` blocks for a moment, as in Ray Serve; awaiting works at once."""
+    handle = serve.run(Says.bind("cell"), name="notebook", route_prefix="/notebook")
+    assert await handle.name.remote() == "cell"
+    assert await asyncio.gather(*(handle.name.remote() for _ in range(20))) == ["cell"] * 20
+    with pytest.raises(RuntimeError, match="await response"):
+        handle.name.remote().result()
+    async with httpx.AsyncClient(base_url=client.base_url) as other:
+        assert (await other.get("/notebook")).text == "cell"
+    serve.delete("notebook")
+
+
+def test_threads_run_and_call(door: str) -> None:
+    answers: dict[int, str] = {}
+
+    def work(number: int) -> None:
+        handle = serve.run(Says.bind(f"t{number}"), name=f"t{number}", route_prefix=None)
+        answers[number] = handle.name.remote().result()
+        serve.delete(f"t{number}")
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == {0: "t0", 1: "t1", 2: "t2"}
+
+
+def test_without_a_prefix_there_is_no_http(client: httpx.Client) -> None:
+    handle = serve.run(Says.bind("quiet"), name="quiet", route_prefix=None)
+    assert handle.name.remote().result() == "quiet"
+    assert "quiet" not in client.get("/-/routes").json().values()
+    serve.delete("quiet")
+
+
+def test_internal_run_returns_before_the_replicas_are_there(door: str) -> None:
+    handle = serve._run(Says.bind("soon"), _blocking=False, name="soon", route_prefix="/soon")
+    assert handle.name.remote().result(timeout_s=20) == "soon"
+    serve.delete("soon", _blocking=True)
