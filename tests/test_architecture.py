@@ -35,7 +35,10 @@ TOGETHER = {"api", "build", "launch", "program", "session", "serve", ""}
 FORBIDDEN_FILES = {"utils", "util", "common", "helpers", "helper", "misc", "base", "constants"}
 FORBIDDEN_WORDS = {"worker", "actor", "proxy", "manager", "info", "helper", "utils"}
 # Names that users of Ray Serve, or asyncio, know.
-KNOWN_NAMES = {"ProxyLocation", "ray_actor_options", "get_extra_info"}
+KNOWN_NAMES = {
+    "ProxyLocation", "ray_actor_options", "get_extra_info", "DeploymentActorConfig",
+    "get_deployment_actor", "get_deployment_actor_context",
+}  # fmt: skip
 IMPURE = {"asyncio", "os", "socket", "time", "random", "logging", "threading", "subprocess"}
 # The argument of every entry point, replicas' too: named there as a type, never imported.
 TYPES_ONLY = {"salver.engine.seat"}

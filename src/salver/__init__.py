@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     )
     from salver.errors import SalverError
     from salver.program import Application, Deployment, deployment, ingress
+    from salver.spec.familiar import batch, multiplexed
 
 __version__ = "0.1.0"
 __all__ = (
     "Application",
     "Deployment",
     "SalverError",
+    "batch",
     "delete",
     "deployment",
     "get_app_handle",
@@ -46,6 +48,7 @@ __all__ = (
     "get_multiplexed_model_id",
     "get_replica_context",
     "ingress",
+    "multiplexed",
     "run",
     "shutdown",
     "start",
@@ -55,8 +58,8 @@ __all__ = (
 _HOMES = {
     "salver.program": ("Application", "Deployment", "deployment", "ingress"),
     "salver.errors": ("SalverError",),
+    "salver.spec.familiar": ("batch", "multiplexed"),
 }
-_LATER = ("batch", "get_deployment_actor", "multiplexed", "run_many")
 
 
 def __getattr__(name: str) -> Any:
@@ -64,8 +67,6 @@ def __getattr__(name: str) -> Any:
         home = next((m for m, names in _HOMES.items() if name in names), "salver.api")
         value = globals()[name] = getattr(import_module(home), name)
         return value
-    if name in _LATER:
-        raise AttributeError(f"salver.{name} is not there yet in this version of Salver.")
     raise AttributeError(f"module 'salver' has no attribute {name!r}")
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import msgspec
 
@@ -32,6 +35,8 @@ __all__ = (
     "start",
     "status",
 )
+
+_logger: Final = logging.getLogger("salver")
 
 # This process's one instance; `shutdown()` closes it, and so does the end of the process.
 session = Session()
@@ -83,19 +88,8 @@ def run(
     `blocking=True` stays until Ctrl-C. `wait_for_ready=False` does not wait for the replicas.
     """
     _refuse_later(later)
-    _check_target(target, name, route_prefix)
-    spec = build(target, name, route_prefix)
-    if _local_testing_mode:
-        inline: DeploymentHandle[Any] = session.inline(spec)
-        return inline
-    session.start_if_needed(_default_http())
-    session.deploy(spec)
-    if wait_for_ready:
-        _wait(name)
-    handle: DeploymentHandle[Any] = DeploymentHandle(spec.ingress.id, session.address)
-    if blocking:
-        threading.Event().wait()
-    return handle
+    apps = [RunTarget(target, name, route_prefix)]
+    return _run_apps(apps, blocking, wait_for_ready, _local_testing_mode)[0]
 
 
 def _run(
@@ -108,6 +102,66 @@ def _run(
 ) -> DeploymentHandle[Any]:
     """`run`, as Ray Serve's own tests spell it."""
     return run(target, False, name, route_prefix, wait_for_ready=_blocking, **later)
+
+
+@dataclass(frozen=True)
+class RunTarget:
+    """One of the apps that `run_many` takes."""
+
+    target: Application
+    name: str = "default"
+    route_prefix: str | None = "/"
+    logging_config: Any = None
+    external_scaler_enabled: bool = False
+
+
+def run_many(
+    targets: Sequence[RunTarget],
+    blocking: bool = False,
+    wait_for_ingress_deployment_creation: bool = True,  # noqa: ARG001 - deploying waits for that
+    wait_for_applications_running: bool = True,
+    _local_testing_mode: bool = False,
+    **later: Any,
+) -> list[DeploymentHandle[Any]]:
+    """`run` for several apps, which start side by side; their handles in the same order."""
+    _refuse_later(later)
+    return _run_apps(targets, blocking, wait_for_applications_running, _local_testing_mode)
+
+
+def _run_many(targets: Sequence[RunTarget], **options: Any) -> list[DeploymentHandle[Any]]:
+    """`run_many`, as Ray Serve's own tests spell it."""
+    return run_many(targets, **options)
+
+
+def _run_apps(
+    targets: Sequence[RunTarget], blocking: bool, wait_for_ready: bool, inline: bool
+) -> list[DeploymentHandle[Any]]:
+    if not targets:
+        raise ValueError("No applications provided. run_many() takes at least one RunTarget.")
+    for app in targets:
+        _refuse_later({name: getattr(app, name) for name in _LATER if hasattr(app, name)})
+        _check_target(app.target, app.name, app.route_prefix)
+    specs = [build(app.target, app.name, app.route_prefix) for app in targets]
+    if inline:
+        return [session.inline(spec) for spec in specs]
+    session.start_if_needed(_default_http())
+    for spec in specs:
+        session.deploy(spec)
+    if wait_for_ready:
+        for spec in specs:
+            _wait(spec.name)
+    handles = [session.handle(spec.ingress.id) for spec in specs]
+    if blocking:
+        _stay()
+    return handles
+
+
+def _stay() -> None:
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        _logger.warning("Interrupted: the apps stop with this program, or by shutdown().")
+        raise
 
 
 def delete(name: str, _blocking: bool = True) -> None:
@@ -135,7 +189,7 @@ def get_app_handle(name: str) -> DeploymentHandle[Any]:
     found = session.ingress_of(name)
     if found is None:
         raise SalverError(f"No app named {name!r} runs. `salver.status()` tells which ones do.")
-    return DeploymentHandle(found, session.address)
+    return session.handle(found)
 
 
 def get_deployment_handle(
@@ -151,7 +205,7 @@ def get_deployment_handle(
     wanted = DeploymentId(deployment_name, app_name or (replica.app_name if replica else ""))
     if _check_exists and not session.has(wanted):
         raise KeyError(f"No deployment {deployment_name!r} in app {wanted.app!r}.")
-    return DeploymentHandle(wanted, session.address)
+    return session.handle(wanted)
 
 
 def get_replica_context() -> ReplicaContext:
@@ -160,6 +214,11 @@ def get_replica_context() -> ReplicaContext:
     if context is None:
         raise SalverError("get_replica_context() only works in code that runs in a replica.")
     return context
+
+
+def get_trace_context() -> dict[str, str] | None:
+    """The span that the current call belongs to. None: calls are not traced."""
+    return None
 
 
 def get_multiplexed_model_id() -> str:

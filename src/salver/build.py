@@ -8,6 +8,9 @@ import pickle
 import secrets
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,7 +64,7 @@ def _add(graph: Graph[DeploymentSpec], app: Application, app_name: str) -> str:
         return DeploymentSpec(
             id=DeploymentId(unique, app_name),
             code=code_of(deployment),
-            arguments=_pickled((app.args, app.kwargs), graph, app_name, deployment.name),
+            arguments=_pickled((app.args, app.kwargs), graph, app_name, deployment),
             options=deployment.settings,
             version=secrets.token_hex(8),
         )
@@ -75,17 +78,30 @@ def code_of(deployment: Deployment) -> ImportedCode | PickledCode:
     module, qualname = code.__module__, code.__qualname__
     if importable(module) and _found(module, qualname, code):
         return ImportedCode(module, qualname)
-    return PickledCode(_pickled(code, None, "", deployment.name))
+    return PickledCode(_pickled(code, None, "", deployment))
 
 
 def importable(module: str) -> bool:
-    """Whether another process can import the module by its name."""
-    loaded = sys.modules.get(module)
-    return (
-        module != "__main__"
-        and loaded is not None
-        and getattr(loaded, "__spec__", None) is not None
-    )
+    """Whether another process, with the same `sys.path`, can import the module by its name."""
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    if module == "__main__" or spec is None:
+        return False
+    found = _searched(module)
+    return found is not None and found.origin == spec.origin
+
+
+def _searched(module: str) -> ModuleSpec | None:
+    """What an import would find. Tests and notebooks load modules that no import finds."""
+    spec, path = None, None
+    name = ""
+    for part in module.split("."):
+        name = f"{name}.{part}" if name else part
+        specs = (finder.find_spec(name, path) for finder in sys.meta_path)
+        spec = next((found for found in specs if found is not None), None)
+        if spec is None:
+            return None
+        path = spec.submodule_search_locations
+    return spec
 
 
 def _found(module: str, qualname: str, code: object) -> bool:
@@ -96,17 +112,37 @@ def _found(module: str, qualname: str, code: object) -> bool:
     return found is code or getattr(found, "func_or_class", None) is code
 
 
+@contextmanager
+def _by_value(module: str) -> Iterator[None]:
+    """Within, what this module defines is pickled by value if no other process can import it."""
+    loaded = sys.modules.get(module)
+    if (
+        loaded is None
+        or module == "__main__"  # which is by value anyway
+        or module in cloudpickle.list_registry_pickle_by_value()
+        or importable(module)
+    ):
+        yield
+        return
+    cloudpickle.register_pickle_by_value(loaded)
+    try:
+        yield
+    finally:
+        cloudpickle.unregister_pickle_by_value(loaded)
+
+
 def _pickled(
-    value: object, graph: Graph[DeploymentSpec] | None, app_name: str, owner: str
+    value: object, graph: Graph[DeploymentSpec] | None, app_name: str, owner: Deployment
 ) -> bytes:
     buffer = io.BytesIO()
     pickler = _Pickler(buffer, graph, app_name)
     try:
-        pickler.dump(value)
+        with _by_value(owner.func_or_class.__module__):
+            pickler.dump(value)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         what = "arguments" if graph else "code"
         raise SalverError(
-            f"The {what} of deployment {owner} cannot be sent to another process: {error}. "
+            f"The {what} of deployment {owner.name} cannot be sent to another process: {error}. "
             "Make what cannot be pickled (connections, open files, locks of C code) inside "
             "`__init__`, or move the code from the script to a module that can be imported."
         ) from error

@@ -97,6 +97,17 @@ class Deployment:
             asked["runtime_env"] = {"env_vars": self.settings.env_vars}
         return {name: value for name, value in asked.items() if value}
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Deployment):
+            return NotImplemented
+        return self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.func_or_class))
+
+    def _facts(self) -> tuple[Any, ...]:
+        return self.name, self.func_or_class, self.settings
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.func_or_class, self._given, self.name, self.named_by is not None)
 

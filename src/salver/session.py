@@ -12,10 +12,12 @@ from concurrent.futures import Future
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 
 from salver.client.cluster import Cluster
+from salver.client.handle import DeploymentHandle
 from salver.control.client import ControlClient
 from salver.errors import SalverError
 from salver.launch import Capacity, Instance
@@ -43,6 +45,8 @@ class Session:
         self._cluster: Cluster | None = None
         self._inline: list[Any] = []
         self._ingresses: dict[str, DeploymentId] = {}
+        self._handles: WeakValueDictionary[tuple[DeploymentId, str], DeploymentHandle[Any]]
+        self._handles = WeakValueDictionary()
         self._pid = os.getpid()
 
     # ---- the instance
@@ -80,6 +84,14 @@ class Session:
     def address(self) -> str:
         """What a handle needs to know of the instance."""
         return self._reached().address
+
+    def handle(self, deployment: DeploymentId) -> DeploymentHandle[Any]:
+        """The same object for all who hold one."""
+        key = deployment, self.address
+        handle = self._handles.get(key)
+        if handle is None:
+            handle = self._handles[key] = DeploymentHandle(*key)
+        return handle
 
     def _reached(self) -> Cluster:
         cluster = self.cluster()

@@ -180,7 +180,7 @@ class PlainCall(Call):
 class Bench:
     """A cluster on the running loop, with fake replicas."""
 
-    def __init__(self, *names: str, limit: int = 2, queued: int = -1) -> None:
+    def __init__(self, *names: str, limit: int = 2, queued: int = -1, known: bool = True) -> None:
         self.replicas = [FakeReplica(name) for name in names]
         self.dialler = FakeDialler(*self.replicas)
         self.cluster = Cluster(
@@ -193,7 +193,8 @@ class Bench:
         self.limit = limit
         self.queued = queued
         self.version = 0
-        self.show(*self.replicas)
+        if known:
+            self.show(*self.replicas)
 
     @property
     def router(self) -> Router:

@@ -73,6 +73,16 @@ async def test_a_full_queue_refuses_at_once_but_not_while_a_slot_is_free() -> No
     assert calls[2].where == ["a"]
 
 
+async def test_calls_before_the_bound_is_known_are_refused_when_it_is_if_they_are_too_many() -> (
+    None
+):
+    bench = Bench(limit=2, queued=1, known=False)
+    calls = bench.submit(5)
+    assert [call.outcome for call in calls] == [None] * 5
+    bench.show(FakeReplica("late"))
+    assert [type(call.outcome) for call in calls] == [type(None)] * 3 + [BackPressureError] * 2
+
+
 async def test_a_rejected_call_goes_to_another_replica_before_those_that_came_later() -> None:
     bench = Bench("a", "b", limit=2)
     await bench.connect()

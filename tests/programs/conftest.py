@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import httpx
@@ -27,6 +28,7 @@ def _no_leaks() -> None:
 @pytest.fixture(scope="module")
 def door() -> Iterator[str]:
     """An instance; where its HTTP door answers."""
+    resource_tracker.ensure_running()  # of multiprocessing: stays until this process ends
     with leaks.no_leaks():
         serve.start(http_options={"port": 0})
         assert session._instance is not None

@@ -169,9 +169,7 @@ def test_an_empty_name_is_refused() -> None:
         lambda: serve.deployment(request_router_config={"request_router_class": "a:b"})(Says),
         lambda: serve.batch(max_batch_size=2),
         lambda: serve.multiplexed(max_num_models_per_replica=2),
-        lambda: serve.run_many([]),
         lambda: serve.get_deployment_actor("x"),
-        lambda: serve.get_trace_context(),
     ],
 )
 def test_what_is_not_there_yet_is_refused_by_name(call: Any) -> None:
@@ -181,7 +179,7 @@ def test_what_is_not_there_yet_is_refused_by_name(call: Any) -> None:
 
 def test_what_is_not_there_yet_can_be_imported() -> None:
     """A program fails where it uses such a part, and hears of it there."""
-    from salver.serve import batch, multiplexed  # noqa: PLC0415
+    from salver.serve import batch, multiplexed
 
     assert callable(batch)
     assert callable(multiplexed)
@@ -198,12 +196,34 @@ def test_everything_ray_serve_exports_is_there() -> None:
     assert missing == []
 
 
-EXPORTED = (
-    "_run _run_many batch start ControllerOptions HTTPOptions TracingConfig get_replica_context "
-    "get_deployment_actor get_deployment_actor_context get_trace_context shutdown shutdown_async "
-    "ingress deployment run run_many RunTarget delete Application Deployment multiplexed "
-    "get_multiplexed_model_id status get_app_handle get_deployment_handle"
-).split()
+EXPORTED = [
+    "_run",
+    "_run_many",
+    "batch",
+    "start",
+    "ControllerOptions",
+    "HTTPOptions",
+    "TracingConfig",
+    "get_replica_context",
+    "get_deployment_actor",
+    "get_deployment_actor_context",
+    "get_trace_context",
+    "shutdown",
+    "shutdown_async",
+    "ingress",
+    "deployment",
+    "run",
+    "run_many",
+    "RunTarget",
+    "delete",
+    "Application",
+    "Deployment",
+    "multiplexed",
+    "get_multiplexed_model_id",
+    "status",
+    "get_app_handle",
+    "get_deployment_handle",
+]
 
 
 async def test_on_a_running_loop_as_in_a_notebook(client: httpx.Client) -> None:
@@ -245,3 +265,20 @@ def test_internal_run_returns_before_the_replicas_are_there(door: str) -> None:
     handle = serve._run(Says.bind("soon"), _blocking=False, name="soon", route_prefix="/soon")
     assert handle.name.remote().result(timeout_s=20) == "soon"
     serve.delete("soon", _blocking=True)
+
+
+def test_several_apps_at_once(client: httpx.Client) -> None:
+    targets = [
+        serve.RunTarget(Says.bind(word), name=word, route_prefix=f"/{word}") for word in "abc"
+    ]
+    handles = serve.run_many(targets)
+    assert [handle.name.remote().result() for handle in handles] == ["a", "b", "c"]
+    assert [client.get(f"/{word}").text for word in "abc"] == ["a", "b", "c"]
+    for word in "abc":
+        serve.delete(word)
+    with pytest.raises(ValueError, match="No applications provided"):
+        serve.run_many([])
+
+
+def test_no_trace_no_context() -> None:
+    assert serve.get_trace_context() is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import _get_running_loop
 from difflib import get_close_matches
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from salver.wire.messages import Meta
 __all__ = ("DeploymentHandle", "HandleOptions")
 
 T = TypeVar("T")
+_SERIALIZATIONS: Final = ("cloudpickle", "pickle", "msgpack", "orjson")
 
 
 class HandleOptions(msgspec.Struct, frozen=True):
@@ -128,6 +129,7 @@ class DeploymentHandle(Generic[T]):
             raise TypeError(_unknown(options)) from error
         except msgspec.ValidationError as error:
             raise TypeError(f"handle.options(): {error}") from None
+        _check_serialization(checked)
         handle: DeploymentHandle[T] = DeploymentHandle(self._id, self._address, checked)
         handle._router = self._router
         return handle
@@ -159,13 +161,29 @@ class DeploymentHandle(Generic[T]):
 
     @property
     def is_initialized(self) -> bool:
-        """Whether it has been used."""
-        return self._router is not None
+        """Whether it, or a method of it, has been used."""
+        return self._used() is not None
 
     def running_replicas_populated(self) -> bool:
         """Whether this process knows of a replica."""
-        router = self._router
+        router = self._used()
         return router is not None and bool(router.stats().replicas)
+
+    def _used(self) -> Router | None:
+        routers = (self._router, *(method._router for method in self._methods.values()))
+        return next((router for router in routers if router is not None), None)
+
+    def choose_replica(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Known from Ray Serve, and not there yet."""
+        _refuse("choose_replica")
+
+    def dispatch(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Known from Ray Serve, and not there yet."""
+        _refuse("dispatch")
+
+    def broadcast(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Known from Ray Serve, and not there yet."""
+        _refuse("broadcast")
 
     def _init(self, **options: Any) -> None:
         """Accepted for programs written for Ray Serve: there is nothing to choose here."""
@@ -183,6 +201,23 @@ class DeploymentHandle(Generic[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DeploymentHandle, (self._id, self._address, self._options)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise NotImplementedError(
+        f"handle.{name}() is not there yet in this version of Salver. For a method of the "
+        f'deployment that is called so: `handle.options(method_name="{name}").remote(...)`.'
+    )
+
+
+def _check_serialization(options: HandleOptions) -> None:
+    for name in ("request_serialization", "response_serialization"):
+        value = getattr(options, name)
+        if value not in _SERIALIZATIONS:
+            raise ValueError(
+                f"{name}={value!r} is not valid: expected one of {', '.join(_SERIALIZATIONS)}. "
+                "(All mean the same here: arguments and results are pickled.)"
+            )
 
 
 def _unknown(given: dict[str, Any]) -> str:

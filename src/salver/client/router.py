@@ -227,6 +227,7 @@ class Router:
 
     def update(self, view: DeploymentView) -> None:
         """The deployment is now like this."""
+        first = self._view is None
         self._view = view
         self._queue.limit = view.max_queued_requests
         if view.gone:
@@ -241,6 +242,14 @@ class Router:
         if self._used:
             self._dial()
         self._wake()
+        if first and self.waiting:
+            self._shed(view)
+
+    def _shed(self, view: DeploymentView) -> None:
+        """Refuse calls that came before the bound of the queue was known, and are too many."""
+        for call in self._queue.shed(len(self._dials) * view.max_ongoing_requests):
+            self.waiting -= 1
+            call.failed(BackPressureError(self.waiting, self._queue.limit))
 
     def give_up(self, why: str) -> None:
         """No call will be served any more: those that wait fail, those that run may finish."""

@@ -59,6 +59,13 @@ class Queue(Generic[T]):
                 return item
         return self._fresh.popitem(last=False)[1] if self._fresh else None
 
+    def shed(self, spare: int = 0) -> list[T]:
+        """Take out those that would not have been let in, the newest first."""
+        shed = []
+        while self._fresh and self.limit >= 0 and len(self) > self.limit + spare:
+            shed.append(self._fresh.popitem()[1])
+        return shed
+
     def discard(self, ticket: int) -> bool:
         """Wait no longer; whether it did."""
         if self._fresh.pop(ticket, None) is not None:

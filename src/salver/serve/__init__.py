@@ -6,20 +6,46 @@ These modules only give the public names of Salver the places where such program
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import salver
 
 if TYPE_CHECKING:
     from salver import *  # noqa: F403
-    from salver.api import _run, shutdown_async
+    from salver.api import RunTarget, _run, _run_many, get_trace_context, run_many, shutdown_async
+    from salver.spec.familiar import (
+        ControllerOptions,
+        HTTPOptions,
+        TracingConfig,
+        get_deployment_actor,
+        get_deployment_actor_context,
+    )
 
-__all__ = (*salver.__all__, "_run", "shutdown_async")
+_HOMES: Final = {
+    "salver.api": ("RunTarget", "_run", "_run_many", "get_trace_context", "run_many",
+                   "shutdown_async"),
+    "salver.spec.familiar": ("ControllerOptions", "HTTPOptions", "TracingConfig",
+                             "get_deployment_actor", "get_deployment_actor_context"),
+}  # fmt: skip
+__all__ = (
+    *salver.__all__,
+    "ControllerOptions",
+    "HTTPOptions",
+    "RunTarget",
+    "TracingConfig",
+    "_run",
+    "_run_many",
+    "get_deployment_actor",
+    "get_deployment_actor_context",
+    "get_trace_context",
+    "run_many",
+    "shutdown_async",
+)
 
 
 def __getattr__(name: str) -> Any:
-    own = name in ("_run", "shutdown_async")
-    return getattr(import_module("salver.api") if own else salver, name)
+    home = next((module for module, names in _HOMES.items() if name in names), "salver")
+    return getattr(import_module(home), name)
 
 
 def __dir__() -> list[str]:

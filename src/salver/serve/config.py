@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from salver.spec.familiar import (
     AutoscalingConfig,
+    AutoscalingContext,
+    AutoscalingPolicy,
     BackpressureConfig,
     ControllerOptions,
+    DeploymentActorConfig,
     GangSchedulingConfig,
     HTTPOptions,
     LoggingConfig,
@@ -16,8 +19,11 @@ from salver.spec.familiar import (
 
 __all__ = (
     "AutoscalingConfig",
+    "AutoscalingContext",
+    "AutoscalingPolicy",
     "BackpressureConfig",
     "ControllerOptions",
+    "DeploymentActorConfig",
     "GangSchedulingConfig",
     "HTTPOptions",
     "LoggingConfig",

@@ -13,15 +13,23 @@ from salver.spec.http import HttpSettings
 
 __all__ = (
     "AutoscalingConfig",
+    "AutoscalingContext",
+    "AutoscalingPolicy",
     "BackpressureConfig",
     "ControllerOptions",
+    "DeploymentActorConfig",
     "GangSchedulingConfig",
     "HTTPOptions",
     "LoggingConfig",
     "ProxyLocation",
     "RequestRouterConfig",
+    "TracingConfig",
+    "batch",
     "gRPCOptions",
+    "get_deployment_actor",
+    "get_deployment_actor_context",
     "http_settings",
+    "multiplexed",
 )
 
 
@@ -69,12 +77,24 @@ class AutoscalingConfig(_Later):
     """How the number of replicas follows the load."""
 
 
+class AutoscalingContext(_Later):
+    """What a rule of autoscaling is told."""
+
+
+class AutoscalingPolicy(_Later):
+    """A rule of autoscaling."""
+
+
 class BackpressureConfig(_Later):
     """The answer when a queue is full."""
 
 
 class ControllerOptions(_Later):
     """The controller's process."""
+
+
+class DeploymentActorConfig(_Later):
+    """Processes beside a deployment's replicas."""
 
 
 class GangSchedulingConfig(_Later):
@@ -87,6 +107,30 @@ class LoggingConfig(_Later):
 
 class RequestRouterConfig(_Later):
     """The rule by which a replica is chosen."""
+
+
+class TracingConfig(_Later):
+    """Where spans go."""
+
+
+def batch(*_args: Any, **_options: Any) -> NoReturn:
+    """Calls collected and worked on together."""
+    _refuse("@batch")
+
+
+def multiplexed(*_args: Any, **_options: Any) -> NoReturn:
+    """Several models in one replica."""
+    _refuse("@multiplexed")
+
+
+def get_deployment_actor(name: str) -> NoReturn:
+    """A process beside a deployment's replicas."""
+    _refuse(f"get_deployment_actor({name!r})")
+
+
+def get_deployment_actor_context() -> NoReturn:
+    """Which process beside a deployment's replicas the running code belongs to."""
+    _refuse("get_deployment_actor_context()")
 
 
 _DOOR: Final = ("host", "port", "request_timeout_s", "keep_alive_timeout_s")
