@@ -73,9 +73,7 @@ async def test_a_full_queue_refuses_at_once_but_not_while_a_slot_is_free() -> No
     assert calls[2].where == ["a"]
 
 
-async def test_calls_before_the_bound_is_known_are_refused_when_it_is_if_they_are_too_many() -> (
-    None
-):
+async def test_calls_that_came_before_the_bound_was_known_are_refused_once_it_is() -> None:
     bench = Bench(limit=2, queued=1, known=False)
     calls = bench.submit(5)
     assert [call.outcome for call in calls] == [None] * 5

@@ -1,5 +1,8 @@
 """Handles, responses and generators."""
 
+# A class decorator cannot change what a type checker takes the class for.
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 import asyncio
@@ -268,7 +271,7 @@ def test_responses_are_arguments_in_replicas(caller: DeploymentHandle[Any]) -> N
 
 def test_a_generator_is_no_argument(handle: DeploymentHandle[Any]) -> None:
     stream = handle.options(stream=True).numbers.remote(3)
-    with pytest.raises(RuntimeError, match="generator|Generator"):
+    with pytest.raises(RuntimeError, match="Generator"):
         handle.plus.remote(stream)
     stream.cancel()
 

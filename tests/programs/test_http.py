@@ -1,5 +1,8 @@
 """What handlers return, what goes wrong, ids, routes and contexts, over real HTTP."""
 
+# A class decorator cannot change what a type checker takes the class for.
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 import asyncio
@@ -101,7 +104,7 @@ noted = threading.Event()
 
 
 @pytest.fixture(scope="module")
-def results(door: str, client: httpx.Client) -> Iterator[str]:
+def results(door: str) -> str:
     serve.run(Results.bind(), name="results", route_prefix="/results")
     serve.run(ThreadResults.bind(), name="thread", route_prefix="/thread")
     return "/results"
@@ -377,7 +380,7 @@ def test_ids_differ(outer: DeploymentHandle[Any], client: httpx.Client) -> None:
 
 
 def test_the_replica_s_context(outer: DeploymentHandle[Any]) -> None:
-    seen = {}
+    seen: dict[str, int] = {}
     while len(seen) < 2:
         app, deployment, rank, world, tag, name, early = outer.replica.remote().result()
         assert (app, deployment, world) == ("outer", "Outer", 2)

@@ -1,0 +1,137 @@
+"""Programs run as users run them: scripts, a REPL, a notebook, the command, signals."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import httpx
+
+from tests.conftest import ROOT, Command
+from tests.programs.conftest import HERE, run_program
+
+SCRIPTS = HERE / "scripts"
+
+
+def test_a_script_with_everything_of_its_own() -> None:
+    assert run_program("own_classes.py").splitlines() == [
+        "hello!",
+        "{'name': 'CUP', 'count': 2}",
+        "[1, 2] ['out of stock', 'LARGE']",
+        "200 200",
+        "True",
+        "caught LARGE True",
+        "[[0], [1], [2]]",
+        "{}",
+    ]
+
+
+def test_handles_in_spawned_processes_and_threads() -> None:
+    assert run_program("spawned.py").splitlines() == [
+        "[[2, [0, 1, 2]], [3, [0, 1, 2]]]",
+        "10",
+        "[1, 2, 3, 4]",
+    ]
+
+
+def test_a_module_that_cannot_be_imported_goes_by_value() -> None:
+    assert run_program("loaded.py") == "life: 42\n"
+
+
+def test_a_notebook_s_cells_on_a_running_loop() -> None:
+    assert run_program("notebook.py").splitlines() == ["6", "15", "20 ['default', 'model']"]
+
+
+REPL = """
+from salver import serve
+@serve.deployment
+class Greets:
+    def __call__(self, name):
+        return greeting + name
+
+greeting = "hello "
+handle = serve.run(Greets.bind(), route_prefix=None)
+handle.remote("you").result()
+try:
+    handle.remote(5).result()
+except TypeError:
+    print("a type error")
+
+serve.status().applications["default"].status.value
+serve.delete("default")
+serve.shutdown()
+"""
+
+
+def test_a_repl() -> None:
+    said = run_program("-i", "-q", stdin=REPL)
+    assert said.splitlines() == ["'hello you'", "a type error", "'RUNNING'"]
+
+
+def test_code_on_the_command_line() -> None:
+    code = (
+        "from salver import serve\n"
+        "f = serve.deployment(name='f')(lambda x: x + 1)\n"
+        "print(serve.run(f.bind(), route_prefix=None).remote(1).result())"
+    )
+    assert run_program("-c", code) == "2\n"
+
+
+def test_log_lines_carry_the_request_s_id() -> None:
+    done = subprocess.run(
+        [sys.executable, "logging_ids.py"],
+        cwd=SCRIPTS,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "SALVER_HTTP_PORT": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name, text in [("Outer", "outer works"), ("Inner", "inner works")]:
+        line = rf"(?m)^\[default#{name}#\w+\] WARNING .* id-of-mine .*{text}$"
+        assert re.search(line, done.stderr), done.stderr
+    assert re.search(r"(?m)^\[default#Outer#\w+\] printed$", done.stderr), done.stderr
+
+
+def test_run_blocking_stays_until_it_is_interrupted() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-u", "stays.py"],
+        cwd=SCRIPTS,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "SALVER_HTTP_PORT": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "starting\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == "interrupted\n"
+        assert "KeyboardInterrupt" in process.stderr.read()
+    assert process.returncode != 0
+
+
+def test_the_command_runs_a_module(salver_command: Command) -> None:
+    served = salver_command("run", "cli_app:app", "--port", "0", cwd=SCRIPTS)
+    assert httpx.get(served.url + "word").json() == "bound"
+    assert served.stop() == 0
+
+
+def test_the_command_runs_a_builder_with_arguments(salver_command: Command) -> None:
+    served = salver_command(
+        "run", "cli_app:build", "word=given", "--port", "0", "--route-prefix", "/p", cwd=SCRIPTS
+    )
+    assert httpx.get(served.url.rstrip("/") + "/word").json() == "given"
+    assert served.stop() == 0
+
+
+def test_local_testing_mode() -> None:
+    assert run_program("local_testing.py").splitlines() == [
+        "['configured', True, [1, 'changed', 'changed']]",
+        "[0, 2, 4]",
+        "True",
+        "True",
+        "['configured', True, [2, 'changed', 'changed']]",
+    ]
