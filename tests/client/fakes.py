@@ -27,6 +27,7 @@ class FakeConnection:
         self.handler = handler
         self.closed = False
         self.last_begun = 0
+        self.recalled = 0
         self.number = replica.opened
         replica.opened += 1
 
@@ -45,6 +46,10 @@ class FakeConnection:
         self.replica.frame(self, kind, flags, aux, call_id, Segments(inline, list(buffers)))
 
     def begun(self) -> int:
+        return self.last_begun
+
+    def recall(self, up_to: int) -> int:
+        self.recalled = up_to
         return self.last_begun
 
     def close(self, reason: str = "") -> None:

@@ -61,6 +61,40 @@ async def test_one_blocked_replica_does_not_hold_calls_that_another_can_take() -
     assert sum(call.state == DONE for call in calls) == 9
 
 
+async def test_calls_that_a_replica_does_not_begin_are_given_to_another() -> None:
+    """What has begun stays; the replica gets nothing more until it shows that it lives."""
+    bench = Bench("stuck", "fine", limit=4)
+    await bench.connect()
+    stuck, fine = bench.replicas
+    (held,) = stuck.connections
+    (free,) = fine.connections
+    free.last_begun = 100
+    calls = bench.submit(6)
+    assert (len(stuck.calls), len(fine.calls)) == (3, 3)
+    held.last_begun = first = min(stuck.calls)
+    fine.answer_all()
+    await fine.has(2)
+    assert [call.where for call in calls if len(call.where) > 1] == [["stuck", "fine"]] * 2
+    assert held.recalled == max(stuck.calls)
+    fine.answer_all()
+    bench.submit(4)
+    assert (len(stuck.calls), len(fine.calls)) == (3, 4)
+    stuck.answer(first)
+    assert bench.router.stats().inflight == 4
+    bench.submit(1)
+    assert len(stuck.calls) == 3
+
+
+async def test_where_no_replica_begins_its_calls_they_stay() -> None:
+    bench = Bench("a", "b", limit=4)
+    await bench.connect()
+    calls = bench.submit(4)
+    looked = asyncio.Event()
+    bench.cluster.loop.call_later(0.05, looked.set)
+    await looked.wait()
+    assert [len(call.where) for call in calls] == [1] * 4
+
+
 async def test_a_full_queue_refuses_at_once_but_not_while_a_slot_is_free() -> None:
     bench = Bench("a", limit=2, queued=1)
     calls = bench.submit(4)  # the link is still being made: its two slots count as free

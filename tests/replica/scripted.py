@@ -59,6 +59,7 @@ class ScriptedConnection:
         self.paused = False
         self.closed = False
         self.begun = 0
+        self.recalled = 0
         self.sent: list[Frame] = []
         self._news = asyncio.Event()
 
@@ -78,8 +79,9 @@ class ScriptedConnection:
         self.sent.append(Frame(type, flags, aux, call_id, inline, tuple(buffers)))
         self._news.set()
 
-    def board_begun(self, call_id: int) -> None:
-        self.begun = call_id
+    def board_begun(self, call_id: int) -> bool:
+        self.begun = max(self.begun, call_id)
+        return call_id > self.recalled
 
     def close(self, reason: str = "") -> None:
         self.closed = True

@@ -223,6 +223,25 @@ async def test_the_board_tells_which_call_has_begun() -> None:
         assert caller.conn.begun == call
 
 
+@pytest.mark.parametrize("method", ["add", "add_async", "count", "http"])
+async def test_a_call_that_was_taken_back_is_not_run(method: str) -> None:
+    """The caller is told that there is room; the slot is free."""
+    async with serving(Gate if method == "http" else Calculator) as caller:
+        caller.conn.recalled = 1
+        if method == "http":
+            call = caller.request("GET / HTTP/1.1")
+        else:
+            call = caller.start(method, 1, stream=method == "count")
+        assert call == 1
+        sent = await caller.conn.until(lambda sent: len(sent) == 2)
+        assert [(f.type, f.call_id) for f in caller.conn.sent] == [
+            (frames.REJECT, call),
+            (frames.READY, 0),
+        ]
+        assert sent
+        assert caller.side.host.ongoing == 0
+
+
 async def test_answers_tell_how_many_calls_are_under_way() -> None:
     async with serving(Gate) as caller:
         for _ in range(3):

@@ -12,7 +12,7 @@ from salver.wire import memfd
 from salver.wire.arena import Arena, Slab
 from salver.wire.board import Board, open_cell
 from salver.wire.mapping import Mapping, Mappings
-from salver.wire.messages import ArenaNote
+from salver.wire.messages import ArenaNote, Hello
 
 MIB = 1 << 20
 
@@ -128,15 +128,40 @@ def test_a_file_that_its_owner_could_shrink_is_not_opened() -> None:
         memfd.open_peer(os.getpid(), fd, "arena", 7, 4096)
 
 
+def _hello(board: Board, cell: int, *, wrong: int = 0) -> Hello:
+    return Hello(b"", "", "", os.getpid(), board_fd=board.fd, board=board.id + wrong, cell=cell)
+
+
 def test_every_connection_has_a_cell_of_its_own() -> None:
     board = Board()
     cells = []
     while not board.full:
         cells.append(board.take())
-    assert cells == list(range(512))
-    third = open_cell(os.getpid(), board.fd, board.id, 3)
+    assert [cell.number for cell in cells] == list(range(512))
+    third = open_cell(_hello(board, 3))
     assert third is not None
-    third[0] = 2**40
-    assert (board.read(2), board.read(3)) == (2**64 - 1, 2**40)
-    assert open_cell(os.getpid(), board.fd, board.id, 512) is None
-    assert open_cell(os.getpid(), board.fd, board.id + 1, 0) is None
+    assert third.begin(2**40)
+    assert (cells[2].begun(), cells[3].begun()) == (2**64 - 1, 2**40)
+    assert open_cell(_hello(board, 512)) is None
+    assert open_cell(_hello(board, 0, wrong=1)) is None
+
+
+def test_a_call_that_was_taken_back_does_not_begin() -> None:
+    board = Board()
+    ours = board.take()
+    theirs = open_cell(_hello(board, ours.number))
+    assert theirs is not None
+    assert theirs.begin(2)
+    assert ours.recall(5) == 2
+    assert [theirs.begin(call) for call in (3, 5, 6)] == [False, False, True]
+    assert ours.begun() == 6
+
+
+def test_calls_that_begin_out_of_order_count_up_to_the_furthest() -> None:
+    board = Board()
+    ours = board.take()
+    theirs = open_cell(_hello(board, ours.number))
+    assert theirs is not None
+    assert theirs.begin(7)
+    assert theirs.begin(6)
+    assert ours.begun() == 7

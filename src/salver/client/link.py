@@ -51,6 +51,7 @@ class Link:
         "pending",
         "replica",
         "router",
+        "seen",
         "window",
         "worked",
     )
@@ -66,6 +67,7 @@ class Link:
         self.inflight = 0
         self.others = 0
         self.last_id = 0
+        self.seen = 0  # `last_id` when the router looked last
         self.pending: dict[int, Call] = {}
         self.names: dict[str, int] = {"__call__": 0}
         self.open = False  # takes new calls
@@ -95,6 +97,25 @@ class Link:
             self.conn.send(CANCEL, 0, 0, call.call_id)
             if self.router.waiting or self.leaving:
                 self.router.freed(self)
+
+    def look(self) -> bool:
+        """Tell whether a call that was there at the last look has not begun yet."""
+        seen, self.seen = self.seen, self.last_id
+        if not self.pending:
+            return False
+        begun = self.conn.begun()
+        return begun < seen and any(begun < call_id <= seen for call_id in self.pending)
+
+    def take_back(self) -> list[Call]:
+        """Every call that has not begun, and now will not begin here any more.
+
+        The replica gets no others until it shows that it lives.
+        """
+        begun = self.conn.recall(self.last_id)
+        calls = [self.pending.pop(call_id) for call_id in list(self.pending) if call_id > begun]
+        self.inflight -= len(calls)
+        self.window = min(self.window, self.inflight)
+        return calls
 
     def introduce(self, method: str) -> int:
         """The number that stands for this method name on this connection."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ("Router", "RouterStats")
 
 
+_PATIENCE_S: Final = 0.01  # between two looks; what has not begun after one to two is taken back
 _BUSY_S: Final = 1.0  # a dial that failed after so long was not refused: the replica was busy
 
 
@@ -37,7 +38,8 @@ class Router:
     """Gives calls to the replicas of one deployment; the excess waits here, longest first.
 
     While a call waits no replica has room: whatever makes room gives it to the longest waiter at
-    once. So nothing is asked twice, and there is no timer here.
+    once. So nothing is asked twice, and there is no timer here but one: while calls are under way
+    at several replicas, those that one of them does not begin are given to another (`_look`).
     """
 
     __slots__ = (
@@ -51,6 +53,7 @@ class Router:
         "_turn",
         "_used",
         "_view",
+        "_watch",
         "believes",
         "cluster",
         "deployment",
@@ -72,6 +75,7 @@ class Router:
         self._ticket = 0
         self._turn = 0
         self._used = eager
+        self._watch: asyncio.TimerHandle | None = None
 
     # ---- calls
 
@@ -104,6 +108,8 @@ class Router:
         if count == 1:
             link = links[0]
             return link if link.inflight < link.window else None
+        if self._watch is None and count:
+            self._watch = self.cluster.loop.call_later(_PATIENCE_S, self._look)
         if count > SCAN:
             chosen, other = of_two(links, random.random)
             if chosen < 0:
@@ -173,6 +179,27 @@ class Router:
         assert call is not None  # noqa: S101 - `waiting` counts the queue
         link.start(call)
 
+    def _look(self) -> None:
+        """Take back what a replica has had for a while and has not begun: its loop is held up.
+
+        Only when another begins what it gets, and has room: where all are held up nothing is
+        gained. The rule of `begun` holds: what has begun stays where it is.
+        """
+        self._watch = None
+        stuck = [link for link in self._open if link.look()]
+        others = [link for link in self._open if link not in stuck]
+        if stuck and any(link.inflight < link.window for link in others):
+            for link in stuck:
+                for call in link.take_back():
+                    self._put_back(call)
+            self._wake()
+        self._look_later()
+
+    def _look_later(self) -> None:
+        links = self._open
+        if self._watch is None and len(links) > 1 and any(link.pending for link in links):
+            self._watch = self.cluster.loop.call_later(_PATIENCE_S, self._look)
+
     # ---- what links report
 
     def freed(self, link: Link) -> None:
@@ -195,6 +222,7 @@ class Router:
         self._dials.pop(link, None)
         self._open.append(link)
         self._wake()
+        self._look_later()
 
     def leaves(self, link: Link) -> None:
         """The replica drains: it finishes what it has and is sent nothing more."""
@@ -276,6 +304,9 @@ class Router:
         for link in list(self._leaving):
             link.abandon(DeploymentUnavailableError(self.deployment, why))
         self._leaving.clear()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     def stats(self) -> RouterStats:
         links = [*self._open, *self._leaving]

@@ -21,6 +21,7 @@ from salver.wire.frames import (
     LARGE,
     META,
     NAME,
+    READY,
     REJECT,
     REQ,
 )
@@ -131,15 +132,22 @@ class ServedCall:
         self.ended = False
         self.begun_reply = False
 
-    def begin(self) -> None:
+    def begin(self) -> bool:
         """User code of this call begins now: should we die from here on, it is not repeated.
 
         Called by whoever runs it, the loop or a thread, as the last thing before that code: what
-        has only been let in, and waits for its turn, may be done by another replica.
+        has only been let in, and waits for its turn, may be done by another replica. False: that
+        has happened, as we were held up; then `withdraw` it.
         """
-        caller = self.caller
-        with caller.host.beginning:
-            caller.conn.board_begun(self.call_id)
+        return self.caller.conn.board_begun(self.call_id)
+
+    def withdraw(self) -> None:
+        """Another replica does it: tell the caller that there is room here, and that we live."""
+        self.finish()
+        if not self.cancelled:
+            conn, count = self.caller.conn, min(self.caller.host.ongoing, _COUNT_MAX)
+            conn.send(REJECT, 0, count, self.call_id)
+            conn.send(READY, 0, count, 0)
 
     # ---- what the request's side wants to know (http_request.Incoming)
 

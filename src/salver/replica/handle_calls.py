@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from salver.client.splice import decode_call
 from salver.replica.invoke import Method, ThreadStream
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from salver.replica.host import Host
 
 __all__ = ("serve_call",)
+
+_WITHDRAWN: Final = object()  # instead of a result: the caller has taken the call back
 
 
 def serve_call(host: Host, call: ServedCall, method: Method, space: Context) -> None:
@@ -40,7 +42,9 @@ def serve_call(host: Host, call: ServedCall, method: Method, space: Context) -> 
 
 async def _unary(host: Host, call: ServedCall, method: Method) -> None:
     call.started = True
-    call.begin()
+    if not call.begin():
+        call.withdraw()
+        return
     try:
         args, kwargs = decode_call(call.payload)
         call.payload = None
@@ -64,14 +68,17 @@ def _in_thread(host: Host, call: ServedCall, method: Method, space: Context) -> 
     call.payload = None
 
     def work() -> Any:
-        call.begin()
+        if not call.begin():
+            return _WITHDRAWN
         result = method.call(*args, **kwargs)
         if hasattr(type(result), "__await__"):
             return result, None
         return None, dump_result(host, method, result)
 
     def done(value: Any, error: BaseException | None) -> None:
-        if error is not None:
+        if value is _WITHDRAWN:
+            call.withdraw()
+        elif error is not None:
             call.fail(error)
         elif value[1] is not None:
             answer(call, value[1])
@@ -119,7 +126,9 @@ def answer(call: ServedCall, dumped: tuple[bytes, list[memoryview]]) -> None:
 
 async def _stream(host: Host, call: ServedCall, method: Method, space: Context) -> None:
     call.started = True
-    call.begin()
+    if not call.begin():
+        call.withdraw()
+        return
     try:
         args, kwargs = decode_call(call.payload)
         call.payload = None

@@ -7,7 +7,6 @@ import contextlib
 import inspect
 import logging
 import os
-import threading
 from collections.abc import Iterator
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -78,7 +77,6 @@ class Host:
         self.app = identity.deployment_id.app
         self.context = ReplicaContext(identity)
         # What calls read, so plain attributes.
-        self.beginning = threading.Lock()  # loop and threads write to the same cell of a board
         self.limit = 0  # nothing is let in before the object is there, and once it drains
         self.ongoing = 0
         self.calls = 0

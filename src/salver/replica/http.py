@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response, StreamingResponse
 
@@ -50,7 +50,7 @@ class AsgiDoor:
             work: Coroutine[Any, Any, None] = WebSocketSession(call, self._app).run()
         else:
             work = serve_asgi(call, self._app)
-        call.task = self._host.loop.create_task(_guarded(call, work), context=space)
+        call.task = self._host.loop.create_task(_guarded(call, work, fresh=True), context=space)
 
 
 class MethodDoor:
@@ -66,7 +66,7 @@ class MethodDoor:
             send_response(call, 426, [(b"connection", b"close")], b"No WebSocket is served here.")
         elif method.is_generator:
             call.task = self._host.loop.create_task(
-                _guarded(call, self._generate(call, space)), context=space
+                _guarded(call, self._generate(call, space), fresh=True), context=space
             )
         elif method.is_async:
             call.task = self._host.loop.create_task(self._run(call), context=space)
@@ -80,7 +80,9 @@ class MethodDoor:
 
     async def _run(self, call: ServedCall) -> None:
         call.started = True
-        call.begin()
+        if not call.begin():
+            call.withdraw()
+            return
         try:
             if self._method.takes_request:
                 body = None if call.upload is not None else call.payload
@@ -103,7 +105,8 @@ class MethodDoor:
         handler = self._method.call
 
         def work() -> Any:
-            call.begin()
+            if not call.begin():
+                return _WITHDRAWN
             result = handler(*arguments)
             rendered = render(result)
             return result if rendered is None else _Ready(rendered)
@@ -111,6 +114,8 @@ class MethodDoor:
         def done(result: Any, error: BaseException | None) -> None:
             if call.cancelled:
                 call.finish()
+            elif result is _WITHDRAWN:
+                call.withdraw()
             elif error is not None:
                 space.run(_failed, call, error)  # so that the log knows the request
             elif type(result) is _Ready:
@@ -159,6 +164,9 @@ class MethodDoor:
             await serve_asgi(call, result, scope)
 
 
+_WITHDRAWN: Final = object()
+
+
 class _Ready:
     """A result that was rendered in its thread."""
 
@@ -184,9 +192,15 @@ async def _closing(items: Any, work: Coroutine[Any, Any, None]) -> None:
             await close()
 
 
-async def _guarded(call: ServedCall, work: Coroutine[Any, Any, None]) -> None:
+async def _guarded(
+    call: ServedCall, work: Coroutine[Any, Any, None], *, fresh: bool = False
+) -> None:
+    """Answer a call; `fresh`: none of the user's code has run for it yet."""
     call.started = True
-    call.begin()
+    if fresh and not call.begin():
+        work.close()
+        call.withdraw()
+        return
     try:
         with call.caller.host.trailing():
             await work

@@ -12,7 +12,7 @@ import msgspec
 from salver.errors import WireError
 from salver.wire import frames
 from salver.wire.assembly import Assembly
-from salver.wire.board import UNKNOWN, Board, open_cell
+from salver.wire.board import UNKNOWN, CalleeCell, CallerCell, open_cell
 from salver.wire.frames import HEADER, HEADER_SIZE, MAX_FRAME, MORE, SEG
 from salver.wire.lending import Lending
 from salver.wire.messages import PROTOCOL, Hello
@@ -67,15 +67,14 @@ class Connection(Sending):
         "__weakref__",
         "_assembly",
         "_begun",
-        "_board",
         "_body",
-        "_cell",
         "_error",
         "_filled",
         "_head",
         "_hello",
         "_lending",
         "_max_frame",
+        "_mine",
         "_plain",
         "_scratch",
         "_secret",
@@ -118,10 +117,9 @@ class Connection(Sending):
         self._head = (0, 0, 0, 0)
         self._assembly: Assembly | None = None
         self._lending: Lending | None = None
-        self._board: Board | None = None
+        self._mine: CallerCell | None = None
         self._begun = UNKNOWN
-        self._cell = 0
-        self._theirs: memoryview | list[int] = [0]
+        self._theirs = CalleeCell([0, 0])
         self._error: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -242,13 +240,13 @@ class Connection(Sending):
     def _say_hello(self) -> None:
         hello = msgspec.structs.replace(self._hello, secret=b"")
         if self.dialled:
-            self._board, self._cell = self._shared.cell()
+            cell = self._mine = self._shared.cell()
             hello = msgspec.structs.replace(
                 hello,
                 secret=self._secret,
-                board_fd=self._board.fd,
-                board=self._board.id,
-                cell=self._cell,
+                board_fd=cell.board.fd,
+                board=cell.board.id,
+                cell=cell.number,
             )
         payload = msgspec.msgpack.encode(hello)
         self._transport.write(_pack(HEADER_SIZE + len(payload), frames.HELLO, 0, 0, 0) + payload)
@@ -266,8 +264,7 @@ class Connection(Sending):
             raise WireError(f"{peer.name} speaks protocol {peer.protocol}, expected {PROTOCOL}.")
         if not self.dialled:
             if peer.board_fd >= 0:
-                cell = open_cell(peer.pid, peer.board_fd, peer.board, peer.cell)
-                self._theirs = [0] if cell is None else cell
+                self._theirs = open_cell(peer) or self._theirs
             self._say_hello()
         if self._timer is not None:
             self._timer.cancel()
@@ -280,14 +277,17 @@ class Connection(Sending):
         if self.ready is not None and not self.ready.done():
             self.ready.set_result(None)
 
-    def board_begun(self, call_id: int) -> None:
-        """Callee: user code of this call begins. Seen by the caller even if we are killed now."""
-        if call_id > self._theirs[0]:
-            self._theirs[0] = call_id
+    def board_begun(self, call_id: int) -> bool:
+        """Callee: user code of this call begins, as is seen if we are killed now. False: do not."""
+        return self._theirs.begin(call_id)
 
     def begun(self) -> int:
         """Caller: the last call that began there; all up to it may have had effects."""
-        return self._begun if self._board is None else self._board.read(self._cell)
+        return self._begun if self._mine is None else self._mine.begun()
+
+    def recall(self, up_to: int) -> int:
+        """Caller: no call up to here begins any more; the last that has all the same."""
+        return UNKNOWN if self._mine is None else self._mine.recall(up_to)
 
     def _lend(self) -> Lending:
         lending = self._lending
@@ -353,10 +353,10 @@ class Connection(Sending):
         error = self._error or exc
         if self._lending is not None:
             self._lending.close()
-        self._theirs = [0]
+        self._theirs = CalleeCell([0, 0])
         if self.ready is not None and not self.ready.done():
             self.ready.set_exception(error or WireError("Closed before HELLO."))
         elif self.peer is not None:
             self.handler.closed(self, error)
         self._begun = self.begun()
-        self._board = None
+        self._mine = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from salver.wire.arena import Arena
-from salver.wire.board import Board
+from salver.wire.board import Board, CallerCell
 from salver.wire.frames import MAX_FRAME
 from salver.wire.mapping import Mappings
 
@@ -47,11 +47,11 @@ class Shared:
         self._board: Board | None = None
         self._kept: dict[int, Callable[[], None]] = {}  # pidfd: what ends the watch
 
-    def cell(self) -> tuple[Board, int]:
+    def cell(self) -> CallerCell:
         """A cell for a new connection to a callee."""
         if self._board is None or self._board.full:
             self._board = Board()
-        return self._board, self._board.take()
+        return self._board.take()
 
     def keep_until_death(
         self,

@@ -1,0 +1,130 @@
+"""Limits hold across every caller at once: the door, handles here and handles in other replicas."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.real.rig import Client, Journal, Reply, Running, apps
+
+
+@pytest.mark.parametrize("kind", ["Alone", "ThreadedAlone"])
+async def test_a_replica_that_wants_one_request_never_has_two(running: Running, kind: str) -> None:
+    """Clients, a relay's handle and a handle in this process together."""
+    await running.deploy(getattr(apps, kind).bind(), "alone", "/alone")
+    await running.deploy(apps.Relay.bind(getattr(apps, kind).bind()), "relay", "/relay")
+    handle = running.handle(kind, "relay")
+    seen: list[str] = []
+
+    async def ask(path: str) -> None:
+        async with running.client() as client:
+            for _ in range(25):
+                reply = await client.get(path)
+                assert reply.status == 200
+                seen.append(reply.text)
+
+    async def call() -> None:
+        seen.extend([str(await handle.remote()) for _ in range(25)])
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(8):
+            group.create_task(ask("/alone"))
+            group.create_task(ask("/relay"))
+            group.create_task(call())
+    assert len(seen) == 600
+    assert set(seen) == {"1"}
+
+
+async def test_a_full_queue_says_when_to_come_back(running: Running, journal: Journal) -> None:
+    """One runs, two wait, and of the others each is told at once; the waiting are served."""
+    app = apps.Patient.options(max_ongoing_requests=1, max_queued_requests=2)
+    await running.deploy(app.bind(journal.path), "app")
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(running.client()) for _ in range(6)]
+        await clients[0].send("/?id=first")
+        await journal.until("begun first")
+        others = [asyncio.create_task(client.get("/")) for client in clients[1:]]
+        refused: list[Reply] = []
+        for done in asyncio.as_completed(others):
+            refused.append(await done)
+            if len(refused) == 3:
+                break
+        assert [reply.status for reply in refused] == [503] * 3
+        assert all(reply.headers["retry-after"] == "1" for reply in refused)
+        assert all("max_queued_requests=2" in reply.text for reply in refused)
+        clients[0].cut()
+        await journal.until("cancelled first")
+        replies = await asyncio.gather(*others)
+        assert sorted(reply.status for reply in replies) == [200, 200, 503, 503, 503]
+
+
+async def test_a_request_that_takes_too_long_is_answered_and_stopped(journal: Journal) -> None:
+    """408 for it, with the connection still good; what waited behind it never starts."""
+    with Running.start(request_timeout_s=0.3) as running:
+        app = apps.Patient.options(max_ongoing_requests=1).bind(journal.path)
+        await running.deploy(app)
+        async with running.client() as one, running.client() as other:
+            await one.send("/?id=first")
+            await journal.until("begun first")
+            await other.send("/?id=second")
+            reply = await one.reply()
+            assert (reply.status, "timed out after 0.3s" in reply.text) == (408, True)
+            assert (await other.reply()).status in (408, 200)
+            await journal.until("cancelled first")
+            assert (await one.get("/")).text == "here"
+            assert (await other.get("/")).text == "here"
+
+
+async def test_of_requests_whose_time_is_over_none_starts_late(journal: Journal) -> None:
+    """The queue forgets those that were answered 408 while they waited."""
+    with Running.start(request_timeout_s=0.5) as running:
+        app = apps.Patient.options(max_ongoing_requests=1).bind(journal.path)
+        await running.deploy(app)
+        holding = asyncio.ensure_future(running.handle("Patient").wait.remote("holder"))
+        await journal.until("begun holder")
+        clients = [running.client() for _ in range(5)]
+        replies = await asyncio.gather(*(c.get(f"/?id=late{i}") for i, c in enumerate(clients)))
+        assert [reply.status for reply in replies] == [408] * 5
+        holding.cancel()
+        await journal.until("cancelled holder")
+        assert (await clients[0].get("/")).text == "here"
+        assert [name for name in journal.named("begun") if name.startswith("late")] == []
+        for client in clients:
+            await client.close()
+
+
+@pytest.mark.parametrize("at_once", [1, 5])
+async def test_a_blocked_replica_holds_up_nobody_else(
+    running: Running, journal: Journal, tmp_path: Path, at_once: int
+) -> None:
+    """One replica's event loop stands still; what the other can take is answered meanwhile."""
+    app = apps.Blocking.options(max_ongoing_requests=at_once).bind(journal.path)
+    await running.deploy(app)
+    fifo = tmp_path / "gate"
+    os.mkfifo(fifo)
+    async with running.client() as blocker:
+        await blocker.send(f"/?block={fifo}")
+        (blocked,) = await journal.next("begun")
+        clients = [Client(running.port) for _ in range(8)]
+        async with asyncio.timeout(10):
+            for _ in range(10):
+                replies = await asyncio.gather(*(client.get() for client in clients))
+                assert {reply.status for reply in replies} == {200}
+                assert blocked not in {reply.text for reply in replies}
+        os.close(os.open(fifo, os.O_WRONLY))
+        assert (await blocker.reply()).text == blocked
+        for client in clients:
+            await client.close()
+
+
+async def test_the_longest_waiting_goes_first(running: Running, journal: Journal) -> None:
+    """Calls of one caller are begun in the order in which they were made."""
+    app = apps.Recorder.options(num_replicas=1, max_ongoing_requests=1).bind(journal.path)
+    await running.deploy(app)
+    handle = running.handle("Recorder")
+    await asyncio.gather(*(handle.work.remote(str(number)) for number in range(40)))
+    assert journal.named("begun") == [str(number) for number in range(40)]
