@@ -233,6 +233,8 @@ class Connection(Sending):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._loop = asyncio.get_running_loop()
         self._transport.set_write_buffer_limits(high=MAX_FRAME)
+        sock = transport.get_extra_info("socket")
+        self._fd = -1 if sock is None else sock.fileno()
         self._timer = self._loop.call_later(self._limits.hello_s, self._too_late)
         if self.dialled:
             self._say_hello()
@@ -310,7 +312,7 @@ class Connection(Sending):
 
     def _end(self) -> None:
         self.closed = True
-        self._limit = -1
+        self._limit = self._fd = -1
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,9 @@ __all__ = ("MAX_INLINE", "Sending")
 _pack: Final = HEADER.pack
 
 MAX_INLINE: Final = MAX_FRAME - HEADER_SIZE
+# So much of `_out` (two entries a frame) leaves at once, before the end of the read or tick: the
+# peer, on another core, begins to work on it while we go on with the rest.
+_BURST: Final = 32
 
 
 class Sending(asyncio.BufferedProtocol):
@@ -28,6 +32,7 @@ class Sending(asyncio.BufferedProtocol):
     __slots__ = (
         "_backlog",
         "_corked",
+        "_fd",
         "_limit",
         "_limits",
         "_loop",
@@ -48,6 +53,7 @@ class Sending(asyncio.BufferedProtocol):
         self._corked = False  # a flush is coming: at the end of this read or of this tick
         self._limit = -1  # payloads up to here go the short way; -1: everything goes the long way
         self._backlog: Backlog | None = None
+        self._fd = -1  # of our end, while it may be written to directly
 
     def send(
         self,
@@ -69,6 +75,8 @@ class Sending(asyncio.BufferedProtocol):
         if not self._corked:
             self._corked = True
             self._loop.call_soon(self._flush)
+        elif len(out) > _BURST:
+            self._push()
 
     def send_parts(
         self,
@@ -109,13 +117,28 @@ class Sending(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         self._corked = False
-        out = self._out
-        if out:
-            data = b"".join(out)
-            out.clear()
-            self._write(data)
+        if self._out:
+            self._push()
         if self._backlog is not None:
             self._pump()
+
+    def _push(self) -> None:
+        """Give what is gathered to the kernel now.
+
+        The loop's own transport writes at the end of the tick, after everything else in it. It
+        gets what the kernel does not take, and while it holds some, all.
+        """
+        data = b"".join(self._out)
+        self._out.clear()
+        if self._fd >= 0 and not self._transport.get_write_buffer_size():
+            try:
+                sent = os.write(self._fd, data)
+            except OSError:  # full; or broken, which the transport finds out, too
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self._write(data)
 
     def _write(self, data: bytes) -> None:
         self._transport.write(data)
