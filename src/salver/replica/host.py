@@ -181,8 +181,7 @@ class Host:
 
     def _open(self) -> None:
         self.limit = self._max_ongoing
-        for _ in range(self.limit - self.ongoing):
-            self._call_back()
+        self._call_back()
 
     async def drain(self, timeout_s: float) -> bool:
         """Refuse new calls; True when every call under way has ended within the time."""
@@ -313,7 +312,8 @@ class Host:
             self._check_idle()
 
     def _call_back(self) -> None:
-        if self._refused and self.ongoing < self.limit:
+        # All of them, not only the first: it may have nothing left to send.
+        while self._refused and self.ongoing < self.limit:
             caller = next(iter(self._refused))
             del self._refused[caller]
             caller.conn.send(READY, 0, min(self.ongoing, 0xFFFF), 0)

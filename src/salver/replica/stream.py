@@ -22,11 +22,11 @@ _GATHER: Final = 64  # pieces that wait for the end of a loop tick, at most
 class ByteStream:
     """The reply of one HTTP call, once it is known not to be there as a whole.
 
-    What is written first in a tick of the loop leaves at once; what follows in the same tick
-    leaves together at its end, as one frame.
+    The head leaves with the first bytes, at once; what follows in the same tick of the loop leaves
+    together at its end, as one frame.
     """
 
-    __slots__ = ("_call", "_chunked", "_close", "_gathering", "_left", "_parts", "mute")
+    __slots__ = ("_call", "_chunked", "_close", "_gathering", "_left", "_parts", "_quiet", "mute")
 
     def __init__(self, call: ServedCall, status: int, headers: RawHeaders) -> None:
         """Send the head. The framing follows the client's version and the declared length."""
@@ -37,6 +37,7 @@ class ByteStream:
         self.mute = call.head.startswith(b"HEAD ") or status in BODILESS
         self._parts: list[Bytes] = []
         self._gathering = False
+        self._quiet = True  # nothing of the body has left
         framed = self._left is not None or status in BODILESS
         self._chunked = not framed and not _speaks_http_1_0(call.head)
         extra = b""
@@ -78,6 +79,9 @@ class ByteStream:
             parts.append(data)
         if not self._gathering:
             self._flush()
+            if self._quiet:
+                self._quiet = False
+                self._call.caller.conn.hurry()
             self._gathering = True
             self._call.caller.host.loop.call_soon(self._tick)
         elif len(parts) >= 3 * _GATHER and not self._call.blocked:

@@ -115,6 +115,11 @@ class Sending(asyncio.BufferedProtocol):
             self._corked = True
             self._loop.call_soon(self._flush)
 
+    def hurry(self) -> None:
+        """Let what was sent so far leave now: somebody waits for it, and more work is to come."""
+        if self._out and not self.closed:
+            self._push()
+
     def _flush(self) -> None:
         self._corked = False
         if self._out:
