@@ -43,6 +43,9 @@ class Sink:
     def get_write_buffer_size(self) -> int:
         return 0
 
+    def get_extra_info(self, name: str) -> None:
+        """There is no socket that could be written to directly."""
+
     def close(self) -> None:
         self.closed = True
 

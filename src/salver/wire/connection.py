@@ -230,11 +230,7 @@ class Connection(Sending):
     # --------------------------------------------------------------------------- life and death
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
-        self._loop = asyncio.get_running_loop()
-        self._transport.set_write_buffer_limits(high=MAX_FRAME)
-        sock = transport.get_extra_info("socket")
-        self._fd = -1 if sock is None else sock.fileno()
+        self._use(cast("asyncio.Transport", transport))  # uvloop's is no subclass
         self._timer = self._loop.call_later(self._limits.hello_s, self._too_late)
         if self.dialled:
             self._say_hello()

@@ -55,6 +55,13 @@ class Sending(asyncio.BufferedProtocol):
         self._backlog: Backlog | None = None
         self._fd = -1  # of our end, while it may be written to directly
 
+    def _use(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        transport.set_write_buffer_limits(high=MAX_FRAME)
+        sock = transport.get_extra_info("socket")
+        self._fd = -1 if sock is None else sock.fileno()
+
     def send(
         self,
         type: int,  # noqa: A002
