@@ -9,9 +9,10 @@ import secrets
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Final
 
 import cloudpickle
@@ -176,4 +177,21 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if _is_starlette_state(obj):
             # It looks up its own attributes while it is being restored, and does not come back.
             return type(obj), (dict(obj._state),)  # type: ignore[attr-defined]
-        return super().reducer_override(obj)
+        reduced = super().reducer_override(obj)
+        if isinstance(obj, FunctionType) and isinstance(reduced, tuple):
+            _, slots = reduced[2]
+            slots["__globals__"].update(_annotated_with(obj))
+        return reduced
+
+
+def _annotated_with(function: FunctionType) -> dict[str, Any]:
+    """The globals that annotations name: with `from __future__ import annotations` they are
+    strings, which FastAPI looks up in the process where the function is by then."""
+    found = {}
+    for annotation in function.__annotations__.values():
+        if isinstance(annotation, str):
+            with suppress(SyntaxError):
+                for name in compile(annotation, "<annotation>", "eval").co_names:
+                    if name in function.__globals__:
+                        found[name] = function.__globals__[name]
+    return found

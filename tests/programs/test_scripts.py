@@ -135,3 +135,11 @@ def test_local_testing_mode() -> None:
         "True",
         "['configured', True, [2, 'changed', 'changed']]",
     ]
+
+
+def test_annotations_that_are_strings() -> None:
+    assert run_program("later_annotations.py").splitlines() == [
+        '{"name":"a m 4 POST","parts":[{"number":1}]}',
+        '{"size":3} upload',
+        '[{"name":"1","parts":[]},{"name":"2","parts":[]}] {"name":"1","parts":[]}',
+    ]
