@@ -57,7 +57,7 @@ def start(
     `num_cpus`, `num_gpus`, `resources`: what replicas may use together, instead of what is there.
     """
     _refuse_later(later)
-    if proxy_location is not None and ProxyLocation(proxy_location) is ProxyLocation.Disabled:
+    if proxy_location is not None and _location(proxy_location) is ProxyLocation.Disabled:
         raise NotImplementedError(
             "proxy_location='Disabled' is not there yet in this version of Salver. Use "
             "`run(app, route_prefix=None)` for an app without a route."
@@ -67,7 +67,7 @@ def start(
             "grpc_options: the gRPC door is not there yet in this version of Salver. Leave it out."
         )
     session.start(
-        http_settings(http_options, default=_default_http()),
+        http_settings(http_options, default=session.http or _default_http()),
         Capacity(num_cpus=num_cpus, num_gpus=num_gpus, resources=resources or {}),
     )
 
@@ -255,6 +255,17 @@ def _wait(name: str) -> None:
     seen = session.wait(name)
     if seen.status is not ApplicationStatus.RUNNING:
         raise DeployFailedError(name, seen.message)
+
+
+def _location(given: str) -> ProxyLocation:
+    try:
+        return ProxyLocation(given)
+    except ValueError:
+        known = ", ".join(repr(str(location)) for location in ProxyLocation)
+        raise ValueError(
+            f"proxy_location={given!r} is not valid: expected one of {known}. Leave it out for an "
+            "HTTP door on this machine."
+        ) from None
 
 
 def _default_http() -> HttpSettings:

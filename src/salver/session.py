@@ -59,6 +59,11 @@ class Session:
             elif self._instance is not None:
                 _warn_of_difference(self._instance.http, http)
 
+    @property
+    def http(self) -> HttpSettings | None:
+        """The settings of the door that this process has started."""
+        return self._instance.http if self._instance is not None else None
+
     def start_if_needed(self, http: HttpSettings) -> None:
         """Start one unless one runs."""
         with self._lock:

@@ -287,3 +287,15 @@ def test_several_apps_at_once(client: httpx.Client) -> None:
 
 def test_no_trace_no_context() -> None:
     assert serve.get_trace_context() is None
+
+
+def test_a_second_start_keeps_the_first_one_s_options(
+    door: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    serve.start(proxy_location="EveryNode")
+    assert caplog.text == ""
+    serve.start(http_options={"request_timeout_s": 3})
+    assert "request_timeout_s=3" in caplog.text
+    assert "host" not in caplog.text
+    with pytest.raises(ValueError, match="proxy_location='Nowhere' is not valid"):
+        serve.start(proxy_location="Nowhere")
