@@ -124,17 +124,8 @@ class Router:
         link = links[chosen]
         self._turn = chosen + 1 if chosen + 1 < count else 0
         if self.believes:
-            self._doubt(link)
+            self.believes = _doubt(links, link)
         return link
-
-    def _doubt(self, chosen: Link) -> None:
-        """Take one off each belief that has just cost its replica a call."""
-        self.believes = False
-        for link in self._open:
-            if link is not chosen and cost_a_call(link, chosen):
-                link.others -= 1
-            if link.others:
-                self.believes = True
 
     def _wait(self, call: Call) -> None:
         if self._gone:
@@ -340,3 +331,14 @@ class Router:
                     self._dial()
         finally:
             self._dials.pop(link, None)
+
+
+def _doubt(links: list[Link], chosen: Link) -> bool:
+    """Take one off each belief that has just cost its replica a call; whether any is left."""
+    believes = False
+    for link in links:
+        if link is not chosen and cost_a_call(link, chosen):
+            link.others -= 1
+        if link.others:
+            believes = True
+    return believes

@@ -8,8 +8,9 @@ def hello() -> str:
     return "hello"
 
 
-print("starting", flush=True)
 try:
+    serve.run(hello.bind(), name="first", route_prefix=None)
+    print("starting", flush=True)
     serve.run(hello.bind(), blocking=True)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
