@@ -134,6 +134,27 @@ class Patient:
         self.gates.setdefault(name, asyncio.Event()).set()
 
 
+@salver.deployment
+class Gated:
+    """Answers when the fifo has been opened from the other side; as a whole, or as a stream."""
+
+    def __init__(self, journal: str, fifo: str) -> None:
+        self.note = Journal(journal)
+        self.fifo = fifo
+
+    async def __call__(self, request: Request) -> Any:
+        self.note("begun")
+        if "stream" in request.query_params:
+            return self.stream()
+        return "".join([part async for part in self.stream()])
+
+    async def stream(self) -> AsyncIterator[str]:
+        yield "first,"
+        await asyncio.to_thread(lambda: os.close(os.open(self.fifo, os.O_RDONLY)))
+        yield "last"
+        self.note("done")
+
+
 @salver.deployment(num_replicas=2)
 class Blocking:
     """`?block=fifo` blocks the whole event loop of one replica until the fifo is opened."""
@@ -174,14 +195,14 @@ class Streamer:
 
 @salver.deployment
 class Parent:
-    """Starts a process of its own, which knows nothing of us, in a session of its own."""
+    """Starts a process in a session of its own; a stranger has not even our variables."""
 
-    def __init__(self, journal: str) -> None:
+    def __init__(self, journal: str, *, stranger: bool) -> None:
         note = Journal(journal)
         child = subprocess.Popen(
             [sys.executable, "-c", "import time; time.sleep(600)"],
             start_new_session=True,
-            env={"PATH": os.environ["PATH"]},
+            env={"PATH": os.environ["PATH"]} if stranger else None,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -23,3 +24,11 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
     journal = Journal(tmp_path)
     yield journal
     journal.close()
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def _last_ticks() -> AsyncIterator[None]:
+    """Transports that a test has aborted end in the ticks after."""
+    yield
+    for _ in range(3):
+        await asyncio.sleep(0)

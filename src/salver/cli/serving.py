@@ -25,6 +25,7 @@ from salver.spec.status import ApplicationStatus, Event
 
 __all__ = ("serve",)
 
+_ENDED: Final = "The keeper has ended unexpectedly, and everything with it."
 _RELOAD: Final = "salver.cli.reload"
 _COLOURS: Final = {"RUNNING": "green", "HEALTHY": "green", "DEPLOY_FAILED": "red"}
 
@@ -61,17 +62,18 @@ class _Serving:
         self._catch_signals()
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[Any] = loop.create_future()
-        loop.add_reader(self._instance.keeper.fileno(), self._keeper_spoke, ended)
+        keeper = self._instance.keeper.fileno()  # which has none any more once it has ended
+        loop.add_reader(keeper, self._keeper_spoke, ended)
         serving: asyncio.Future[Any] = asyncio.create_task(self._serve(app))
         stopping: asyncio.Future[Any] = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait([serving, stopping, ended], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            loop.remove_reader(self._instance.keeper.fileno())
+            loop.remove_reader(keeper)
             stopping.cancel()
         if ended.done():
             serving.cancel()
-            raise SalverError("The keeper has ended unexpectedly, and everything with it.")
+            raise SalverError(_ENDED)
         if serving.done() and not self._stop.is_set():
             return await self._leave(serving)
         serving.cancel()
@@ -83,6 +85,8 @@ class _Serving:
         """It ended by itself: the app could not be brought up."""
         try:
             return serving.result()
+        except OSError as error:  # nobody listens any more, not even the keeper
+            raise SalverError(f"{_ENDED} ({error.strerror})") from None
         finally:
             await asyncio.to_thread(self._instance.stop)
 
@@ -107,8 +111,7 @@ class _Serving:
 
     def _keeper_spoke(self, ended: asyncio.Future[Any]) -> None:
         """It reports restarts in its log; only its end concerns us."""
-        if self._instance.keeper.poll() is None and not ended.done():
-            asyncio.get_running_loop().remove_reader(self._instance.keeper.fileno())
+        if not ended.done() and self._instance.keeper.poll() is None:
             ended.set_result(None)
 
     # ---- the app
@@ -151,7 +154,10 @@ class _Serving:
         """Until the instance ends; a restarted controller is asked again, for what is new."""
         latest = 0.0
         while True:
-            control = await self._dial()
+            try:
+                control = await self._dial()
+            except OSError:  # the keeper is gone: whoever watches it sees to the rest
+                await asyncio.Event().wait()
             try:
                 async for event in control.events():
                     if event.at > latest:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from salver.client.context import CallContext, current_call, unpack_meta
-from salver.errors import RequestCancelledError, SalverError
+from salver.errors import RequestCancelledError, SalverError, WireError
 from salver.wire.frames import (
     BODY,
     CANCEL,
@@ -294,7 +294,7 @@ class Caller:
 
     def frame(
         self,
-        conn: Connection,
+        conn: Connection,  # noqa: ARG002
         type: int,  # noqa: A002
         flags: int,
         aux: int,
@@ -322,7 +322,7 @@ class Caller:
         elif type == NAME:
             self.names[aux] = _joined(payload).decode()
         else:
-            conn.close(f"a caller may not send frames of type {type}")
+            raise WireError(f"A frame of type {type} from a caller, who may not send it.")
 
     def closed(self, conn: Connection, error: Exception | None) -> None:  # noqa: ARG002
         self.cancel_all()
