@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ("DoorStats", "HttpDoor")
 
-_SCRATCH: Final = 256 * 1024
+# Of a large body so much at most is read along with the head, and copied; the rest goes to its place.
+_SCRATCH: Final = 32 * 1024
 _HEADS: Final = 1024  # heads that are remembered, each up to:
 _HEAD_SIZE: Final = 1024
 
