@@ -14,9 +14,7 @@ The names below are loaded when they are first used, so that every process pays 
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,17 +66,6 @@ def __getattr__(name: str) -> Any:
         value = globals()[name] = getattr(import_module(home), name)
         return value
     raise AttributeError(f"module 'salver' has no attribute {name!r}")
-
-
-class _Names(ModuleType):
-    """The import of a package never hides a public name: `salver.ingress` is the decorator."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name not in __all__ or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Names
 
 
 def __dir__() -> list[str]:

@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from salver.build import build
-from salver.client.context import current_call
-from salver.client.handle import DeploymentHandle
+from salver.calls.context import current_call
+from salver.calls.handle import DeploymentHandle
 from salver.errors import DeployFailedError, SalverError
 from salver.launch import Capacity
 from salver.program import Application

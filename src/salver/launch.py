@@ -20,7 +20,7 @@ __all__ = ("Capacity", "Instance")
 # Every kind of process and where it begins; the keeper imports these once and forks.
 ENTRIES: Final = {
     "controller": "salver.control.main:main",
-    "ingress": "salver.ingress.server:main",
+    "ingress": "salver.doors.server:main",
     "replica": "salver.replica.main:main",
 }
 

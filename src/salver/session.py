@@ -16,8 +16,8 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from salver.client.cluster import Cluster
-from salver.client.handle import DeploymentHandle
+from salver.calls.cluster import Cluster
+from salver.calls.handle import DeploymentHandle
 from salver.control.client import ControlClient
 from salver.errors import SalverError
 from salver.launch import Capacity, Instance

@@ -15,7 +15,7 @@ from typing import Any
 from starlette.requests import Request
 
 import salver
-from salver.client.handle import DeploymentHandle
+from salver.calls.handle import DeploymentHandle
 
 
 class Journal:

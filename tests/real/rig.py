@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from salver.build import build
-from salver.client.cluster import Cluster
-from salver.client.handle import DeploymentHandle
+from salver.calls.cluster import Cluster
+from salver.calls.handle import DeploymentHandle
 from salver.control.client import ControlClient
 from salver.launch import Capacity, Instance
 from salver.program import Application

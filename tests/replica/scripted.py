@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 import msgspec
 
-from salver.client.context import pack_meta
+from salver.calls.context import pack_meta
 from salver.replica.calls import Caller
 from salver.replica.host import Host
 from salver.spec.app import DeploymentSpec, ImportedCode, PickledCode

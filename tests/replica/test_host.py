@@ -15,7 +15,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
-from salver.client.context import current_call
+from salver.calls.context import current_call
 from salver.errors import RequestCancelledError, SalverError, TargetError
 from salver.replica.context import current_replica
 from salver.spec.app import ImportedCode

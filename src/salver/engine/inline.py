@@ -12,7 +12,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol
 
-from salver.client.cluster import Cluster
+from salver.calls.cluster import Cluster
 from salver.core.ports import Exit, ProcessSpec, ProcessStatus, Resources
 from salver.engine.devices import Devices
 from salver.engine.machine import Machine

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from salver.client.context import CallContext, current_call, unpack_meta
+from salver.calls.context import CallContext, current_call, unpack_meta
 from salver.errors import RequestCancelledError, SalverError, WireError
 from salver.wire.frames import (
     BODY,

@@ -11,7 +11,7 @@ from typing import Any
 
 import cloudpickle
 
-from salver.client.handle import DeploymentHandle
+from salver.calls.handle import DeploymentHandle
 from salver.errors import TargetError
 from salver.spec.app import ImportedCode, PickledCode
 from salver.spec.ids import DeploymentId

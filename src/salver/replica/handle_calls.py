@@ -8,7 +8,7 @@ from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from salver.client.splice import decode_call
+from salver.calls.splice import decode_call
 from salver.replica.invoke import Method, ThreadStream
 from salver.wire.frames import END, LARGE, RES, STREAM
 from salver.wire.payload import dumps

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from salver.client.context import current_call
+from salver.calls.context import current_call
 from salver.errors import SalverError
 from salver.replica.asgi import MARK, Lifespan, build_app
 from salver.replica.calls import Caller, ServedCall
@@ -30,7 +30,7 @@ from salver.wire.frames import GOAWAY, READY
 from salver.wire.messages import Hello
 
 if TYPE_CHECKING:
-    from salver.client.cluster import Cluster
+    from salver.calls.cluster import Cluster
     from salver.spec.start import StartSpec
     from salver.wire.streams import Dialler, Listener
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import uvloop
 
-from salver.client.cluster import Cluster
-from salver.client.context import current_call
+from salver.calls.cluster import Cluster
+from salver.calls.context import current_call
 from salver.errors import SalverError
 from salver.replica.host import Host, HostStats
 from salver.spec.ids import ReplicaId

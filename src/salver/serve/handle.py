@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from salver.client.handle import DeploymentHandle
-from salver.client.response import DeploymentResponse
-from salver.client.stream import DeploymentResponseGenerator
+from salver.calls.handle import DeploymentHandle
+from salver.calls.response import DeploymentResponse
+from salver.calls.stream import DeploymentResponseGenerator
 
 __all__ = ("DeploymentHandle", "DeploymentResponse", "DeploymentResponseGenerator")

@@ -9,18 +9,18 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from salver.client.cluster import Cluster
-from salver.client.handle import DeploymentHandle
+from salver.calls.cluster import Cluster
+from salver.calls.handle import DeploymentHandle
 from salver.control.controller import Controller
 from salver.control.publish import Watcher
 from salver.control.store import MemoryStore
+from salver.doors.asgi_bridge import AsgiBridge
+from salver.doors.door import HttpDoor
 from salver.engine.config import KeeperConfig
 from salver.engine.inline import InlineEngine
 from salver.engine.machine import detect
 from salver.engine.process import current_environment
 from salver.errors import DeployFailedError
-from salver.ingress.asgi_bridge import AsgiBridge
-from salver.ingress.door import HttpDoor
 from salver.spec.app import AppSpec
 from salver.spec.http import HttpSettings
 from salver.spec.status import ApplicationStatus, ServeStatus

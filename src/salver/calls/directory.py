@@ -1,0 +1,145 @@
+"""What one process knows of deployments and routes, kept fresh by the controller."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from salver.errors import SalverError
+from salver.spec.ids import DeploymentId
+from salver.spec.status import Delta, DeploymentView, RouteView
+from salver.wire.rpc import Rpc
+
+if TYPE_CHECKING:
+    from salver.calls.cluster import Cluster
+
+__all__ = ("Directory",)
+
+_DELETED: Final = "The deployment was deleted."
+_REFUSALS: Final = 20  # dials in a row that a controller did not answer
+
+
+class Directory:
+    """Watches the controller; knows the last it heard while there is none. Home loop only."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.views: dict[DeploymentId, DeploymentView] = {}
+        self.routes: tuple[RouteView, ...] = ()
+        self.version = 0  # 0: nothing heard yet
+        self._heard = False
+        self._cluster = cluster
+        self._listeners: list[Callable[[tuple[RouteView, ...]], None]] = []
+        self._waiters: dict[DeploymentId, list[asyncio.Future[DeploymentView]]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._rpc: Rpc | None = None
+
+    # ---- for the process
+
+    def on_routes(self, callback: Callable[[tuple[RouteView, ...]], None]) -> None:
+        """Call back now (when routes are known) and whenever the table of routes changes."""
+        self._listeners.append(callback)
+        self._cluster.start()
+        if self._heard:
+            callback(self.routes)
+
+    async def wait_for(self, deployment: DeploymentId) -> DeploymentView:
+        """The view of this deployment, as soon as the controller has told of it."""
+        view = self.views.get(deployment)
+        if view is not None:
+            return view
+        self._cluster.start()
+        future: asyncio.Future[DeploymentView] = asyncio.get_running_loop().create_future()
+        waiters = self._waiters.setdefault(deployment, [])
+        waiters.append(future)
+        try:
+            return await future
+        finally:
+            waiters.remove(future)
+
+    # ---- what is new
+
+    def apply(self, delta: Delta) -> None:
+        """Take in what changed, and tell routers and listeners."""
+        if not delta.full and delta.version <= self.version:
+            return  # known from the snapshot that came with the watch
+        if delta.full:
+            told = {view.id for view in delta.deployments}
+            for known in list(self.views.values()):
+                if known.id not in told and not known.gone:
+                    self._tell(msgspec.structs.replace(known, replicas=(), gone=_DELETED))
+        for view in delta.deployments:
+            self._tell(view)
+        news = delta.routes is not None and delta.routes != self.routes
+        first, self._heard = not self._heard, True
+        self.version = delta.version
+        if delta.routes is not None:
+            self.routes = delta.routes
+        if news or first:
+            for callback in self._listeners:
+                callback(self.routes)
+
+    def _tell(self, view: DeploymentView) -> None:
+        self.views[view.id] = view
+        router = self._cluster.routers.get(view.id)
+        if router is not None:
+            router.update(view)
+        for future in self._waiters.get(view.id, ()):
+            if not future.done():
+                future.set_result(view)
+
+    # ---- the control link
+
+    def start(self) -> None:
+        """Watch from now on."""
+        if self._task is None:
+            self._task = self._cluster.loop.create_task(self._watch())
+
+    def close(self) -> None:
+        """Watch no more; who waits is told so."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._rpc is not None:
+            self._rpc.close()
+        error = SalverError(f"The link to the instance at {self._cluster.address!r} was closed.")
+        for waiters in self._waiters.values():
+            for future in waiters:
+                if not future.done():
+                    future.set_exception(error)
+
+    async def _watch(self) -> None:
+        """Keep a link to the controller.
+
+        The keeper holds the listening socket, so while there is no controller a dial waits in the
+        backlog, and needs no pause; where nobody listens the instance itself is no more.
+        """
+        refused = 0
+        while refused < _REFUSALS:
+            closed = asyncio.Event()
+            rpc = Rpc({"changed": self._changed}, on_close=partial(_set, closed))
+            try:
+                await self._cluster.dial_control(rpc)
+                self._rpc = rpc
+                await rpc.call("watch", {})
+            except OSError:
+                break
+            except SalverError:  # a controller that died, or did not come in time: await the next
+                refused += 1
+                rpc.close()
+                continue
+            refused = 0
+            await closed.wait()
+        self._cluster.lost()
+
+    def _changed(self, body: Any) -> None:
+        delta = msgspec.convert(body, Delta)
+        self.apply(delta)
+        if self._rpc is not None:
+            self._rpc.notify("applied", {"version": delta.version})
+
+
+def _set(event: asyncio.Event, *_: object) -> None:
+    event.set()

@@ -1,0 +1,230 @@
+"""How code calls a deployment."""
+
+from __future__ import annotations
+
+from asyncio import _get_running_loop
+from difflib import get_close_matches
+from typing import Any, Final, Generic, NoReturn, TypeVar
+
+import msgspec
+
+from salver.calls.arguments import encode_call
+from salver.calls.cluster import Cluster
+from salver.calls.context import current_call, pack_meta
+from salver.calls.response import DeploymentResponse
+from salver.calls.router import Router
+from salver.calls.stream import DeploymentResponseGenerator, StreamCall
+from salver.spec.ids import DeploymentId
+from salver.wire.messages import Meta
+
+__all__ = ("DeploymentHandle", "HandleOptions")
+
+T = TypeVar("T")
+_SERIALIZATIONS: Final = ("cloudpickle", "pickle", "msgpack", "orjson")
+
+
+class HandleOptions(msgspec.Struct, frozen=True):
+    """How a handle calls.
+
+    The last four are there for programs written for Ray Serve: they choose between places and
+    transports, of which there is one here.
+    """
+
+    method_name: str = "__call__"
+    stream: bool = False
+    multiplexed_model_id: str = ""
+    session_id: str = ""
+    _prefer_local_routing: bool = False
+    _by_reference: bool = True
+    request_serialization: str = "pickle"
+    response_serialization: str = "pickle"
+
+
+class DeploymentHandle(Generic[T]):
+    """Calls a deployment of a running app.
+
+        response = handle.remote(1, x=2)      # the deployment's __call__ (or the function)
+        response = handle.method.remote(1)    # one of its methods
+        value = await response                # without an event loop: response.result()
+
+    `remote` returns at once; while every replica is busy the call waits in this process. A handle
+    can be pickled and copied, and used from any thread, any event loop and any process of this
+    machine.
+    """
+
+    __slots__ = ("__weakref__", "_address", "_id", "_meta", "_methods", "_options", "_router")
+
+    def __init__(
+        self, deployment_id: DeploymentId, address: str, options: HandleOptions | None = None
+    ) -> None:
+        options = options or HandleOptions()
+        self._id = deployment_id
+        self._address = address
+        self._options = options
+        self._router: Router | None = None
+        self._methods: dict[str, DeploymentHandle[T]] = {}
+        model_id, session_id = options.multiplexed_model_id, options.session_id
+        self._meta = b""
+        if model_id or session_id:
+            self._meta = pack_meta(Meta(model_id=model_id, session_id=session_id))
+
+    # ---- calling
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the deployment with these arguments; returns at once.
+
+        Returns a DeploymentResponse, or a DeploymentResponseGenerator with `stream=True`. An
+        argument that is a DeploymentResponse itself becomes its result, as soon as there is one.
+        """
+        router = self._router
+        if router is None or router.cluster.closed:
+            router = self._connect()
+        payload, upstreams = encode_call(args, kwargs)
+        options = self._options
+        context = current_call.get()
+        if context is None:
+            meta = self._meta
+            children = None
+        else:
+            children = context.children
+            meta = context.meta
+            if self._meta:
+                meta = context.meta_with(options.multiplexed_model_id, options.session_id)
+        call: DeploymentResponse | StreamCall
+        made: DeploymentResponse | DeploymentResponseGenerator
+        if options.stream:
+            call = StreamCall(router, options.method_name, payload, meta, children)
+            made = DeploymentResponseGenerator(call)
+        else:
+            made = call = DeploymentResponse(router, options.method_name, payload, meta, children)
+        cluster = router.cluster
+        if upstreams:
+            call.submit_after(upstreams)
+        elif _get_running_loop() is cluster.loop:
+            router.submit(call)
+        else:
+            cluster.post(router.submit, call)
+        return made
+
+    def _connect(self) -> Router:
+        router = self._router = Cluster.at(self._address).router(self._id)
+        return router
+
+    # ---- variants
+
+    def options(self, **options: Any) -> DeploymentHandle[T]:
+        """The same handle with other options; it shares what it knows of replicas with this one.
+
+        Args:
+            method_name: the method to call (`handle.method` is short for it).
+            stream: True for a method that is a generator: `remote` then gives its items.
+            multiplexed_model_id: the model to use, for deployments that hold several.
+            session_id: calls of one session prefer one replica.
+        """
+        try:
+            changed = msgspec.structs.replace(self._options, **options)
+            # `replace` checks names only; types are checked where the values come in.
+            checked = msgspec.convert(msgspec.structs.asdict(changed), HandleOptions)
+        except TypeError as error:
+            raise TypeError(_unknown(options)) from error
+        except msgspec.ValidationError as error:
+            raise TypeError(f"handle.options(): {error}") from None
+        _check_serialization(checked)
+        handle: DeploymentHandle[T] = DeploymentHandle(self._id, self._address, checked)
+        handle._router = self._router
+        return handle
+
+    def __getattr__(self, name: str) -> DeploymentHandle[T]:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)  # a protocol that handles have no part in
+        handle = self._methods.get(name)
+        if handle is None:
+            handle = self._methods[name] = self.options(method_name=name)
+        return handle
+
+    # ---- what it is
+
+    @property
+    def deployment_id(self) -> DeploymentId:
+        """The deployment that it calls."""
+        return self._id
+
+    @property
+    def deployment_name(self) -> str:
+        """The name of the deployment that it calls."""
+        return self._id.name
+
+    @property
+    def app_name(self) -> str:
+        """The app of the deployment that it calls."""
+        return self._id.app
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether it, or a method of it, has been used."""
+        return self._used() is not None
+
+    def running_replicas_populated(self) -> bool:
+        """Whether this process knows of a replica."""
+        router = self._used()
+        return router is not None and bool(router.stats().replicas)
+
+    def _used(self) -> Router | None:
+        routers = (self._router, *(method._router for method in self._methods.values()))
+        return next((router for router in routers if router is not None), None)
+
+    def choose_replica(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Known from Ray Serve, and not there yet."""
+        _refuse("choose_replica")
+
+    def dispatch(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Known from Ray Serve, and not there yet."""
+        _refuse("dispatch")
+
+    def broadcast(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Known from Ray Serve, and not there yet."""
+        _refuse("broadcast")
+
+    def _init(self, **options: Any) -> None:
+        """Accepted for programs written for Ray Serve: there is nothing to choose here."""
+
+    def shutdown(self) -> None:
+        """Accepted for programs written for Ray Serve: handles own nothing that must be closed."""
+
+    async def shutdown_async(self) -> None:
+        """Accepted for programs written for Ray Serve: handles own nothing that must be closed."""
+
+    def __repr__(self) -> str:
+        method = self._options.method_name
+        shown = "" if method == "__call__" else f", method_name={method!r}"
+        return f"DeploymentHandle(deployment={str(self._id)!r}{shown})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DeploymentHandle, (self._id, self._address, self._options)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise NotImplementedError(
+        f"handle.{name}() is not there yet in this version of Salver. For a method of the "
+        f'deployment that is called so: `handle.options(method_name="{name}").remote(...)`.'
+    )
+
+
+def _check_serialization(options: HandleOptions) -> None:
+    for name in ("request_serialization", "response_serialization"):
+        value = getattr(options, name)
+        if value not in _SERIALIZATIONS:
+            raise ValueError(
+                f"{name}={value!r} is not valid: expected one of {', '.join(_SERIALIZATIONS)}. "
+                "(All mean the same here: arguments and results are pickled.)"
+            )
+
+
+def _unknown(given: dict[str, Any]) -> str:
+    known = HandleOptions.__struct_fields__
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            return f"handle.options() has no option {name!r}.{hint} There are: {', '.join(known)}."
+    return f"handle.options() does not take {given!r}."

@@ -1,0 +1,185 @@
+"""The HTTP door of one process: what all its connections share."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from salver.doors.connection import Connection
+from salver.doors.errors import say_close
+from salver.doors.head import Head, parse_head
+from salver.doors.protocol import HttpProtocol
+from salver.doors.routes import Route, RouteTable
+from salver.doors.wheel import TimerWheel
+from salver.spec.http import HttpSettings
+from salver.spec.ids import DeploymentId
+from salver.spec.status import RouteView
+
+if TYPE_CHECKING:
+    from salver.calls.cluster import Cluster
+    from salver.calls.router import Router
+    from salver.wire.arena import Slab
+    from salver.wire.payload import Segments
+
+__all__ = ("DoorStats", "HttpDoor")
+
+# So much of a large body, at most, is read along with its head, and copied.
+_SCRATCH: Final = 32 * 1024
+_HEADS: Final = 1024  # heads that are remembered, each up to:
+_HEAD_SIZE: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DoorStats:
+    """A door at one moment."""
+
+    connections: int
+    requests: int
+    in_flight: int
+    by_class: tuple[int, ...]  # replies by the first digit of their status
+
+
+class HttpDoor:
+    """Makes a protocol for each connection; `lend` gives slabs of shared memory, or None."""
+
+    def __init__(
+        self,
+        settings: HttpSettings,
+        loop: asyncio.AbstractEventLoop,
+        router_of: Callable[[DeploymentId], Router],
+        lend: Callable[[int], Slab | None] = lambda _size: None,
+    ) -> None:
+        self.settings = settings
+        self.now = loop.time
+        self.lend = lend
+        self.wheel = TimerWheel(loop.time, loop.call_at)
+        # One for all: what is read is taken out of it before anything else is read.
+        self.scratch = memoryview(bytearray(_SCRATCH))
+        self.heads: dict[bytes, Head] = {}
+        self.keep_alive_s = settings.keep_alive_timeout_s
+        self.limits_time = (settings.request_timeout_s or 0) > 0
+        self.draining = False
+        self.requests = 0
+        self.in_flight = 0
+        self.by_class = [0] * 10
+        self._router_of = router_of
+        self._table: RouteTable | None = None
+        self._connections: set[Connection] = set()
+        self._empty: asyncio.Event | None = None
+        self._routed = asyncio.Event()
+
+    @classmethod
+    def of(cls, cluster: Cluster, settings: HttpSettings) -> HttpDoor:
+        """The door to a cluster: it follows the cluster's routes."""
+        door = cls(
+            settings,
+            cluster.loop,
+            lambda deployment: cluster.router(deployment, eager=True),
+            cluster.dialler.arena.lend,
+        )
+        cluster.directory.on_routes(door.apply)
+        return door
+
+    def protocol(self) -> HttpProtocol:
+        """For one new connection."""
+        return HttpProtocol(self)
+
+    def apply(self, routes: Iterable[RouteView]) -> None:
+        """From now on these are the routes."""
+        self._table = RouteTable(routes, self._router_of)
+        self.heads.clear()
+        self._routed.set()
+
+    async def routed(self) -> None:
+        """Return when the routes are known, and no request need be told that it has none."""
+        await self._routed.wait()
+
+    def stats(self) -> DoorStats:
+        return DoorStats(
+            len(self._connections), self.requests, self.in_flight, tuple(self.by_class)
+        )
+
+    async def drain(self) -> None:
+        """Close what is idle, answer what is under way, and cut what takes too long."""
+        self.draining = True
+        for connection in list(self._connections):
+            connection.drain()
+        if self._connections:
+            self._empty = asyncio.Event()
+            try:
+                await asyncio.wait_for(self._empty.wait(), self.settings.drain_timeout_s)
+            except TimeoutError:
+                self.abort()
+        self.wheel.close()
+
+    def abort(self) -> None:
+        """Cut every connection."""
+        for connection in list(self._connections):
+            connection.transport.abort()
+
+    # ---- for the connections
+
+    def open(self, connection: Connection) -> bool:
+        self._connections.add(connection)
+        return len(self._connections) <= self.settings.max_connections
+
+    def lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections and self._empty is not None:
+            self._empty.set()
+
+    def read_head(self, raw: bytes) -> Head:
+        """Parse a head that is not remembered; most clients send the same one again and again."""
+        head = parse_head(raw, self.settings.max_headers)
+        if head.cacheable and len(raw) <= _HEAD_SIZE:
+            self.route_of(head)
+            if len(self.heads) >= _HEADS:
+                self.heads.clear()
+            self.heads[raw] = head
+        return head
+
+    def route_of(self, head: Head) -> Route | None:
+        if head.route is None and self._table is not None and not head.path.startswith("/-/"):
+            head.route = self._table.match(head.path)
+        return head.route
+
+    def limit_of(self, head: Head) -> float:
+        """Seconds that a request may take; <= 0: any number."""
+        if head.timeout_s is not None:
+            return head.timeout_s
+        return self.settings.request_timeout_s or 0.0
+
+    def answer(self, head: Head) -> tuple[int, str, str]:
+        """What this door says by itself: status, text, content type."""
+        plain = "text/plain; charset=utf-8"
+        if head.path == "/-/healthz" or head.path == "/-/routes":
+            if self.draining:
+                return 503, "This node is being drained.", plain
+            if self._table is None:
+                return 503, "Route table is not populated yet.", plain
+            if head.path == "/-/healthz":
+                return 200, "success", plain
+            listing = msgspec.json.encode(self._table.listing()).decode()
+            return 200, listing, "application/json"
+        text = f"Path '{head.path}' not found. Ping http://.../-/routes for available routes."
+        return 404, text, plain
+
+    def new_request_id(self) -> str:
+        return uuid.uuid4().hex
+
+    def outgoing(self, payload: bytes | Segments) -> bytes | Segments:
+        """Count a reply; when draining, have it say that the connection ends."""
+        if isinstance(payload, bytes):
+            self.count(payload)
+            return say_close(payload) if self.draining else payload
+        self.count(payload.inline)
+        return payload
+
+    def count(self, reply: bytes) -> None:
+        """Count a reply by the first digit of its status: `HTTP/1.1 200 OK`."""
+        self.by_class[reply[9] - 48] += 1

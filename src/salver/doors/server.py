@@ -1,0 +1,80 @@
+"""The process behind the HTTP door: a socket from the keeper, routes from the controller."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import msgspec
+import uvloop
+
+from salver.calls.cluster import Cluster
+from salver.doors.door import HttpDoor
+from salver.engine.seat import Seat
+from salver.spec.http import HttpSettings
+
+__all__ = ("listen", "main", "serve")
+
+_BACKLOG: Final = 4096
+_log = logging.getLogger("salver.ingress")
+
+
+def main(seat: Seat) -> None:
+    """Serve until SIGTERM; then answer what is under way, and end."""
+    uvloop.run(serve(seat))
+
+
+async def serve(seat: Seat) -> None:
+    """What `main` does, on a loop that is there."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    settings = msgspec.convert(seat.settings, HttpSettings)
+    # Request ids are made of the name: another process in this seat must have another.
+    name = f"{seat.id}-{os.getpid()}"
+    cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=name, role="ingress")
+    cluster.adopt()
+    door = HttpDoor.of(cluster, settings)
+    # Whoever dials in the meantime waits in the backlog of the socket, which the keeper holds.
+    if await _before(stop, door.routed()):
+        server = await listen(door, socket.socket(fileno=seat.fds["http"]))
+        await _until_told(door, server, stop)
+    cluster.close()
+
+
+async def _before(stop: asyncio.Event, event: Coroutine[Any, Any, None]) -> bool:
+    """Wait for the event; False: it is to stop first."""
+    waits = [asyncio.ensure_future(event), asyncio.ensure_future(stop.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    return not stop.is_set()
+
+
+async def _until_told(door: HttpDoor, server: asyncio.Server, stop: asyncio.Event) -> None:
+    """Serve; at the end answer what is under way."""
+    # What is there now stays; requests make no cycles for the collector to look for among it.
+    gc.collect()
+    gc.freeze()
+    await stop.wait()
+    _log.info("closing: %d connections, %d requests", *_under_way(door))
+    server.close()
+    await door.drain()
+
+
+async def listen(door: HttpDoor, listener: socket.socket) -> asyncio.Server:
+    """Let clients in. Closing the server closes this process's end of the socket only."""
+    listener.setblocking(False)
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(door.protocol, sock=listener, backlog=_BACKLOG)
+
+
+def _under_way(door: HttpDoor) -> tuple[int, int]:
+    stats = door.stats()
+    return stats.connections, stats.in_flight
