@@ -14,7 +14,7 @@ from salver.calls.response import raise_afresh
 from salver.calls.router import Router
 from salver.calls.splice import Encoded
 from salver.errors import RequestCancelledError, SalverError
-from salver.wire.frames import CREDIT, INITIAL_CREDIT
+from salver.wire.frames import CREDIT, INITIAL_CREDIT, chunk_cost
 from salver.wire.payload import Segments, load_error, loads
 
 __all__ = ("DeploymentResponseGenerator", "StreamCall")
@@ -100,16 +100,16 @@ class StreamCall(HandleCall):
             item = self._items.popleft()
         except IndexError:
             return None
-        self._taken += 1
-        if self._taken == REFILL:
-            self._taken = 0
+        self._taken += chunk_cost(len(item))
+        if self._taken >= REFILL:
+            taken, self._taken = self._taken, 0
             if self.state == SENT:
-                self.router.cluster.run(StreamCall._grant, self)
+                self.router.cluster.run(self._grant, taken)
         return item
 
-    def _grant(self) -> None:
+    def _grant(self, amount: int) -> None:
         if self.state == SENT and self.link is not None:
-            self.link.conn.send(CREDIT, 0, REFILL, self.call_id)
+            self.link.conn.send(CREDIT, 0, amount, self.call_id)
 
     def take_error(self) -> bytes | Segments | BaseException | None:
         """Why the stream ended, if not well; told once."""

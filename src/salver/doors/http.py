@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Final
 from salver.calls.call import DONE, QUEUED, SENT, Call
 from salver.calls.context import pack_meta
 from salver.errors import ReplicaDiedError
-from salver.wire.frames import BODY, CLOSE, CREDIT, HTTP, INITIAL_CREDIT, META, REQ, STREAM
+from salver.wire.frames import (
+    BODY,
+    CLOSE,
+    CREDIT,
+    HTTP,
+    INITIAL_CREDIT,
+    META,
+    REQ,
+    STREAM,
+    chunk_cost,
+)
 from salver.wire.messages import Meta
 
 if TYPE_CHECKING:
@@ -20,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ("HttpCall",)
 
-_REFILL: Final = INITIAL_CREDIT // 2  # chunks taken before the replica is told to go on
+_REFILL: Final = INITIAL_CREDIT // 2  # credit owed before the replica is told to go on
 
 
 class HttpCall(Call):
@@ -95,7 +105,7 @@ class HttpCall(Call):
 
     def chunk(self, flags: int, payload: bytes | Segments) -> None:  # noqa: ARG002
         conn = self.conn
-        self.owed += 1
+        self.owed += chunk_cost(len(payload))
         if conn.call is self:
             conn.write(payload)
             if conn.blocked:
@@ -104,7 +114,7 @@ class HttpCall(Call):
             self.refill()
 
     def refill(self) -> None:
-        """Let the replica send as many chunks as have been taken."""
+        """Let the replica send as much as has been taken."""
         if self.owed and self.state == SENT and self.link is not None:
             self.link.conn.send(CREDIT, 0, self.owed, self.call_id)
             self.owed = 0

@@ -24,6 +24,7 @@ from salver.wire.frames import (
     READY,
     REJECT,
     REQ,
+    chunk_cost,
 )
 from salver.wire.payload import Segments, dump_error
 
@@ -207,7 +208,7 @@ class ServedCall:
 
     def chunk(self, data: bytes, buffers: Sequence[Any]) -> None:
         """One item of a stream; the caller of this has seen that there is credit."""
-        self.credit -= 1
+        self.credit -= chunk_cost(len(data) + sum(buffer.nbytes for buffer in buffers))
         conn = self.caller.conn
         if buffers or len(data) >= LARGE:
             conn.send_parts(CHUNK, 0, 0, self.call_id, data, buffers)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from salver.errors import SalverError
 from salver.replica.heads import BODILESS, RawHeaders
-from salver.wire.frames import CHUNK, CLOSE, END, HTTP, LARGE, RES, STREAM
+from salver.wire.frames import CHUNK, CLOSE, END, HTTP, LARGE, RES, STREAM, chunk_cost
 
 if TYPE_CHECKING:
     from salver.replica.calls import ServedCall
@@ -130,8 +130,9 @@ class ByteStream:
     def _flush(self) -> None:
         parts, call = self._parts, self._call
         if parts:
-            call.credit -= 1
-            call.caller.conn.send(CHUNK, HTTP, 0, call.call_id, b"".join(parts))
+            data = b"".join(parts)
+            call.credit -= chunk_cost(len(data))
+            call.caller.conn.send(CHUNK, HTTP, 0, call.call_id, data)
             parts.clear()
 
     async def _put_large(self, view: memoryview) -> None:
@@ -144,7 +145,7 @@ class ByteStream:
                 self._parts.append(b"%x\r\n" % len(piece))
             inline = b"".join(self._parts)
             self._parts.clear()
-            call.credit -= 1
+            call.credit -= chunk_cost(len(inline) + len(piece))
             call.caller.conn.send_parts(CHUNK, HTTP, 0, call.call_id, inline, (piece,))
             if self._chunked:
                 self._parts.append(b"\r\n")

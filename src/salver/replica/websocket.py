@@ -16,7 +16,7 @@ from websockets.server import ServerProtocol
 from salver.errors import SalverError
 from salver.replica.http_request import build_scope
 from salver.replica.reply import send_response
-from salver.wire.frames import CHUNK, CLOSE, END, HTTP, RES, STREAM
+from salver.wire.frames import CHUNK, CLOSE, END, HTTP, RES, STREAM, chunk_cost
 
 if TYPE_CHECKING:
     from websockets.http11 import Response
@@ -215,8 +215,8 @@ class WebSocketSession:
         for start in range(0, len(data), _PIECE):
             if call.blocked and not await call.room():
                 return
-            call.credit -= 1
             piece = data[start : start + _PIECE]
+            call.credit -= chunk_cost(len(piece))
             call.caller.conn.send(CHUNK, HTTP, 0, call.call_id, piece)
 
     async def _close(self, code: int, reason: str) -> None:

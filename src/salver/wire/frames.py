@@ -19,7 +19,7 @@ and grows by one per call of that connection, so "begun up to here" is one numbe
     REJECT    callee   calls under way there   - (full or draining: user code has not begun)
     CHUNK     both     -                       one item of a stream | rendered bytes | body bytes
     END       both     calls under way there   - (the stream, or the request body, is complete)
-    CREDIT    both     chunks to send further  - (callee to caller: of the request body)
+    CREDIT    both     credit to send further  - (callee to caller: of the request body)
     CANCEL    caller   -                       - (no answer follows; harmless when too late)
     READY     callee   -                       - (call id 0: a slot is free again after a REJECT)
     ARENA     both     NOTE, MAPPED, REFUSED,  NOTE: messages.ArenaNote, memory to lend from;
@@ -87,4 +87,11 @@ SEGMENTS: Final = struct.Struct("<II")
 SEGMENT: Final = struct.Struct("<QQQQ")
 ALIGN: Final = 16
 
-INITIAL_CREDIT: Final = 64  # chunks a sender may send before the first CREDIT
+# What a sender of a reply's chunks may spend before the first CREDIT, and what a chunk costs: small
+# ones are bounded in number, large ones in bytes.
+INITIAL_CREDIT: Final = 64
+
+
+def chunk_cost(size: int) -> int:
+    """The credit that a chunk of this size takes; one larger than all there is takes that."""
+    return min(1 + (size >> 16), INITIAL_CREDIT)

@@ -39,6 +39,9 @@ class Segments:
         self.inline = inline
         self.buffers = buffers
 
+    def __len__(self) -> int:
+        return len(self.inline) + sum(buffer.nbytes for buffer in self.buffers)
+
 
 def dumps(obj: object) -> tuple[bytes, list[memoryview]]:
     """The object as pickled bytes, and its large buffers apart, not copied.
