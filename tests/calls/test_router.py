@@ -85,6 +85,21 @@ async def test_calls_that_a_replica_does_not_begin_are_given_to_another() -> Non
     assert len(stuck.calls) == 3
 
 
+async def test_an_answer_to_a_call_that_was_taken_back_shows_that_the_replica_lives() -> None:
+    """What is refused before user code runs (no such method, say) is answered, not withdrawn."""
+    bench = Bench("stuck", "fine", limit=1)
+    await bench.connect()
+    stuck, fine = bench.replicas
+    (free,) = fine.connections
+    free.last_begun = 100
+    bench.submit(2)
+    fine.answer_all()
+    await fine.has(1)
+    stuck.fail(next(iter(stuck.calls)), ValueError("no such method"))
+    calls = bench.submit(1)
+    assert calls[0].where == ["stuck"]
+
+
 async def test_where_no_replica_begins_its_calls_they_stay() -> None:
     bench = Bench("a", "b", limit=4)
     await bench.connect()

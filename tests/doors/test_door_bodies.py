@@ -151,6 +151,15 @@ def test_a_declared_body_that_is_too_long_is_refused_unread(arena: bool) -> None
     assert scene.router.calls == []
 
 
+def test_a_body_that_is_too_long_is_refused_again_when_its_head_is_known() -> None:
+    scene = Scene(HttpSettings(max_body_bytes=100))
+    for _ in range(2):
+        client = scene.client()
+        client.send(post(101) + b"x" * 101)
+        assert client.out[9:12] == b"413"
+    assert scene.router.calls == []
+
+
 def test_a_chunked_body_that_grows_too_long_is_refused() -> None:
     scene = Scene(HttpSettings(max_body_bytes=5))
     client = scene.client()

@@ -169,7 +169,8 @@ class Link:
     ) -> None:
         if type == RES and not flags & STREAM:
             call = self.pending.pop(call_id, None)
-            if call is None:  # it was cancelled while the answer was on its way
+            if call is None:
+                self._late(aux)
                 return
             own = self.inflight = self.inflight - 1
             if aux > own or self.others or self.window < self.limit or not self.worked:
@@ -197,6 +198,8 @@ class Link:
             call = self.pending.pop(call_id, None)
             if call is not None:
                 self._over(call, type, flags, aux, payload)
+            elif type != REJECT:  # READY comes after that
+                self._late(aux)
         elif type in (RES, CREDIT):
             call = self.pending.get(call_id)
             if call is None:
@@ -231,6 +234,16 @@ class Link:
         else:
             call.errored(payload)
         if self.router.waiting or self.leaving:
+            self.router.freed(self)
+
+    def _late(self, under_way: int) -> None:
+        """An answer to a call that was cancelled, or taken back: nobody waits for it.
+
+        It shows all the same that the replica lives, and no READY comes for a call that it answered
+        without having begun it (one to a method that is not there, say).
+        """
+        self._heard(under_way, self.inflight)
+        if self.router.waiting:
             self.router.freed(self)
 
     def _heard(self, under_way: int, own: int) -> None:

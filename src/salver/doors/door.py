@@ -136,7 +136,9 @@ class HttpDoor:
     def read_head(self, raw: bytes) -> Head:
         """Parse a head that is not remembered; most clients send the same one again and again."""
         head = parse_head(raw, self.settings.max_headers)
-        if head.cacheable and len(raw) <= _HEAD_SIZE:
+        known = head.cacheable and len(raw) <= _HEAD_SIZE
+        # Whoever finds a head here asks no further: so it is one of a body that is let in.
+        if known and head.length <= self.settings.max_body_bytes:
             self.route_of(head)
             if len(self.heads) >= _HEADS:
                 self.heads.clear()
