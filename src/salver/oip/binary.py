@@ -102,5 +102,3 @@ def _raw_shape(shape: list[int], size: int, width: int) -> tuple[int, ...]:
     if not known or size % known:
         raise MismatchError(f"{size} bytes do not fill a tensor of shape {shape}")
     return tuple(size // known if extent == -1 else extent for extent in shape)
-
-

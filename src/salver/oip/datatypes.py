@@ -69,7 +69,9 @@ def datatype_named(name: str) -> Datatype:
     found = DATATYPES.get(name)
     if found is None:
         known = ", ".join(DATATYPES)
-        raise InvalidTensorError(f"unknown datatype {name!r:.40}; expected one of {known}", ".datatype")
+        raise InvalidTensorError(
+            f"unknown datatype {name!r:.40}; expected one of {known}", ".datatype"
+        )
     return found
 
 

@@ -1,16 +1,16 @@
 """What can be wrong with a message of the protocol; numbers for HTTP and gRPC belong to the doors.
 
-    SalverError
-    `-- ProtocolError
-        |-- InvalidMessageError       the sender's fault; `path` says where, as in $.inputs[0].shape
-        |   |-- MalformedBodyError    bytes that are no JSON, no protobuf, or lie about their sizes
-        |   |-- InvalidTensorError    datatype, shape, count or an element of one tensor
-        |   |-- MismatchError         right by itself, but not what this model takes or gives
-        |   `-- ContentError          a content type that is unknown or that the data do not follow
-        |-- UnsupportedError          part of the protocol that is not offered here
-        |-- ModelNotFoundError        no such model or version
-        |-- ModelNotReadyError        the model is there but cannot answer now
-        `-- InvalidResultError        the model's own result cannot be said in the protocol
+SalverError
+`-- ProtocolError
+    |-- InvalidMessageError       the sender's fault; `path` says where, as in $.inputs[0].shape
+    |   |-- MalformedBodyError    bytes that are no JSON, no protobuf, or lie about their sizes
+    |   |-- InvalidTensorError    datatype, shape, count or an element of one tensor
+    |   |-- MismatchError         right by itself, but not what this model takes or gives
+    |   `-- ContentError          a content type that is unknown or that the data do not follow
+    |-- UnsupportedError          part of the protocol that is not offered here
+    |-- ModelNotFoundError        no such model or version
+    |-- ModelNotReadyError        the model is there but cannot answer now
+    `-- InvalidResultError        the model's own result cannot be said in the protocol
 """
 
 from __future__ import annotations

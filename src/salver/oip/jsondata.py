@@ -13,6 +13,7 @@ import base64
 import binascii
 import math
 import re
+import types
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
@@ -87,7 +88,7 @@ def _decoders(datatype: str, depth: int) -> tuple[msgspec.json.Decoder[Any], ...
     """For these elements at this nesting; the strictest and fastest first."""
     kinds: list[Any] = _element_types(DATATYPES[datatype])
     for _ in range(depth):
-        kinds = [list[element] for element in kinds]
+        kinds = [types.GenericAlias(list, (element,)) for element in kinds]
     return tuple(msgspec.json.Decoder(kind) for kind in kinds)
 
 
@@ -117,7 +118,7 @@ def _read_bools(values: list[Any], kind: Datatype) -> npt.NDArray[Any]:
     return np.array(values, dtype=kind.dtype)
 
 
-def _read_bytes(values: list[Any], kind: Datatype) -> npt.NDArray[Any]:
+def _read_bytes(values: list[Any], _: Datatype) -> npt.NDArray[Any]:
     return as_objects([value.encode() for value in values])
 
 
@@ -156,7 +157,7 @@ def _float(value: float | str | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def narrowed(values: npt.NDArray[np.float64], kind: Datatype) -> npt.NDArray[Any]:
+def narrowed(values: npt.NDArray[Any], kind: Datatype) -> npt.NDArray[Any]:
     """Doubles as the datatype; refuses a finite value that only infinity could stand for."""
     if kind.name == "FP64":
         return values

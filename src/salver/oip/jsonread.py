@@ -128,7 +128,9 @@ class JsonReader:
         expected += sum(simdata.brackets(item.data, item.shape) + 1 for item in items)
         # A list too many may hide among the numbers of a tensor, and simdjson flattens it.
         regular = bytes(text).count(b"[") == expected
-        tensors = self._tensors(envelope, blobs, simdata.read_array if regular else simdata.read_exactly)
+        tensors = self._tensors(
+            envelope, blobs, simdata.read_array if regular else simdata.read_exactly
+        )
         for item in items:
             item.data = None
         return envelope, tensors
@@ -184,7 +186,7 @@ def _binary(item: _Tensor, size: object, blobs: Blobs | None, parameters: Parame
 
 
 def _quote_non_finite(text: Body) -> bytes | None:
-    """Bare NaN and Infinity as strings: no JSON, yet what some clients write; None if there is none."""
+    """Bare NaN and Infinity as strings: no JSON, yet some clients write them; None if none is."""
     body = bytes(text)
     if b"NaN" not in body and b"Infinity" not in body:
         return None

@@ -76,9 +76,7 @@ def read_array(data: Any, kind: Datatype, shape: Sequence[int], count: int) -> n
     return read_exactly(data, kind, shape, count)
 
 
-def read_exactly(
-    data: Any, kind: Datatype, shape: Sequence[int], count: int
-) -> npt.NDArray[Any]:
+def read_exactly(data: Any, kind: Datatype, shape: Sequence[int], count: int) -> npt.NDArray[Any]:
     """The same without shortcuts: any element that is not as it should be is named."""
     if not isinstance(data, simdjson.Array):
         raise InvalidTensorError(f"expected a list, got {_kind_of(data)}", ".data")

@@ -161,7 +161,9 @@ def _element(value: object) -> bytes:
         try:
             return value.encode()
         except UnicodeEncodeError as error:
-            raise InvalidResultError(f"A str in a BYTES tensor has no UTF-8 form: {error}") from None
+            raise InvalidResultError(
+                f"A str in a BYTES tensor has no UTF-8 form: {error}"
+            ) from None
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
     raise InvalidResultError(
