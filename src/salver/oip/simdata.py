@@ -7,7 +7,7 @@ number of brackets in the body are checked here; whatever does not fit goes to t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +80,7 @@ def read_exactly(data: Any, kind: Datatype, shape: Sequence[int], count: int) ->
     """The same without shortcuts: any element that is not as it should be is named."""
     if not isinstance(data, simdjson.Array):
         raise InvalidTensorError(f"expected a list, got {_kind_of(data)}", ".data")
-    return read_data(data.mini, kind, shape, count)
+    return read_data(cast("bytes", data.mini), kind, shape, count)
 
 
 def _numbers(data: Any, kind: Datatype) -> npt.NDArray[Any] | None:

@@ -68,7 +68,7 @@ class Tensor(msgspec.Struct, eq=False, omit_defaults=True):
         return self.data
 
     def contents(self) -> Buffer:
-        """The contents in the protocol's binary form; a view of the array where it is contiguous."""
+        """The contents in the protocol's binary form; a view of the array if it is contiguous."""
         data = self.data
         if data is None:
             raise InvalidTensorError(f"tensor {self.name!r} has no contents", ".data")

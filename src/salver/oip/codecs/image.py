@@ -1,0 +1,50 @@
+"""Image files to PIL images and back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from typing import Any
+
+from salver.oip.codecs.foreign import is_instance, is_type, loaded
+
+__all__ = ("is_image", "is_image_hint", "read_image", "write_image")
+
+_CONVERTED = ("CMYK", "YCbCr", "HSV", "LAB")  # modes that PNG has not
+
+
+def is_image(value: object) -> bool:
+    """Whether a value is a PIL image."""
+    return is_instance(value, "PIL", "Image")
+
+
+def is_image_hint(hint: object) -> bool:
+    """Whether an annotation is PIL's image class."""
+    return is_type(hint, "PIL", "Image")
+
+
+def write_image(image: Any) -> bytes:
+    """The image as a lossless file: PNG, or TIFF for floating point pixels."""
+    file = io.BytesIO()
+    if image.mode in _CONVERTED:
+        image = image.convert("RGB")
+    image.save(file, format="TIFF" if image.mode == "F" else "PNG")
+    return file.getvalue()
+
+
+def read_image(element: bytes) -> Any:
+    """The image in a file given as bytes, base64 text or data URL (no file looks like base64)."""
+    images = loaded("PIL.Image", extra="pillow")
+    if element[:5] == b"data:":
+        element = element.partition(b",")[2]
+    try:
+        file = base64.b64decode(element, validate=True)
+    except binascii.Error:
+        file = element
+    try:
+        image = images.open(io.BytesIO(file))
+        image.load()
+    except (OSError, SyntaxError, images.DecompressionBombError) as error:
+        raise ValueError(f"no image can be read from {len(file)} bytes ({error})") from None
+    return image

@@ -1,0 +1,135 @@
+"""Anything that JSON can say, including arrays, models of pydantic, and what msgspec knows."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import sys
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import msgspec
+import numpy as np
+
+from salver.oip import jsontext
+from salver.oip.codecs.foreign import is_instance
+from salver.oip.codecs.image import is_image, write_image
+from salver.oip.datatypes import name_of
+from salver.oip.errors import ContentError, InvalidResultError
+
+__all__ = ("convert", "from_json", "is_plain", "parse_as", "schema_of", "to_json")
+
+
+def to_json(value: object) -> bytes:
+    """A value as JSON; arrays as nested lists, bytes as base64, NaN as null."""
+    try:
+        return msgspec.json.encode(value, enc_hook=_plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidResultError(
+            f"A value of type {type(value).__name__} cannot be written as JSON: {error}"
+        ) from None
+
+
+def from_json(data: bytes) -> Any:
+    """What JSON says."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"no valid JSON ({error})") from None
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value is one of those that JSON has a form for."""
+    return (
+        value is None
+        or isinstance(value, bool | int | float | str | list | tuple | Mapping | msgspec.Struct)
+        or dataclasses.is_dataclass(value)
+        or hasattr(value, "model_dump")
+    )
+
+
+def _plain(value: Any) -> Any:
+    """What msgspec does not know, as something it knows."""
+    if isinstance(value, np.ndarray):
+        return _array(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if is_instance(value, "torch", "Tensor"):
+        return value.detach().cpu().tolist()
+    if is_instance(value, "pandas", "DataFrame"):
+        return value.to_dict(orient="records")
+    if is_instance(value, "pandas", "Series"):
+        return value.tolist()
+    if is_image(value):
+        return base64.b64encode(write_image(value)).decode()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"objects of type {type(value).__name__} have no JSON form")
+
+
+def _array(array: Any) -> Any:
+    if array.ndim == 1 and array.dtype.kind in "iufb":
+        return msgspec.Raw(jsontext.write_numbers(array, name_of(array.dtype)))
+    if array.ndim > 1:
+        return list(array)
+    return array.tolist()
+
+
+def _uses_pydantic(hint: Any) -> bool:
+    return hasattr(hint, "__pydantic_core_schema__") or any(map(_uses_pydantic, get_args(hint)))
+
+
+def convert(value: Any, hint: Any) -> Any:
+    """A value that came from JSON as one of this annotation, checked."""
+    if hint is Any:
+        return value
+    if _uses_pydantic(hint):
+        return _validated(hint, "validate_python", value)
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        raise _refused(error) from None
+
+
+def parse_as(data: bytes, hint: Any) -> Any:
+    """JSON text as a value of this annotation, checked."""
+    try:
+        if hint is Any:
+            return msgspec.json.decode(data)
+        if _uses_pydantic(hint):
+            return _validated(hint, "validate_json", data)
+        return msgspec.json.decode(data, type=hint)
+    except msgspec.ValidationError as error:
+        raise _refused(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ContentError(f"no valid JSON: {error}") from None
+
+
+def _validated(hint: Any, method: str, value: Any) -> Any:
+    pydantic = sys.modules["pydantic"]
+    try:
+        return getattr(pydantic.TypeAdapter(hint), method)(value)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
+        raise ContentError(str(first["msg"]), path) from None
+
+
+def _refused(error: msgspec.ValidationError) -> ContentError:
+    sentence, _, path = str(error).partition(" - at `$")
+    return ContentError(sentence, path.rstrip("`"))
+
+
+def schema_of(hint: Any) -> dict[str, Any]:
+    """The JSON schema of an annotation, with everything it refers to inside; {} when unknown."""
+    if hint is Any:
+        return {}
+    try:
+        if _uses_pydantic(hint):
+            found: dict[str, Any] = sys.modules["pydantic"].TypeAdapter(hint).json_schema()
+            return found
+        return msgspec.json.schema(hint)
+    except (TypeError, ValueError, RecursionError):
+        return {}
