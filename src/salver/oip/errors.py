@@ -1,6 +1,7 @@
 """What can be wrong with a message of the protocol; numbers for HTTP and gRPC belong to the doors.
 
 SalverError
+|-- UnservableError               a function whose signature no protocol can carry (TypeError)
 `-- ProtocolError
     |-- InvalidMessageError       the sender's fault; `path` says where, as in $.inputs[0].shape
     |   |-- MalformedBodyError    bytes that are no JSON, no protobuf, or lie about their sizes
@@ -29,12 +30,17 @@ __all__ = (
     "ModelNotFoundError",
     "ModelNotReadyError",
     "ProtocolError",
+    "UnservableError",
     "UnsupportedError",
 )
 
 
 class ProtocolError(SalverError):
     """Base of what this package raises."""
+
+
+class UnservableError(SalverError, TypeError):
+    """A function cannot be offered over the protocol as it is written."""
 
 
 class InvalidMessageError(ProtocolError):

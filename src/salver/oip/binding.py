@@ -1,0 +1,256 @@
+"""From requests to arguments and from results to responses, by a function's signature."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from salver.oip.codecs.json import parse_as, to_json
+from salver.oip.errors import (
+    ContentError,
+    InvalidMessageError,
+    InvalidResultError,
+    MismatchError,
+)
+from salver.oip.signature import Argument, Output, Signature
+from salver.oip.slots import JsonSlot
+from salver.oip.types import InferRequest, InferResponse, Tensor
+
+__all__ = ("Binder",)
+
+
+class Binder:
+    """Binds requests of every form to one function's arguments, and packs what it returns."""
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+        self._by_tensor = {a.tensor: a for a in signature.arguments if a.slot is not None}
+        self._group = next((a for a in signature.arguments if a.group is not None), None)
+
+    # Open Inference Protocol
+
+    def bind(self, request: InferRequest) -> dict[str, Any]:
+        """The keyword arguments in a request."""
+        given: dict[str, Any] = {}
+        left: list[Tensor] = []
+        for index, tensor in enumerate(request.inputs):
+            argument = self._by_tensor.get(tensor.name)
+            if argument is not None:
+                given[argument.name] = _decoded(argument, tensor, index)
+            elif self._group is not None:
+                left.append(tensor)
+            else:
+                raise self._unknown(tensor.name, f"$.inputs[{index}].name")
+        if left and self._group is not None and self._group.group is not None:
+            try:
+                given[self._group.name] = self._group.group.decode_all(left)
+            except InvalidMessageError as error:
+                raise error.under("$.inputs") from None
+        return self._completed(given, request)
+
+    def _completed(self, given: dict[str, Any], request: InferRequest) -> dict[str, Any]:
+        for argument in self.signature.arguments:
+            if argument.name in given:
+                continue
+            if argument.slot is None and argument.group is None:
+                given[argument.name] = request
+            elif argument.slot and argument.slot.scalar and argument.tensor in request.parameters:
+                value = request.parameters[argument.tensor]
+                given[argument.name] = _plain(argument, value, f"$.parameters.{argument.tensor}")
+            else:
+                self._absent(argument, given, "$.inputs")
+        return given
+
+    def _absent(self, argument: Argument, given: dict[str, Any], path: str) -> None:
+        if argument.required:
+            wanted = ", ".join(repr(a.tensor) for a in self.signature.carried if a.required)
+            raise MismatchError(f"input {argument.tensor!r} is missing; required: {wanted}", path)
+        if argument.nullable:
+            given.setdefault(argument.name, None)
+
+    def _unknown(self, name: str, path: str) -> MismatchError:
+        known = [argument.tensor for argument in self.signature.carried]
+        near = difflib.get_close_matches(name[:60], known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the inputs are {', '.join(known)}"
+        return MismatchError(f"unknown input {name!r:.60}; {hint}", path)
+
+    def pack(self, result: Any, request: InferRequest | None = None) -> InferResponse:
+        """The response that a result is; only the requested outputs, if any were named."""
+        response = result if isinstance(result, InferResponse) else self._packed(result)
+        if request is None:
+            return response
+        if not response.id:
+            response.id = request.id
+        return response.select(request.outputs)
+
+    def _packed(self, result: Any) -> InferResponse:
+        signature = self.signature
+        if signature.group:
+            return InferResponse(signature.registry.encode_all(result))
+        values = self._values(result)
+        return InferResponse([o.slot.encode(o.tensor, v) for o, v in values])
+
+    def _values(self, result: Any) -> list[tuple[Output, Any]]:
+        outputs = self.signature.outputs
+        if self.signature.several:
+            if not isinstance(result, tuple) or len(result) != len(outputs):
+                raise InvalidResultError(
+                    f"A tuple of {len(outputs)} was declared, got {result!r:.60}."
+                )
+            return list(zip(outputs, result, strict=True))
+        if outputs and outputs[0].field is not None:
+            return [(output, _field(result, str(output.field))) for output in outputs]
+        return [(output, result) for output in outputs]
+
+    # Plain JSON
+
+    def bind_json(self, body: bytes | memoryview) -> dict[str, Any]:
+        """The keyword arguments in a JSON body: an object with a member for each argument.
+
+        For a function of one argument the body may also be that argument itself.
+        """
+        carried = self.signature.carried
+        if len(carried) == 1 and isinstance(carried[0].slot, JsonSlot):
+            return self._bind_record(carried[0], bytes(body))
+        try:
+            value = parse_as(bytes(body) or b"{}", Any)
+        except ContentError as error:
+            raise error.under("$") from None
+        return self.bind_plain(value)
+
+    def _bind_record(self, argument: Argument, body: bytes) -> dict[str, Any]:
+        """Of one record: the body is the record, or an object that has it under its name."""
+        try:
+            members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            members = {}
+        if members.keys() == {argument.tensor}:
+            return self.bind_plain(parse_as(body, Any))
+        slot = argument.slot
+        assert isinstance(slot, JsonSlot)  # noqa: S101 - the caller looked
+        try:
+            value = parse_as(body, slot.hint)
+        except InvalidMessageError as error:
+            raise error.under("$") from None
+        return {argument.name: value} | self._specials()
+
+    def bind_plain(self, value: Any, path: str = "$") -> dict[str, Any]:
+        """The keyword arguments in something that came from JSON."""
+        carried = self.signature.carried
+        names = {argument.tensor: argument for argument in carried}
+        alone = len(carried) == 1 and not (isinstance(value, dict) and carried[0].tensor in value)
+        if alone and carried[0].slot is not None and not (value == {} and not carried[0].required):
+            return {carried[0].name: _plain(carried[0], value, path)} | self._specials()
+        if not isinstance(value, dict):
+            raise ContentError(f"expected an object with {', '.join(names) or 'nothing'}", path)
+        given: dict[str, Any] = {}
+        rest: dict[str, Any] = {}
+        for name, member in value.items():
+            argument = names.get(name)
+            if argument is not None and argument.slot is not None:
+                given[argument.name] = _plain(argument, member, f"{path}.{name}")
+            elif self._group is not None:
+                rest[name] = member
+            else:
+                raise self._unknown(name, path)
+        if rest and self._group is not None:
+            given[self._group.name] = self._grouped(rest, path)
+        for argument in carried:
+            if argument.name not in given:
+                self._absent(argument, given, path)
+        return given | self._specials()
+
+    def _grouped(self, columns: Mapping[str, Any], path: str) -> Any:
+        """A frame or dict of arrays, given column by column, or whole under its own name."""
+        group = self._group
+        assert group is not None and group.group is not None  # noqa: S101, PT018
+        inner = columns.get(group.tensor)
+        if len(columns) == 1 and isinstance(inner, dict | list):
+            columns = (
+                inner if isinstance(inner, dict) else columns_of(inner, f"{path}.{group.tensor}")
+            )
+        registry = self.signature.registry
+        try:
+            return group.group.decode_all(
+                [
+                    registry.encode(name, cells if isinstance(cells, list) else [cells])
+                    for name, cells in columns.items()
+                ]
+            )
+        except (InvalidMessageError, InvalidResultError) as error:
+            raise ContentError(f"no table: {error}", path) from None
+
+    def _specials(self) -> dict[str, Any]:
+        """An empty request for arguments that want one where none came."""
+        arguments = self.signature.arguments
+        wanted = [a.name for a in arguments if a.slot is None and a.group is None]
+        return {name: InferRequest([]) for name in wanted}
+
+    def pack_json(self, result: Any) -> bytes:
+        """The JSON of a result: arrays as nested lists, NaN as null."""
+        if isinstance(result, InferResponse):
+            result = {t.name: _listed(t) for t in result.outputs}
+        if self.signature.several:
+            result = {output.tensor: value for output, value in self._values(result)}
+        return to_json(result)
+
+
+def _decoded(argument: Argument, tensor: Tensor, index: int) -> Any:
+    slot = argument.slot
+    assert slot is not None  # noqa: S101 - only these are looked up by tensor
+    try:
+        slot.check(tensor)
+        return slot.decode(tensor)
+    except InvalidMessageError as error:
+        raise error.under(f"$.inputs[{index}]") from None
+
+
+def _plain(argument: Argument, value: Any, path: str) -> Any:
+    slot = argument.slot
+    if value is None and argument.nullable:
+        return None
+    assert slot is not None  # noqa: S101 - the caller looked
+    try:
+        return slot.from_plain(value)
+    except InvalidMessageError as error:
+        raise error.under(path) from None
+
+
+def _field(result: Any, name: str) -> Any:
+    try:
+        return result[name] if isinstance(result, Mapping) else getattr(result, name)
+    except (KeyError, AttributeError):
+        raise InvalidResultError(
+            f"The result has no {name!r}, which its annotation promises; got {result!r:.60}."
+        ) from None
+
+
+def _listed(tensor: Tensor) -> Any:
+    array = tensor.array()
+    if tensor.datatype != "BYTES":
+        return array
+    return [element.decode(errors="replace") for element in array.ravel().tolist()]
+
+
+def columns_of(rows: Iterable[Any], path: str) -> dict[str, list[Any]]:
+    """Rows (objects of the same members, or equally long lists) as columns."""
+    columns: dict[str, list[Any]] = {}
+    for index, row in enumerate(rows):
+        cells = (
+            row
+            if isinstance(row, dict)
+            else dict(enumerate(row))
+            if isinstance(row, list)
+            else None
+        )
+        if cells is None or (index and len(cells) != len(columns)):
+            raise ContentError("expected rows with the same members each", f"{path}[{index}]")
+        for name, cell in cells.items():
+            column = columns.setdefault(str(name), [])
+            if len(column) != index:
+                raise ContentError("expected rows with the same members each", f"{path}[{index}]")
+            column.append(cell)
+    return columns

@@ -1,0 +1,149 @@
+"""From a type annotation to the slot that carries its values."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+import msgspec
+import numpy as np
+
+from salver.oip.codecs.elements import ElementCodec
+from salver.oip.codecs.foreign import is_type
+from salver.oip.codecs.frame import SeriesCodec
+from salver.oip.codecs.numpy import NumpyCodec
+from salver.oip.codecs.registry import Registry
+from salver.oip.codecs.torch import TorchCodec
+from salver.oip.datatypes import DATATYPES, datatype_named
+from salver.oip.slots import AnySlot, ArraySlot, ElementSlot, JsonSlot, NumberSlot, Slot
+
+__all__ = ("Field", "is_record", "record_fields", "slot_for", "split_hint")
+
+
+class Field(msgspec.Struct, frozen=True):
+    """What a type cannot say: `Annotated[np.ndarray, Field("FP32", (-1, 4))]`.
+
+    `writable=False` hands over received arrays without a copy, to be read only.
+    """
+
+    datatype: str | None = None
+    shape: tuple[int, ...] | None = None
+    name: str | None = None
+    content_type: str | None = None
+    description: str = ""
+    writable: bool = True
+
+
+_NO_FIELD: Final = Field()
+_SCALARS: Final = (bool, int, float)
+_DTYPES: Final[Mapping[type, str]] = types.MappingProxyType(
+    {kind.dtype.type: name for name, kind in DATATYPES.items() if name not in ("BF16", "BYTES")}
+    | {np.str_: "BYTES", np.bytes_: "BYTES", np.object_: "BYTES", np.bool_: "BOOL"}
+)
+
+
+def split_hint(hint: Any) -> tuple[Any, Field, bool]:
+    """The bare annotation, its Field, and whether None is allowed."""
+    field = _NO_FIELD
+    optional = False
+    while True:
+        origin = get_origin(hint)
+        if origin is Annotated:
+            hint, *marks = get_args(hint)
+            field = next((mark for mark in marks if isinstance(mark, Field)), field)
+        elif origin in (Union, types.UnionType) and type(None) in get_args(hint):
+            others = [kind for kind in get_args(hint) if kind is not type(None)]
+            optional = True
+            hint = others[0] if len(others) == 1 else Union[tuple(others)]  # noqa: UP007
+        else:
+            return hint, field, optional
+
+
+def slot_for(hint: Any, registry: Registry, field: Field = _NO_FIELD) -> Slot:
+    """The slot of values of this annotation."""
+    if field.content_type is not None:
+        return _content_slot(hint, field.content_type, registry)
+    if hint is Any or hint is object:
+        return AnySlot(registry)
+    codec = registry.for_hint(hint)
+    if isinstance(codec, NumpyCodec | TorchCodec):
+        return _array_slot(hint, codec, field)
+    number = _number(hint)
+    if number is not None:
+        return NumberSlot(*number, hint)
+    if isinstance(codec, ElementCodec):
+        return ElementSlot(codec, get_origin(hint) is list, registry)
+    if isinstance(codec, SeriesCodec):
+        slot = ArraySlot(codec, field.datatype, field.shape)
+        slot.shape = field.shape
+        return slot
+    items = get_args(hint) if get_origin(hint) is list else ()
+    return JsonSlot(hint, items[0] if items and is_record(items[0]) else None)
+
+
+def _content_slot(hint: Any, content_type: str, registry: Registry) -> Slot:
+    codec = registry.named(content_type)
+    if isinstance(codec, ElementCodec):
+        return ElementSlot(codec, get_origin(hint) is list, registry)
+    return ArraySlot(codec, None, None)
+
+
+def _array_slot(hint: Any, codec: NumpyCodec | TorchCodec, field: Field) -> ArraySlot:
+    datatype, shape, text = field.datatype, field.shape, False
+    if datatype is not None:
+        datatype_named(datatype)
+    arguments = get_args(hint)
+    if len(arguments) == 2:  # numpy.ndarray[shape, numpy.dtype[kind]]
+        sizes = get_args(arguments[0])
+        if shape is None and sizes and Ellipsis not in sizes:
+            shape = tuple(-1 for _ in sizes)
+        kinds = get_args(arguments[1])
+        if datatype is None and kinds and isinstance(kinds[0], type):
+            datatype = _DTYPES.get(kinds[0])
+            text = kinds[0] is np.str_
+    slot = ArraySlot(codec, datatype, shape, field.writable)
+    slot.text = text
+    return slot
+
+
+def _number(hint: Any) -> tuple[type, int] | None:
+    """bool, int or float and how many lists are around it."""
+    depth = 0
+    while get_origin(hint) is list:
+        (hint,) = get_args(hint)
+        depth += 1
+    found = next((kind for kind in _SCALARS if hint is kind), None)
+    return None if found is None else (found, depth)
+
+
+def is_record(hint: Any) -> bool:
+    """Whether values of this annotation have named fields."""
+    return isinstance(hint, type) and (
+        is_typeddict(hint)
+        or dataclasses.is_dataclass(hint)
+        or issubclass(hint, msgspec.Struct)
+        or hasattr(hint, "model_fields")
+        or hasattr(hint, "_fields")
+    )
+
+
+def record_fields(hint: Any) -> dict[str, Any]:
+    """The fields of a record that holds arrays or images: each is a tensor of its own."""
+    if not is_record(hint):
+        return {}
+    fields = {
+        name: kind
+        for name, kind in get_type_hints(hint, include_extras=True).items()
+        if not name.startswith("__") and name != "model_config"
+    }
+    return fields if any(_is_tensor_like(split_hint(kind)[0]) for kind in fields.values()) else {}
+
+
+def _is_tensor_like(hint: Any) -> bool:
+    return (
+        (get_origin(hint) or hint) is np.ndarray
+        or is_type(hint, "torch", "Tensor")
+        or is_type(hint, "PIL", "Image")
+    )

@@ -1,0 +1,192 @@
+"""A Python signature as a model: its inputs and outputs, their tensors and their JSON schemas."""
+
+from __future__ import annotations
+
+import inspect
+from collections import abc
+from collections.abc import Callable, Iterator
+from typing import Any, Final, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from salver.oip.codecs.registry import GroupCodec, Registry, built_in
+from salver.oip.errors import UnservableError
+from salver.oip.hints import record_fields, slot_for, split_hint
+from salver.oip.metadata import ModelMetadata, TensorMetadata
+from salver.oip.slots import Slot
+from salver.oip.types import InferRequest, InferResponse
+
+__all__ = ("Argument", "Output", "Signature")
+
+_STREAMS: Final = (abc.Iterator, abc.Generator, abc.AsyncIterator, abc.AsyncGenerator,
+                   abc.AsyncIterable)  # fmt: skip
+_SKIPPED: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+class Argument(msgspec.Struct, frozen=True):
+    """One argument: carried by a slot or a group codec, or (neither) the request itself."""
+
+    name: str  # in Python
+    tensor: str  # in the protocol
+    slot: Slot | None = None
+    group: GroupCodec | None = None
+    required: bool = True
+    nullable: bool = False  # None is a value; given when it is left out and has no default
+    description: str = ""
+
+
+class Output(msgspec.Struct, frozen=True):
+    """One result; several come from a tuple, or from the fields of a record."""
+
+    tensor: str
+    slot: Slot
+    field: str | None = None
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """What a function takes and gives, in the words of the protocol."""
+
+    arguments: tuple[Argument, ...]
+    outputs: tuple[Output, ...]
+    registry: Registry
+    streams: bool = False
+    several: bool = False  # a tuple is returned
+    direct: bool = False  # an InferResponse is returned
+    group: bool = False  # a value that makes its own set of tensors is returned
+    description: str = ""
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], registry: Registry | None = None) -> Signature:
+        """The signature of a function or method; `self` is skipped."""
+        registry = registry or built_in()
+        hints = _hints(function)
+        arguments = tuple(_arguments(function, hints, registry))
+        if sum(argument.group is not None for argument in arguments) > 1:
+            raise UnservableError(f"{_name(function)} takes more than one frame or dict of arrays.")
+        hint = hints.get("return", Any)
+        item = _streamed(function, hint)
+        text_input = any(argument.tensor == "text_input" for argument in arguments)
+        return cls(
+            arguments,
+            tuple(_outputs(hint if item is None else item, registry, text_input)),
+            registry,
+            streams=item is not None,
+            several=get_origin(hint if item is None else item) is tuple,
+            direct=(hint if item is None else item) is InferResponse,
+            group=registry.group_for_hint(hint if item is None else item) is not None,
+            description=inspect.getdoc(function) or "",
+        )
+
+    @property
+    def carried(self) -> tuple[Argument, ...]:
+        """The arguments that come from the caller."""
+        return tuple(a for a in self.arguments if a.slot is not None or a.group is not None)
+
+    def metadata(
+        self, name: str, versions: list[str] | None = None, platform: str = "salver_python"
+    ) -> ModelMetadata:
+        """The model that this function is."""
+        return ModelMetadata(
+            name,
+            platform,
+            [_input_metadata(argument) for argument in self.carried],
+            [_tensor_metadata(output.tensor, output.slot, {}) for output in self.outputs],
+            versions or [],
+        )
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    target = function if inspect.isroutine(function) else type(function).__call__
+    try:
+        return get_type_hints(target, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise UnservableError(
+            f"The annotations of {_name(function)} cannot be resolved: {error}. Import the types "
+            "that they name at the top of its module, outside of TYPE_CHECKING."
+        ) from None
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"{getattr(function, '__qualname__', type(function).__name__)}()"
+
+
+def _arguments(
+    function: Callable[..., Any], hints: dict[str, Any], registry: Registry
+) -> Iterator[Argument]:
+    parameters = list(inspect.signature(function).parameters.values())
+    if parameters and parameters[0].name == "self":
+        parameters = parameters[1:]
+    for parameter in parameters:
+        if parameter.kind in _SKIPPED or parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise UnservableError(
+                f"{_name(function)} takes {parameter}, but inputs have names; "
+                "write each argument out."
+            )
+        hint, field, nullable = split_hint(hints.get(parameter.name, Any))
+        name = parameter.name
+        required = parameter.default is parameter.empty and not nullable
+        group = registry.group_for_hint(hint)
+        if hint is InferRequest:
+            yield Argument(name, name)
+        elif group is not None:
+            yield Argument(name, name, None, group, required, nullable, field.description)
+        else:
+            yield Argument(
+                name,
+                field.name or name,
+                slot_for(hint, registry, field),
+                None,
+                required,
+                nullable,
+                field.description,
+            )
+
+
+def _streamed(function: Callable[..., Any], hint: Any) -> Any:
+    """What each item of the stream is; None if the function does not stream."""
+    generates = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    origin = get_origin(hint) or hint
+    if origin in _STREAMS or (generates and origin is abc.Iterable):
+        return (*get_args(hint), Any)[0]
+    return Any if generates else None
+
+
+def _outputs(hint: Any, registry: Registry, text_input: bool) -> Iterator[Output]:
+    bare, field, _ = split_hint(hint)
+    if bare is InferResponse or bare is type(None) or bare is None:
+        return
+    if registry.group_for_hint(bare) is not None:
+        return
+    items = get_args(bare) if get_origin(bare) is tuple else ()
+    fields = record_fields(bare)
+    if items and Ellipsis not in items:
+        for index, item in enumerate(items):
+            yield _output(f"output-{index}", item, registry)
+    elif fields:
+        for name, kind in fields.items():
+            yield _output(name, kind, registry, name)
+    else:
+        # What the generate extension calls the text that answers `text_input`.
+        name = "text_output" if text_input and bare is str else "output-0"
+        yield Output(field.name or name, slot_for(bare, registry, field))
+
+
+def _output(name: str, hint: Any, registry: Registry, field_name: str | None = None) -> Output:
+    bare, field, _ = split_hint(hint)
+    return Output(field.name or name, slot_for(bare, registry, field), field_name)
+
+
+def _input_metadata(argument: Argument) -> TensorMetadata:
+    parameters: dict[str, Any] = {} if argument.required else {"optional": True}
+    if argument.slot is not None:
+        return _tensor_metadata(argument.tensor, argument.slot, parameters)
+    content_type = argument.group.content_type if argument.group else ""
+    parameters = {"content_type": content_type} | parameters
+    return TensorMetadata(argument.tensor, "BYTES", [-1], parameters)
+
+
+def _tensor_metadata(name: str, slot: Slot, parameters: dict[str, Any]) -> TensorMetadata:
+    if slot.content_type:
+        parameters = {"content_type": slot.content_type} | parameters
+    shape = list(slot.shape) if slot.shape is not None else [-1]
+    return TensorMetadata(name, slot.datatype, shape, parameters)
