@@ -1,0 +1,148 @@
+"""The V1 protocol: `:predict` and `:explain` with rows (`instances`) or columns (`inputs`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from salver.oip.binding import Binder, columns_of
+from salver.oip.codecs.json import to_json
+from salver.oip.errors import (
+    ContentError,
+    InvalidMessageError,
+    InvalidResultError,
+    MalformedBodyError,
+)
+from salver.oip.slots import ArraySlot, ElementSlot, JsonSlot, NumberSlot
+
+__all__ = ("V1Request", "bind_v1", "read_v1", "takes_batches", "write_v1")
+
+
+class V1Request(msgspec.Struct):
+    """Rows, or columns by input name; the answer has the same form."""
+
+    rows: list[Any] | None = None
+    columns: dict[str, Any] | None = None
+    signature_name: str = ""
+    parameters: dict[str, Any] = {}
+
+
+class _Body(msgspec.Struct):
+    instances: list[Any] | msgspec.UnsetType = msgspec.UNSET
+    inputs: list[Any] | dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    signature_name: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+def read_v1(body: bytes | memoryview) -> V1Request:
+    """The request in a body; `{"b64": text}` stands for the bytes, as base64 text."""
+    try:
+        found = msgspec.json.decode(body, type=_Body)
+    except msgspec.ValidationError as error:
+        sentence, _, path = str(error).partition(" - at `")
+        raise InvalidMessageError(sentence, path.rstrip("`") or "$") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBodyError(f"no valid JSON: {error}") from None
+    request = V1Request(
+        signature_name=found.signature_name or "", parameters=found.parameters or {}
+    )
+    if (found.instances is msgspec.UNSET) == (found.inputs is msgspec.UNSET):
+        raise InvalidMessageError('expected either "instances" or "inputs"', "$")
+    if isinstance(found.inputs, dict):
+        request.columns = {name: _unwrapped(value) for name, value in found.inputs.items()}
+    else:
+        rows = found.inputs if isinstance(found.inputs, list) else found.instances
+        request.rows = _unwrapped(rows)
+    return request
+
+
+def _unwrapped(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unwrapped(item) for item in value] if _may_wrap(value) else value
+    if isinstance(value, dict):
+        if value.keys() == {"b64"}:
+            return value["b64"]
+        return {name: _unwrapped(item) for name, item in value.items()}
+    return value
+
+
+def _may_wrap(values: list[Any]) -> bool:
+    """Numbers come first in lists of numbers, and need no second look."""
+    return bool(values) and isinstance(values[0], list | dict)
+
+
+def takes_batches(binder: Binder) -> bool:
+    """Whether the function takes all rows in one call: all it needs are arrays, lists or frames."""
+    for argument in binder.signature.carried:
+        slot = argument.slot
+        if isinstance(slot, NumberSlot) and slot.depth:
+            continue
+        if isinstance(slot, ElementSlot) and slot.many:
+            continue
+        if isinstance(slot, JsonSlot) and slot.item is not None:
+            continue
+        if argument.required and slot is not None and not isinstance(slot, ArraySlot):
+            return False
+    return True
+
+
+def bind_v1(binder: Binder, request: V1Request) -> list[dict[str, Any]]:
+    """Keyword arguments for each call: one if the function takes batches, else one per row."""
+    batches = takes_batches(binder)
+    if request.columns is not None:
+        return [binder.bind_plain(request.columns, "$.inputs")]
+    rows = request.rows or []
+    if not batches:
+        return [binder.bind_plain(row, f"$.instances[{at}]") for at, row in enumerate(rows)]
+    carried = binder.signature.carried
+    named = rows and isinstance(rows[0], dict) and not (
+        len(carried) == 1 and isinstance(carried[0].slot, JsonSlot)
+    )  # fmt: skip
+    if named or (carried and carried[0].group is not None):
+        return [binder.bind_plain(columns_of(rows, "$.instances"), "$.instances")]
+    if len(carried) != 1 and sum(argument.required for argument in carried) != 1:
+        raise ContentError(
+            "expected rows that are objects, as there are several inputs", "$.instances"
+        )
+    first = next((a for a in carried if a.required), carried[0])
+    return [binder.bind_plain({first.tensor: rows}, "$.instances")]
+
+
+def write_v1(binder: Binder, request: V1Request, results: Sequence[Any]) -> bytes:
+    """The answer to a request whose calls gave these results."""
+    if request.columns is not None:
+        return to_json({"outputs": _columns(binder, results[0])})
+    if not takes_batches(binder):
+        return to_json({"predictions": [_columns(binder, result) for result in results]})
+    return to_json({"predictions": _rows(_columns(binder, results[0]))})
+
+
+def _columns(binder: Binder, result: Any) -> Any:
+    """A result by output name, where it has several; else as it is."""
+    signature = binder.signature
+    if signature.several:
+        return {o.tensor: v for o, v in zip(signature.outputs, result, strict=True)}
+    return result
+
+
+def _rows(result: Any) -> Any:
+    """Columns as rows."""
+    if hasattr(result, "to_dict") and hasattr(result, "columns"):  # a frame: JSON gives its records
+        return result
+    columns = result if isinstance(result, Mapping) else None
+    if columns is None:
+        return result
+    lengths = {len(c) if _is_column(c) else -1 for c in columns.values()}
+    if len(lengths) != 1 or -1 in lengths:
+        return result if lengths else []
+    if not columns:
+        raise InvalidResultError("The model returned no outputs.")
+    lists = [c.tolist() if isinstance(c, np.ndarray) else list(c) for c in columns.values()]
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*lists, strict=True)]
+
+
+def _is_column(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
