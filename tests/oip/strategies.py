@@ -36,7 +36,7 @@ def arrays(draw: st.DrawFn, datatype: str, shape: Any = None) -> Any:
 
 @st.composite
 def tensors(draw: st.DrawFn, names: Any = NAMES, datatypes: Any = None) -> Tensor:
-    datatype = draw(datatypes or st.sampled_from(list(DATATYPES)))
+    datatype = draw(st.sampled_from(list(DATATYPES)) if datatypes is None else datatypes)
     array = draw(arrays(datatype))
     return Tensor(draw(names), datatype, array.shape, array, draw(PARAMETERS))
 
@@ -53,7 +53,7 @@ def requests(draw: st.DrawFn, datatypes: Any = None) -> InferRequest:
 
 
 def held(array: Any, datatype: str) -> Any:
-    """Something to compare: bits where NaN would hide equality (BF16 and FP are compared as bits)."""
+    """Something to compare: bits, as NaN would hide equality."""
     kind = DATATYPES[datatype]
     if kind.kind == "bytes":
         return array.ravel().tolist()

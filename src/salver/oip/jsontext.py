@@ -70,7 +70,8 @@ def shortest(flat: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return flat
     if flat.size <= _SMALL:
         return np.array([float(str(value)) for value in flat], dtype=np.float64)
-    values = flat.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a NaN that signals
+        values = flat.astype(np.float64)
     result = values.copy()
     size = np.abs(values)
     left = np.isfinite(values) & (size >= 1e-13) & (size < 1e15)

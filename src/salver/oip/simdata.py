@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import simdjson
 
 from salver.oip.datatypes import Datatype
-from salver.oip.errors import InvalidTensorError
 from salver.oip.jsondata import narrowed, read_data
 
 __all__ = ("LARGE", "brackets", "parse", "read_array", "read_exactly")
@@ -23,11 +23,14 @@ LARGE: Final = 2048  # bytes of body above which this reader is the faster one
 
 _TENSOR_LISTS: Final = frozenset(("inputs", "outputs"))
 _DATA: Final = frozenset(("data",))
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _FORMAT: Final = {"float": "d", "uint": "i", "int": "i"}
 
 
 def parse(parser: simdjson.Parser, body: bytes | memoryview) -> Any:
     """The document with `data` as proxies and all else as Python values; None if unsure."""
+    if bytes(body[:3]) == _BYTE_ORDER_MARK:  # simdjson skips it; JSON has none
+        return None
     try:
         document = parser.parse(body)
     except (ValueError, RuntimeError, UnicodeDecodeError):
@@ -51,6 +54,8 @@ def _members(document: Any, kept: frozenset[str]) -> dict[str, Any] | None:
             value = [_tensor(item) for item in value]
             if None in value:
                 return None
+        elif isinstance(value, simdjson.Object):
+            return None
         members[name] = value
     return members
 
@@ -70,8 +75,8 @@ def _plain(value: Any) -> Any:
 def read_array(data: Any, kind: Datatype, shape: Sequence[int], count: int) -> npt.NDArray[Any]:
     """The array of a `data` proxy."""
     if kind.kind in _FORMAT and isinstance(data, simdjson.Array):
-        flat = _numbers(data, kind)
-        if flat is not None and flat.size == count and _regular(data, shape, count):
+        flat = _numbers(data, kind, count)
+        if flat is not None and _regular(data, shape, count):
             return flat.reshape(shape)
     return read_exactly(data, kind, shape, count)
 
@@ -79,15 +84,17 @@ def read_array(data: Any, kind: Datatype, shape: Sequence[int], count: int) -> n
 def read_exactly(data: Any, kind: Datatype, shape: Sequence[int], count: int) -> npt.NDArray[Any]:
     """The same without shortcuts: any element that is not as it should be is named."""
     if not isinstance(data, simdjson.Array):
-        raise InvalidTensorError(f"expected a list, got {_kind_of(data)}", ".data")
+        return read_data(msgspec.json.encode(_plain(data)), kind, shape, count)
     return read_data(cast("bytes", data.mini), kind, shape, count)
 
 
-def _numbers(data: Any, kind: Datatype) -> npt.NDArray[Any] | None:
+def _numbers(data: Any, kind: Datatype, count: int) -> npt.NDArray[Any] | None:
     code = "u" if kind.name == "UINT64" else _FORMAT[kind.kind]
     try:
         values = np.frombuffer(data.as_buffer(of_type=code), dtype=_WIDE[code])
     except (TypeError, ValueError):
+        return None
+    if values.size != count:
         return None
     if code == "d":
         return narrowed(values, kind)
@@ -125,7 +132,3 @@ def brackets(data: Any, shape: Sequence[int]) -> int:
         lists *= size
         total += lists
     return total
-
-
-def _kind_of(value: object) -> str:
-    return "an object" if isinstance(value, simdjson.Object) else f"{value!r:.40}"
