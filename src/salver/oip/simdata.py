@@ -41,9 +41,9 @@ def parse(parser: simdjson.Parser, body: bytes | memoryview) -> Any:
 
 
 def _members(document: Any, kept: frozenset[str]) -> dict[str, Any] | None:
-    """The members of an object; None if a name appears twice (simdjson finds only the first)."""
+    """The members of an object; None where simdjson would find the wrong one by its name."""
     names = list(document.keys())
-    if len(set(names)) != len(names):
+    if len(set(names)) != len(names) or any("\0" in name for name in names):
         return None
     members: dict[str, Any] = {}
     for name in names:
