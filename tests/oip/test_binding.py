@@ -1,0 +1,443 @@
+"""One function, every form of request: arguments by annotation, results by annotation."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+
+import hypothesis.strategies as st
+import numpy as np
+import numpy.typing as npt
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from salver.oip.binding import Binder
+from salver.oip.errors import (
+    ContentError,
+    InvalidMessageError,
+    InvalidResultError,
+    MismatchError,
+    UnservableError,
+)
+from salver.oip.hints import Field
+from salver.oip.messages import read_infer_request, write_infer_request
+from salver.oip.rest import RestFormat, write_request, write_response
+from salver.oip.signature import Signature
+from salver.oip.types import InferRequest, InferResponse, RequestedOutput, Tensor
+
+pd = pytest.importorskip("pandas")
+REST = RestFormat()
+
+
+class Person(pydantic.BaseModel):
+    name: str
+    age: int = 0
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+    y: float = 0.0
+
+
+class Scores(TypedDict):
+    probabilities: npt.NDArray[np.float32]
+    label: str
+
+
+class Pair(NamedTuple):
+    left: npt.NDArray[np.int64]
+    right: list[str]
+
+
+Image3 = Annotated[npt.NDArray[np.float32], Field(shape=(-1, 3))]
+
+
+def scale(x: Image3, factor: float = 2.0) -> npt.NDArray[np.float32]:
+    return (x * factor).astype(np.float32)
+
+
+def person(person: Person) -> Person:
+    return person
+
+
+def many(people: list[Person], points: list[Point] | None = None) -> list[Person]:
+    return people
+
+
+def texts(words: list[str], upper: bool = False, mode: Literal["a", "b"] = "a") -> list[str]:
+    return [word.upper() if upper else word for word in words]
+
+
+def scores(x: npt.NDArray[np.float32]) -> Scores:
+    return {"probabilities": x, "label": "a"}
+
+
+def pair(a: int, when: dt.datetime) -> Pair:
+    return Pair(np.array([a]), [when.isoformat()])
+
+
+def several(data: bytes, image: Image.Image) -> tuple[bytes, int, Image.Image]:
+    return data, len(data), image
+
+
+def frame(frame: pd.DataFrame, k: int = 1) -> pd.DataFrame:  # type: ignore[no-any-unimported]
+    return frame
+
+
+def anything(x, y=3):  # type: ignore[no-untyped-def]
+    return x
+
+
+def whole(request: InferRequest, x: int) -> InferResponse:
+    return InferResponse([Tensor.of("seen", np.array([len(request.inputs)]))])
+
+
+def tell(text_input: str, max_tokens: int = 20) -> Iterator[str]:
+    yield from text_input.split()[:max_tokens]
+
+
+async def later(text: str) -> AsyncIterator[int]:
+    yield len(text)
+
+
+def request(**inputs: Any) -> InferRequest:
+    return InferRequest([Tensor.of(name, value) for name, value in inputs.items()])
+
+
+def call(function: Any, request_: InferRequest) -> InferResponse:
+    binder = Binder(Signature.of(function))
+    return binder.pack(function(**binder.bind(request_)), request_)
+
+
+def over_json(request_: InferRequest) -> InferRequest:
+    return REST.read_request(write_request(request_).join())
+
+
+def over_binary(request_: InferRequest) -> InferRequest:
+    body = write_request(request_, lambda _: True)
+    return REST.read_request(body.join(), body.header_length)
+
+
+def over_grpc(request_: InferRequest) -> InferRequest:
+    return read_infer_request(write_infer_request(request_))
+
+
+OVERS = pytest.mark.parametrize("over", [over_json, over_binary, over_grpc])
+
+
+@OVERS
+@given(
+    array=hnp.arrays(
+        "f4", st.tuples(st.integers(0, 4), st.just(3)), elements=st.floats(-9, 9, width=32)
+    )
+)
+def test_one_function_gives_the_same_over_every_format(over: Any, array: Any) -> None:
+    response = call(scale, over(request(x=array)))
+
+    (output,) = response.outputs
+    assert (output.name, output.datatype) == ("output-0", "FP32")
+    assert np.array_equal(output.array(), array * 2)
+
+
+@given(
+    array=hnp.arrays(
+        "f4", st.tuples(st.integers(1, 4), st.just(3)), elements=st.floats(-9, 9, width=32)
+    )
+)
+def test_plain_json_gives_the_same_as_tensors(array: Any) -> None:
+    binder = Binder(Signature.of(scale))
+
+    by_json = binder.bind_json(binder.pack_json({"x": array, "factor": 3}))
+
+    assert np.array_equal(by_json["x"], array)
+    assert by_json["x"].dtype == np.float32
+    assert by_json["factor"] == 3.0
+
+
+def test_metadata_tell_what_the_signature_says() -> None:
+    model = Signature.of(scale).metadata("m", ["1"])
+
+    assert (model.name, model.versions) == ("m", ["1"])
+    x, factor = model.inputs
+    assert (x.name, x.datatype, x.shape, x.optional) == ("x", "FP32", [-1, 3], False)
+    assert (factor.datatype, factor.shape, factor.optional) == ("FP64", [1], True)
+    assert [(o.name, o.datatype, o.shape) for o in model.outputs] == [("output-0", "FP32", [-1])]
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs", "outputs", "streams"),
+    [
+        (person, ["person:BYTES[1]"], ["output-0:BYTES[1]"], False),
+        (many, ["people:BYTES[-1]", "points:BYTES[-1]"], ["output-0:BYTES[-1]"], False),
+        (
+            texts,
+            ["words:BYTES[-1]", "upper:BOOL[1]", "mode:BYTES[1]"],
+            ["output-0:BYTES[-1]"],
+            False,
+        ),
+        (scores, ["x:FP32[-1]"], ["probabilities:FP32[-1]", "label:BYTES[1]"], False),
+        (pair, ["a:INT64[1]", "when:BYTES[1]"], ["left:INT64[-1]", "right:BYTES[-1]"], False),
+        (
+            several,
+            ["data:BYTES[1]", "image:BYTES[1]"],
+            ["output-0:BYTES[1]", "output-1:INT64[1]", "output-2:BYTES[1]"],
+            False,
+        ),
+        (frame, ["frame:BYTES[-1]", "k:INT64[1]"], [], False),
+        (whole, ["x:INT64[1]"], [], False),
+        (tell, ["text_input:BYTES[1]", "max_tokens:INT64[1]"], ["text_output:BYTES[1]"], True),
+        (later, ["text:BYTES[1]"], ["output-0:INT64[1]"], True),
+    ],
+)
+def test_signatures_become_models(
+    function: Any, inputs: list[str], outputs: list[str], streams: bool
+) -> None:
+    signature = Signature.of(function)
+    model = signature.metadata("m")
+
+    assert [f"{t.name}:{t.datatype}{t.shape}".replace(" ", "") for t in model.inputs] == inputs
+    assert [f"{t.name}:{t.datatype}{t.shape}".replace(" ", "") for t in model.outputs] == outputs
+    assert signature.streams is streams
+
+
+@OVERS
+def test_records_text_and_times_arrive_as_themselves(over: Any) -> None:
+    sent = request(words=np.array(["a", "b"]), upper=np.array([True]))
+    assert [e.decode() for e in call(texts, over(sent)).outputs[0].array()] == ["A", "B"]
+
+    sent = request(person=np.array(['{"name":"Ada","age":3}']))
+    assert Binder(Signature.of(person)).bind(over(sent)) == {"person": Person(name="Ada", age=3)}
+
+    sent = request(a=np.array([4], "i2"), when=np.array(["2020-01-02T03:04:05"]))
+    left, right = call(pair, over(sent)).outputs
+    assert left.array().tolist() == [4]
+    assert right.array().tolist() == [b"2020-01-02T03:04:05"]
+
+
+@OVERS
+def test_bytes_and_images_arrive_as_themselves(over: Any) -> None:
+    binder = Binder(Signature.of(several))
+    image = Image.new("L", (3, 2), 7)
+    sent = binder.pack((b"\xff\0", 2, image)).outputs
+    sent[0].name, sent[2].name = "data", "image"
+
+    data, length, back = call(several, over(InferRequest([sent[0], sent[2]]))).outputs
+
+    assert data.array().tolist() == [b"\xff\0"]
+    assert length.array().tolist() == [2]
+    assert binder.signature.registry.decode(back)[0].tobytes() == image.tobytes()
+
+
+@OVERS
+def test_a_frame_takes_the_inputs_that_no_other_argument_names(over: Any) -> None:
+    sent = request(a=np.array([1, 2]), k=np.array([5]), b=np.array(["x", "y"]))
+
+    bound = Binder(Signature.of(frame)).bind(over(sent))
+
+    assert bound["k"] == 5
+    assert bound["frame"].to_dict("list") == {"a": [1, 2], "b": ["x", "y"]}
+
+
+def test_arguments_that_are_not_annotated_are_arrays() -> None:
+    response = call(anything, request(x=np.arange(3)))
+
+    assert response.outputs[0].array().tolist() == [0, 1, 2]
+
+
+def test_the_request_itself_can_be_an_argument() -> None:
+    assert call(whole, request(x=np.array([1]))).outputs[0].array().tolist() == [1]
+
+
+def test_a_scalar_may_be_a_request_parameter() -> None:
+    sent = InferRequest(request(x=np.ones((1, 3), "f4")).inputs, parameters={"factor": 10})
+
+    assert call(scale, sent).outputs[0].array().tolist() == [[10, 10, 10]]
+
+
+def test_only_the_outputs_that_were_asked_for_are_given() -> None:
+    sent = request(x=np.ones(2, "f4"))
+    sent.outputs = [RequestedOutput("label")]
+
+    assert [tensor.name for tensor in call(scores, sent).outputs] == ["label"]
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs", "message"),
+    [
+        (scale, {"x": np.ones((1, 3))}, r"^\$\.inputs\[0\]\.datatype: expected FP32, got FP64$"),
+        (scale, {"x": np.ones((1, 4), "f4")}, r"^\$\.inputs\[0\]\.shape: expected \[-1, 3\], got \[1, 4\]$"),
+        (scale, {"x": np.ones(3, "f4")}, r"^\$\.inputs\[0\]\.shape: expected \[-1, 3\], got \[3\]$"),
+        (scale, {"y": np.ones(3, "f4")}, r"^\$\.inputs\[0\]\.name: unknown input 'y'"),
+        (scale, {}, r"^\$\.inputs: input 'x' is missing; required: 'x'$"),
+        (pair, {"a": np.ones(1)}, r"^\$\.inputs\[0\]\.datatype: expected INT64, got FP64$"),
+        (pair, {"a": np.ones(2, int)}, r"^\$\.inputs\[0\]\.shape: expected one element, got \[2\]$"),
+        (pair, {"when": np.array(["x"])}, r"^\$\.inputs\[0\]\.data\[0\]: the element is no datetime"),
+        (texts, {"word": np.array(["x"])}, r"unknown input 'word'; did you mean 'words'\?$"),
+        (person, {"person": np.array(['{"age":1}'])}, r"^\$\.inputs\[0\]\.data\[0\]\.name: Field required$"),
+        (person, {"person": np.array(["{"])}, r"^\$\.inputs\[0\]\.data\[0\]: Invalid JSON"),
+        (texts, {"words": np.ones(1)}, r"^\$\.inputs\[0\]\.datatype: expected BYTES, got FP64$"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_named(function: Any, inputs: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidMessageError, match=message):
+        Binder(Signature.of(function)).bind(request(**inputs))
+
+
+@pytest.mark.parametrize(
+    ("function", "body", "expected"),
+    [
+        (person, b'{"name":"Ada"}', {"person": Person(name="Ada")}),
+        (person, b'{"person":{"name":"Ada"}}', {"person": Person(name="Ada")}),
+        (many, b'{"people":[{"name":"A"}],"points":[{"x":1}]}',
+         {"people": [Person(name="A")], "points": [Point(1)]}),
+        (many, b'{"people":[],"points":null}', {"people": [], "points": None}),
+        (texts, b'{"words":["a"],"mode":"b"}', {"words": ["a"], "mode": "b"}),
+        (tell, b'{"text_input":"a b"}', {"text_input": "a b"}),
+        (later, b'"abc"', {"text": "abc"}),
+        (later, b'{"text":"abc"}', {"text": "abc"}),
+        (anything, b'{"x":[1,"a"]}', {"x": [1, "a"]}),
+    ],
+)  # fmt: skip
+def test_plain_json_becomes_arguments(function: Any, body: bytes, expected: Any) -> None:
+    assert Binder(Signature.of(function)).bind_json(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("function", "body", "message"),
+    [
+        (scale, b'{"x":[[1,2],[3]]}', r"^\$\.x: no regular array"),
+        (scale, b'{"x":[["a","b","c"]]}', r"^\$\.x: expected elements of FP32$"),
+        (scale, b'{"x":[[1,2,1e39]]}', r"^\$\.x: 1e\+39 is too large for FP32$"),
+        (scale, b'{"x":[[1,2]]}', r"^\$\.x\.shape: expected \[-1, 3\], got \[1, 2\]$"),
+        (scale, b'{"x":[[1,2,3]],"factor":"2"}', r"^\$\.factor: Expected `float`, got `str`$"),
+        (scale, b'{"z":1}', r"^\$: unknown input 'z'; the inputs are x, factor$"),
+        (scale, b"{}", r"^\$: input 'x' is missing; required: 'x'$"),
+        (scale, b"[1]", r"^\$: expected an object with x, factor$"),
+        (scale, b"{", r"^\$: no valid JSON"),
+        (scale, b"[" * 100_000, r"^\$: no valid JSON"),
+        (texts, b'{"words":["a",1]}', r"^\$\.words\[1\]: expected a string, got int$"),
+        (texts, b'{"words":[],"mode":"c"}', r"^\$\.mode: Invalid enum value 'c'$"),
+        (
+            many,
+            b'{"people":[{"name":1}]}',
+            r"^\$\.people\[0\]\.name: Input should be a valid string",
+        ),
+        (person, b'{"person":{"age":1}}', r"^\$\.person\.name: Field required$"),
+        (pair, b'{"a":1,"when":"x"}', r"^\$\.when: no datetime: "),
+    ],
+)
+def test_plain_json_that_does_not_fit_is_named(function: Any, body: bytes, message: str) -> None:
+    with pytest.raises((ContentError, MismatchError), match=message):
+        Binder(Signature.of(function)).bind_json(body)
+
+
+def test_tables_may_come_as_columns_or_rows() -> None:
+    binder = Binder(Signature.of(frame))
+
+    columns = binder.bind_json(b'{"a":[1,2],"b":["x","y"]}')["frame"]
+    rows = binder.bind_json(b'{"frame":[{"a":1,"b":"x"},{"a":2,"b":"y"}],"k":2}')["frame"]
+
+    assert columns.to_dict("list") == rows.to_dict("list") == {"a": [1, 2], "b": ["x", "y"]}
+
+
+@pytest.mark.parametrize(
+    ("function", "result", "expected"),
+    [
+        (scale, np.array([[1.5, np.nan]], "f4"), b"[[1.5,null]]"),
+        (person, Person(name="A"), b'{"name":"A","age":0}'),
+        (several, (b"\xff", 1, None), b'{"output-0":"/w==","output-1":1,"output-2":null}'),
+        (scores, {"probabilities": np.ones(1, "f4"), "label": "a"},
+         b'{"probabilities":[1.0],"label":"a"}'),
+        (whole, InferResponse([Tensor.of("x", np.ones(1))]), b'{"x":[1.0]}'),
+    ],
+)  # fmt: skip
+def test_results_become_plain_json(function: Any, result: Any, expected: bytes) -> None:
+    assert Binder(Signature.of(function)).pack_json(result) == expected
+
+
+@pytest.mark.parametrize(
+    ("function", "result", "message"),
+    [
+        (scale, np.array(["a"]), r"^Output 'output-0' is declared FP32, but an array of <U1"),
+        (
+            scores,
+            {"label": "a"},
+            r"^The result has no 'probabilities', which its annotation promises",
+        ),
+        (several, b"x", r"^A tuple of 3 was declared, got b'x'\.$"),
+        (later, "x", r"^Output 'output-0' is declared <class 'int'>, but 'x' was returned"),
+        (texts, "abc", r"^Output 'output-0' is declared a list, got 'abc'\.$"),
+        (texts, [1], r"^Output 'output-0': element 0 \(int\) cannot be written as 'str'"),
+    ],
+)
+def test_results_that_break_their_promise_are_the_models_fault(
+    function: Any, result: Any, message: str
+) -> None:
+    with pytest.raises(InvalidResultError, match=message):
+        Binder(Signature.of(function)).pack(result)
+
+
+def test_functions_that_no_protocol_can_carry_are_refused_when_defined() -> None:
+    def spread(*values: int) -> int: ...
+
+    def unknown(x: Nowhere) -> int: ...  # type: ignore[name-defined]  # noqa: F821
+
+    def two(a: pd.DataFrame, b: pd.DataFrame) -> int: ...  # type: ignore[no-any-unimported]
+
+    for function, message in (
+        (spread, r"spread\(\) takes \*values.*write each argument out\.$"),
+        (unknown, r"unknown\(\) cannot be resolved: name 'Nowhere' is not defined"),
+        (two, r"two\(\) takes more than one frame"),
+    ):
+        with pytest.raises(UnservableError, match=message):
+            Signature.of(function)
+
+
+def test_methods_are_functions_without_self() -> None:
+    class Model:
+        def predict(self, x: int) -> int:
+            return x
+
+        def __call__(self, y: int) -> int:
+            return y
+
+    assert [a.name for a in Signature.of(Model.predict).arguments] == ["x"]
+    assert [a.name for a in Signature.of(Model().predict).arguments] == ["x"]
+    assert [a.name for a in Signature.of(Model()).arguments] == ["y"]
+
+
+def test_arrays_that_are_only_read_are_not_copied() -> None:
+    def read(x: Annotated[np.ndarray[Any, Any], Field(writable=False)]) -> None: ...
+
+    contents = np.ones(4, "f4").tobytes()
+    sent = InferRequest([Tensor.raw("x", "FP32", (4,), contents)])
+
+    array = Binder(Signature.of(read)).bind(sent)["x"]
+
+    assert not array.flags.owndata
+    assert not array.flags.writeable
+
+
+@given(st.binary(max_size=60))
+def test_arbitrary_plain_bodies_raise_only_our_errors(body: bytes) -> None:
+    for function in (scale, person, texts, frame, many):
+        try:
+            Binder(Signature.of(function)).bind_json(body)
+        except InvalidMessageError:
+            continue
+
+
+def test_a_response_can_be_written_as_it_is_packed() -> None:
+    response = call(scores, request(x=np.ones(2, "f4")))
+
+    assert write_response(response).text == (
+        b'{"model_name":"","outputs":[{"name":"probabilities","datatype":"FP32","shape":[2],'
+        b'"parameters":{"content_type":"np"},"data":[1.0,1.0]},{"name":"label","datatype":"BYTES",'
+        b'"shape":[1],"parameters":{"content_type":"str"},"data":["a"]}]}'
+    )
