@@ -47,7 +47,8 @@ def sent(value: Any, over: Any) -> Any:
 @OVERS
 @given(
     array=hnp.arrays(
-        st.sampled_from("?bBhHiIlLefd").map(np.dtype) | hnp.datetime64_dtypes(max_period="s", min_period="s", endianness="<"),
+        st.sampled_from("?bBhHiIlLefd").map(np.dtype)
+        | hnp.datetime64_dtypes(max_period="s", min_period="s", endianness="<"),
         hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
     )
     | hnp.arrays("U5", 3, elements=st.text(st.characters(exclude_characters="\0"), max_size=5))

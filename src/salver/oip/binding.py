@@ -110,7 +110,7 @@ class Binder:
     def bind_json(self, body: bytes | memoryview) -> dict[str, Any]:
         """The keyword arguments in a JSON body: an object with a member for each argument.
 
-        For a function of one argument the body may also be that argument itself.
+        For a function that needs one argument the body may also be that argument itself.
         """
         carried = self.signature.carried
         if len(carried) == 1 and isinstance(carried[0].slot, JsonSlot):
@@ -141,9 +141,9 @@ class Binder:
         """The keyword arguments in something that came from JSON."""
         carried = self.signature.carried
         names = {argument.tensor: argument for argument in carried}
-        alone = len(carried) == 1 and not (isinstance(value, dict) and carried[0].tensor in value)
-        if alone and carried[0].slot is not None and not (value == {} and not carried[0].required):
-            return {carried[0].name: _plain(carried[0], value, path)} | self._specials()
+        main = self._main()
+        if main is not None and not (isinstance(value, dict) and self._has_members(value, main)):
+            return {main.name: _plain(main, value, path)} | self._specials()
         if not isinstance(value, dict):
             raise ContentError(f"expected an object with {', '.join(names) or 'nothing'}", path)
         given: dict[str, Any] = {}
@@ -162,6 +162,19 @@ class Binder:
             if argument.name not in given:
                 self._absent(argument, given, path)
         return given | self._specials()
+
+    def _main(self) -> Argument | None:
+        """The one argument that a function needs, and that may stand for all."""
+        carried = self.signature.carried
+        needed = [argument for argument in carried if argument.required]
+        one = carried if len(carried) == 1 else needed if len(needed) == 1 else ()
+        return one[0] if one and one[0].slot is not None else None
+
+    def _has_members(self, value: dict[str, Any], main: Argument) -> bool:
+        """Whether an object names arguments, and is not itself the value of the only one."""
+        if len(self.signature.carried) > 1 or main.tensor in value:
+            return True
+        return not value and not main.required
 
     def _grouped(self, columns: Mapping[str, Any], path: str) -> Any:
         """A frame or dict of arrays, given column by column, or whole under its own name."""

@@ -1,0 +1,110 @@
+"""The OpenAPI document of a model: valid, and right for what the model takes and gives."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+import pytest
+
+from salver.oip.binding import Binder
+from salver.oip.openapi import document, plain_schema
+from salver.oip.rest import write_request, write_response
+from salver.oip.signature import Signature
+from salver.oip.types import InferRequest, InferResponse, Tensor
+
+jsonschema = pytest.importorskip("jsonschema")
+
+
+class Person(pydantic.BaseModel):
+    name: str
+    age: int = 0
+
+
+def model(x: npt.NDArray[np.float32], k: int = 3) -> tuple[npt.NDArray[np.float64], list[str]]:
+    """Says what it is told."""
+    return x.astype(np.float64), ["a"]
+
+
+def greet(person: Person, words: list[str]) -> str:
+    return person.name
+
+
+SIGNATURE = Signature.of(model)
+DOCUMENT = document(SIGNATURE.metadata("m"), SIGNATURE, version="2", title="Models")
+
+
+def check(name: str, value: Any) -> None:
+    schema = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+    jsonschema.Draft202012Validator(schema).validate(value)
+
+
+def test_the_document_has_every_path_of_the_model() -> None:
+    assert DOCUMENT["openapi"] == "3.1.0"
+    assert DOCUMENT["info"]["description"] == "Says what it is told."
+    assert list(DOCUMENT["paths"]) == [
+        "/v2/models/m/versions/2",
+        "/v2/models/m/versions/2/ready",
+        "/v2/models/m/versions/2/infer",
+        "/v2/models/m/versions/2/generate",
+        "/v2/models/m/versions/2/generate_stream",
+        "/v1/models/m:predict",
+    ]
+
+
+def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
+    for schema in DOCUMENT["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    text = json.dumps(DOCUMENT)
+    names = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert names <= DOCUMENT["components"]["schemas"].keys()
+
+
+def test_what_we_write_is_what_the_document_says() -> None:
+    x = Tensor.of("x", np.array([[1, np.nan, np.inf]], "f4"))
+    request = InferRequest([x, Tensor.of("k", np.array([1]))], id="7", parameters={"a": 1})
+    response = Binder(SIGNATURE).pack((np.ones(2), ["a"]))
+
+    check("InferRequest", json.loads(write_request(request).text))
+    check("InferResponse", json.loads(write_response(response).text))
+    check("ModelMetadata", json.loads(json.dumps({
+        "name": "m", "platform": "p", "versions": [],
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}], "outputs": [],
+    })))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"inputs": []},
+        {"inputs": [{"name": "y", "datatype": "FP32", "shape": [1], "data": [1]}]},
+        {"inputs": [{"name": "x", "datatype": "FP64", "shape": [1], "data": [1]}]},
+        {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1], "data": [1]}]},
+        {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [True]}]},
+    ],
+)
+def test_what_we_refuse_the_document_refuses(wrong: Any) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        check("InferRequest", wrong)
+
+
+def test_the_plain_body_has_a_schema_too() -> None:
+    schema = plain_schema(Signature.of(greet))
+    validator = jsonschema.Draft202012Validator(schema)
+
+    assert schema["required"] == ["person", "words"]
+    validator.validate({"person": {"name": "Ada"}, "words": ["x"]})
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({"person": {}, "words": []})
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({"person": {"name": "Ada"}, "words": [1]})
+
+
+def test_a_model_without_a_function_has_a_document() -> None:
+    found = document(SIGNATURE.metadata("m"))
+
+    assert "/v2/models/m/infer" in found["paths"]
+    assert InferResponse([]).outputs == []

@@ -1,0 +1,220 @@
+"""V1 and the generate extension: bodies in, arguments or tensors, bodies out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypedDict
+
+import hypothesis.strategies as st
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+
+from salver.oip import v1_tensors
+from salver.oip.binding import Binder
+from salver.oip.classification import classified
+from salver.oip.errors import InvalidMessageError
+from salver.oip.generate import event, read_generate, write_generate
+from salver.oip.metadata import ModelMetadata, TensorMetadata
+from salver.oip.rest import RestFormat
+from salver.oip.signature import Signature
+from salver.oip.types import InferRequest, InferResponse, RequestedOutput, Tensor
+from salver.oip.v1 import bind_v1, read_v1, write_v1
+
+pd = pytest.importorskip("pandas")
+REST = RestFormat()
+
+
+class Both(TypedDict):
+    total: npt.NDArray[np.float64]
+    name: list[str]
+
+
+def total(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64] | None = None) -> Both:
+    rows = x if y is None else x + y
+    return {"total": rows, "name": [f"row {at}" for at in range(len(rows))]}
+
+
+def double(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return x * 2
+
+
+def greet(name: str, times: int = 1) -> str:
+    return f"hello {name}" * times
+
+
+def size(data: bytes) -> int:
+    return len(data)
+
+
+def width(frame: pd.DataFrame) -> list[int]:  # type: ignore[no-any-unimported]
+    return [len(frame.columns)] * len(frame)
+
+
+def answer(function: Any, body: bytes) -> Any:
+    binder = Binder(Signature.of(function))
+    request = read_v1(body)
+    results = [function(**arguments) for arguments in bind_v1(binder, request)]
+    return json.loads(write_v1(binder, request, results))
+
+
+@pytest.mark.parametrize(
+    ("function", "body", "expected"),
+    [
+        (double, b'{"instances":[[1,2],[3,4]]}', {"predictions": [[2, 4], [6, 8]]}),
+        (double, b'{"inputs":[[1,2],[3,4]]}', {"predictions": [[2, 4], [6, 8]]}),
+        (double, b'{"inputs":{"x":[1,2]}}', {"outputs": [2, 4]}),
+        (double, b'{"instances":[{"x":1},{"x":2}]}', {"predictions": [2, 4]}),
+        (double, b'{"instances":[]}', {"predictions": []}),
+        (
+            total,
+            b'{"instances":[{"x":1,"y":2},{"x":3,"y":4}]}',
+            {"predictions": [{"total": 3, "name": "row 0"}, {"total": 7, "name": "row 1"}]},
+        ),
+        (total, b'{"inputs":{"x":[1],"y":[2]}}', {"outputs": {"total": [3], "name": ["row 0"]}}),
+        (total, b'{"instances":[5]}', {"predictions": [{"total": 5, "name": "row 0"}]}),
+        (greet, b'{"instances":["a","b"]}', {"predictions": ["hello a", "hello b"]}),
+        (greet, b'{"instances":[{"name":"a","times":2}]}', {"predictions": ["hello ahello a"]}),
+        (size, b'{"instances":[{"b64":"AAECAw=="}]}', {"predictions": [4]}),
+        (size, b'{"instances":[{"data":{"b64":"AAECAw=="}}]}', {"predictions": [4]}),
+        (width, b'{"instances":[{"a":1,"b":"x"},{"a":2,"b":"y"}]}', {"predictions": [2, 2]}),
+    ],
+)
+def test_one_function_answers_v1(function: Any, body: bytes, expected: Any) -> None:
+    assert answer(function, body) == expected
+
+
+@pytest.mark.parametrize(
+    ("function", "body", "message"),
+    [
+        (double, b"{}", r'^\$: expected either "instances" or "inputs"$'),
+        (double, b'{"instances":1}', r"^\$\.instances: Expected `array`, got `int`$"),
+        (double, b'{"instances":[1],"inputs":[1]}', r'expected either "instances" or "inputs"$'),
+        (double, b"{", r"^no valid JSON"),
+        (double, b'{"instances":[[1],[2,3]]}', r"^\$\.instances\.x: no regular array"),
+        (double, b'{"instances":["a"]}', r"^\$\.instances\.x: expected elements of FP64$"),
+        (total, b'{"instances":[{"x":1},{"y":1}]}', r"^\$\.instances\[1\]: expected rows with"),
+        (total, b'{"instances":[{"z":1}]}', r"^\$\.instances: unknown input 'z'"),
+        (greet, b'{"instances":["a",1]}', r"^\$\.instances\[1\]: expected a string, got int$"),
+        (size, b'{"instances":[{"b64":"!"}]}', r"^\$\.instances\[0\]: "),
+    ],
+)
+def test_wrong_v1_bodies_are_named(function: Any, body: bytes, message: str) -> None:
+    with pytest.raises(InvalidMessageError, match=message):
+        answer(function, body)
+
+
+MODEL = ModelMetadata(
+    "m",
+    "",
+    [TensorMetadata("x", "FP32", [-1, 2]), TensorMetadata("s", "BYTES", [-1])],
+    [],
+)
+
+
+def test_v1_bodies_become_tensors_for_models_known_by_metadata() -> None:
+    request = read_v1(b'{"instances":[{"x":[1,2],"s":"a"},{"x":[3,4],"s":"b"}]}')
+
+    inputs = v1_tensors.to_infer_request(request, MODEL).inputs
+    body = json.loads(v1_tensors.to_v1_answer(request, InferResponse(inputs)))
+
+    assert [(t.name, t.datatype, t.shape) for t in inputs] == [
+        ("x", "FP32", (2, 2)), ("s", "BYTES", (2,)),
+    ]  # fmt: skip
+    assert body == {"predictions": [{"x": [1, 2], "s": "a"}, {"x": [3, 4], "s": "b"}]}
+    with pytest.raises(
+        InvalidMessageError, match=r"^\$\.instances: expected rows that are objects"
+    ):
+        v1_tensors.to_infer_request(read_v1(b'{"instances":[1]}'), MODEL)
+
+
+GENERATE = Signature.of(greet).metadata("m")
+
+
+@pytest.mark.parametrize(
+    ("body", "parameters"),
+    [
+        (b'{"name":"a","times":2}', {}),
+        (b'{"name":["a"],"times":[2],"temperature":0.5}', {"temperature": 0.5}),
+        (b'{"id":7,"name":"a","times":2,"parameters":{"k":true}}', {"k": True}),
+        (
+            b'{"inputs":[{"name":"name","datatype":"BYTES","shape":[1],"data":["a"]},'
+            b'{"name":"times","datatype":"INT64","shape":[1],"data":[2]}]}',
+            {},
+        ),
+    ],
+)
+def test_the_three_forms_of_a_generate_body_mean_the_same(
+    body: bytes, parameters: dict[str, Any]
+) -> None:
+    request = read_generate(body, GENERATE, REST)
+
+    assert Binder(Signature.of(greet)).bind(request) == {"name": "a", "times": 2}
+    assert request.parameters == parameters
+
+
+def test_scalars_may_come_in_the_nested_parameters() -> None:
+    request = read_generate(b'{"name":"a","parameters":{"times":3}}', GENERATE, REST)
+
+    assert Binder(Signature.of(greet)).bind(request) == {"name": "a", "times": 3}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"[]", r"^\$: Expected `object`, got `array`"),
+        (b"{", r"^no valid JSON"),
+        (b'{"name":1}', r"^\$\.name\[0\]: Expected `str`, got `int`"),
+        (b'{"times":[1,"2"]}', r"^\$\.times\[1\]: Expected .*got `str`"),
+        (b'{"times":[1,}', r"^no valid JSON|^\$\.times: no valid JSON"),
+        (b'{"inputs":{}}', r"^\$\.inputs: Expected `array`"),
+    ],
+)
+def test_wrong_generate_bodies_are_named(body: bytes, message: str) -> None:
+    with pytest.raises(InvalidMessageError, match=message):
+        read_generate(body, GENERATE, REST)
+
+
+@given(st.binary(max_size=60))
+def test_arbitrary_bodies_raise_only_our_errors(body: bytes) -> None:
+    for read in (lambda: read_generate(body, GENERATE, REST), lambda: read_v1(body)):
+        with pytest.raises(InvalidMessageError):
+            read()
+
+
+def test_a_generate_answer_has_a_member_for_each_output() -> None:
+    outputs = [
+        Tensor.of("text_output", np.array(["hello"])),
+        Tensor.of("scores", np.array([0.5, 1], "f4")),
+        Tensor.of("facts", np.array(['{"a":1}']), {"content_type": "json"}),
+    ]
+    response = InferResponse(outputs, "m", "1", "7", {"finish_reason": "length"})
+
+    assert json.loads(write_generate(response)) == {
+        "model_name": "m", "model_version": "1", "id": "7", "finish_reason": "length",
+        "text_output": "hello", "scores": [0.5, 1], "facts": {"a": 1},
+    }  # fmt: skip
+    assert event(b"{}") == b"data: {}\n\n"
+
+
+def test_an_output_can_be_classified() -> None:
+    scores = Tensor.of("y", np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]], "f4"))
+    wanted = [RequestedOutput("y", {"classification": 2})]
+
+    (output,) = classified(InferResponse([scores]), wanted, ["cat", "dog"]).outputs
+
+    assert output.shape == (2, 2)
+    assert output.array().tolist() == [
+        [b"0.700000:1:dog", b"0.200000:2"], [b"0.500000:0:cat", b"0.300000:1:dog"],
+    ]  # fmt: skip
+    for count in (0, "2", True):
+        wanted = [RequestedOutput("y", {"classification": count})]
+        with pytest.raises(InvalidMessageError, match=r"^\$\.outputs: classification of 'y'"):
+            classified(InferResponse([scores]), wanted)
+
+
+def test_a_request_without_outputs_is_left_alone() -> None:
+    response = InferResponse([Tensor.of("y", np.ones(2))])
+
+    assert classified(response, InferRequest([]).outputs).outputs[0].datatype == "FP64"
