@@ -52,7 +52,7 @@ def test_blobs_are_read_in_the_order_of_the_tensors_without_a_copy() -> None:
     ("items", "blob", "message"),
     [
         ([item(17)], BLOB, r"^\$\.inputs\[0\]\.parameters\.binary_data_size: 17 .* 16 are left$"),
-        ([item(12)], BLOB, r"^\$\.inputs\[0\]\.parameters\.binary_data_size: 12 bytes are given, but"),
+        ([item(12)], BLOB, r"^\$\.inputs\[0\]\.parameters\.binary_data_size: 12 bytes are"),
         ([item(2**70)], BLOB, r"binary_data_size: 1180591620717411303424 bytes are claimed"),
         ([item(-1)], BLOB, r"binary_data_size: expected a number of bytes, got -1$"),
         ([item(True)], BLOB, r"binary_data_size: expected a number of bytes, got True$"),
@@ -60,10 +60,10 @@ def test_blobs_are_read_in_the_order_of_the_tensors_without_a_copy() -> None:
         ([item(16.0)], BLOB, r"binary_data_size: expected a number of bytes, got 16\.0$"),
         ([item()], BLOB + b"x", r"^1 bytes are left over after the last tensor"),
         ([item(data=[1, 2, 3, 4])], BLOB, r"either data or binary_data_size, not both$"),
-        ([item(), item(name="y")], BLOB, r"^\$\.inputs\[1\]\..*16 bytes are claimed, but 0 are left$"),
+        ([item(), item(name="y")], BLOB, r"^\$\.inputs\[1\]\..*16 .* claimed, but 0 are left$"),
         ([item(shape=[2**40])], BLOB, r"16 bytes are given, but 1099511627776 elements"),
         ([item(datatype="BYTES", shape=[2**40])], BLOB, r"at least 4398046511104$"),
-        ([item(datatype="BYTES", shape=[1])], BLOB, r"1 of 1 elements .*, and 12 bytes are left over"),
+        ([item(datatype="BYTES", shape=[1])], BLOB, r"1 of 1 elements .* 12 bytes are left over"),
     ],
 )  # fmt: skip
 def test_lying_sizes_are_refused_and_cost_no_memory(
@@ -92,9 +92,7 @@ def test_a_header_beyond_the_body_is_refused() -> None:
 
 
 def test_binary_data_without_the_header_are_refused() -> None:
-    with pytest.raises(
-        InvalidMessageError, match="Inference-Header-Content-Length, which is missing$"
-    ):
+    with pytest.raises(InvalidMessageError, match=r"Header-Content-Length, which is missing$"):
         REST.read_request(text(item()))
 
 

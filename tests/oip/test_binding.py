@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 import hypothesis.strategies as st
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pydantic
 import pytest
 from hypothesis import given
@@ -30,7 +31,6 @@ from salver.oip.rest import RestFormat, write_request, write_response
 from salver.oip.signature import Signature
 from salver.oip.types import InferRequest, InferResponse, RequestedOutput, Tensor
 
-pd = pytest.importorskip("pandas")
 REST = RestFormat()
 
 
@@ -86,7 +86,7 @@ def several(data: bytes, image: Image.Image) -> tuple[bytes, int, Image.Image]:
     return data, len(data), image
 
 
-def frame(frame: pd.DataFrame, k: int = 1) -> pd.DataFrame:  # type: ignore[no-any-unimported]
+def frame(frame: pd.DataFrame, k: int = 1) -> pd.DataFrame:
     return frame
 
 
@@ -270,22 +270,22 @@ def test_only_the_outputs_that_were_asked_for_are_given() -> None:
 @pytest.mark.parametrize(
     ("function", "inputs", "message"),
     [
-        (scale, {"x": np.ones((1, 3))}, r"^\$\.inputs\[0\]\.datatype: expected FP32, got FP64$"),
-        (scale, {"x": np.ones((1, 4), "f4")}, r"^\$\.inputs\[0\]\.shape: expected \[-1, 3\], got \[1, 4\]$"),
-        (scale, {"x": np.ones(3, "f4")}, r"^\$\.inputs\[0\]\.shape: expected \[-1, 3\], got \[3\]$"),
-        (scale, {"y": np.ones(3, "f4")}, r"^\$\.inputs\[0\]\.name: unknown input 'y'"),
-        (scale, {}, r"^\$\.inputs: input 'x' is missing; required: 'x'$"),
-        (pair, {"a": np.ones(1)}, r"^\$\.inputs\[0\]\.datatype: expected INT64, got FP64$"),
-        (pair, {"a": np.ones(2, int)}, r"^\$\.inputs\[0\]\.shape: expected one element, got \[2\]$"),
-        (pair, {"when": np.array(["x"])}, r"^\$\.inputs\[0\]\.data\[0\]: the element is no datetime"),
-        (texts, {"word": np.array(["x"])}, r"unknown input 'word'; did you mean 'words'\?$"),
-        (person, {"person": np.array(['{"age":1}'])}, r"^\$\.inputs\[0\]\.data\[0\]\.name: Field required$"),
-        (person, {"person": np.array(["{"])}, r"^\$\.inputs\[0\]\.data\[0\]: Invalid JSON"),
-        (texts, {"words": np.ones(1)}, r"^\$\.inputs\[0\]\.datatype: expected BYTES, got FP64$"),
+        (scale, {"x": np.ones((1, 3))}, r"\[0\]\.datatype: expected FP32, got FP64$"),
+        (scale, {"x": np.ones((1, 4), "f4")}, r"\[0\]\.shape: expected \[-1, 3\], got \[1, 4\]$"),
+        (scale, {"x": np.ones(3, "f4")}, r"\[0\]\.shape: expected \[-1, 3\], got \[3\]$"),
+        (scale, {"y": np.ones(3, "f4")}, r"\[0\]\.name: unknown input 'y'"),
+        (scale, {}, r": input 'x' is missing; required: 'x'$"),
+        (pair, {"a": np.ones(1)}, r"\[0\]\.datatype: expected INT64, got FP64$"),
+        (pair, {"a": np.ones(2, int)}, r"\[0\]\.shape: expected one element, got \[2\]$"),
+        (pair, {"when": np.array(["x"])}, r"\[0\]\.data\[0\]: the element is no datetime"),
+        (texts, {"word": np.array(["x"])}, r"\[0\]\.name: unknown input 'word'; did you mean 'words'"),
+        (person, {"person": np.array(['{"age":1}'])}, r"\[0\]\.data\[0\]\.name: Field required$"),
+        (person, {"person": np.array(["{"])}, r"\[0\]\.data\[0\]: Invalid JSON"),
+        (texts, {"words": np.ones(1)}, r"\[0\]\.datatype: expected BYTES, got FP64$"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(function: Any, inputs: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidMessageError, match=message):
+    with pytest.raises(InvalidMessageError, match=r"^\$\.inputs" + message):
         Binder(Signature.of(function)).bind(request(**inputs))
 
 
@@ -385,11 +385,11 @@ def test_results_that_break_their_promise_are_the_models_fault(
 
 
 def test_functions_that_no_protocol_can_carry_are_refused_when_defined() -> None:
-    def spread(*values: int) -> int: ...
+    def spread(*values: int) -> None: ...
 
-    def unknown(x: Nowhere) -> int: ...  # type: ignore[name-defined]  # noqa: F821
+    def unknown(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
-    def two(a: pd.DataFrame, b: pd.DataFrame) -> int: ...  # type: ignore[no-any-unimported]
+    def two(a: pd.DataFrame, b: pd.DataFrame) -> None: ...
 
     for function, message in (
         (spread, r"spread\(\) takes \*values.*write each argument out\.$"),

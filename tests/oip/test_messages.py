@@ -51,10 +51,10 @@ def test_the_schema_is_what_protoc_reads(tmp_path: Path) -> None:
 
 def test_other_packages_with_the_same_messages_can_be_imported_beside_ours() -> None:
     pytest.importorskip("tritonclient.grpc")
-    code = "import salver.oip.messages, tritonclient.grpc, salver.oip.proto as p; p.message('ModelConfig')"
-    for order in (code, "; ".join(reversed(code.split("; ")[0:1])) + "; import tritonclient.grpc"):
+    ours, theirs = "import salver.oip.messages", "import tritonclient.grpc"
+    for code in (f"{ours}; {theirs}", f"{theirs}; {ours}"):
         subprocess.run(
-            [sys.executable, "-c", order], check=True, env={"PYTHONPATH": str(SOURCE.parents[2])}
+            [sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(SOURCE.parents[2])}
         )
 
 
@@ -72,18 +72,18 @@ X = {"name": "x", "datatype": "FP32", "shape": [2]}
 @pytest.mark.parametrize(
     ("bad", "error"),
     [
-        (message(X, raw=(b"1234",)), r"^\$\.inputs\[0\]: 4 bytes are given, but 2 elements of FP32"),
-        (message(X, raw=(b"12345678", b"")), r"^\$\.raw_input_contents: 2 entries are given, but 1"),
+        (message(X, raw=(b"1234",)), r"^\$\.inputs\[0\]: 4 bytes are given, but 2 elements"),
+        (message(X, raw=(b"12345678", b"")), r"^\$\.raw_input_contents: 2 entries .*, but 1"),
         (message(X, X | {"name": "y"}, raw=(b"12345678",)), r"^\$\.inputs\[1\]: there is no entry"),
         (
             message(X | {"contents": {"fp32_contents": [1, 2]}}, raw=(b"12345678",)),
             r"^\$\.inputs\[0\]\.contents: give contents or raw_input_contents, not both$",
         ),
-        (message(X), r"^\$\.inputs\[0\]\.contents\.fp32_contents: 0 elements are given, but the shape"),
+        (message(X), r"^\$\.inputs\[0\]\.contents\.fp32_contents: 0 elements are given"),
         (message(X | {"contents": {"fp32_contents": [1]}}), r"1 elements are given, but the shape"),
         (
             message(X | {"contents": {"fp64_contents": [1, 2]}}),
-            r"^\$\.inputs\[0\]\.contents: FP32 belongs in fp32_contents, but fp64_contents is filled$",
+            r"^\$\.inputs\[0\]\.contents: FP32 belongs in fp32_contents, but fp64_contents",
         ),
         (
             message(X | {"datatype": "FP16", "contents": {"fp32_contents": [1, 2]}}),
@@ -99,7 +99,7 @@ X = {"name": "x", "datatype": "FP32", "shape": [2]}
         ),
         (message(X | {"shape": [-2]}), r"^\$\.inputs\[0\]\.shape\[0\]: a size of -2 is impossible"),
         (message(X | {"shape": [2**62, 2**62]}), r"\.shape: .* larger than any memory$"),
-        (message(X | {"datatype": "FLOAT"}), r"^\$\.inputs\[0\]\.datatype: unknown datatype 'FLOAT'"),
+        (message(X | {"datatype": "FLOAT"}), r"^\$\.inputs\[0\]\.datatype: unknown datatype"),
         (message(X, X, raw=(b"12345678",) * 2), r"^\$\.inputs\[1\]\.name: 'x' appears twice$"),
     ],
 )  # fmt: skip
@@ -224,5 +224,5 @@ def test_half_a_message_is_refused() -> None:
         InferRequest([Tensor.of("x", np.ones(9))])
     ).SerializeToString()
 
-    with pytest.raises(MalformedBodyError, match="^the bytes are no ModelInferRequest message: "):
+    with pytest.raises(MalformedBodyError, match=r"^the bytes are no ModelInferRequest message: "):
         proto.parse(Request, wire[:-5])

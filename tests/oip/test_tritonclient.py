@@ -21,8 +21,8 @@ with warnings.catch_warnings():
     triton_http = pytest.importorskip("tritonclient.http")
     triton_grpc = pytest.importorskip("tritonclient.grpc")
     ml_dtypes = pytest.importorskip("ml_dtypes")
-    from tritonclient.grpc import service_pb2
-    from tritonclient.grpc._utils import _get_inference_request
+    service_pb2 = pytest.importorskip("tritonclient.grpc.service_pb2")
+    client_parts = pytest.importorskip("tritonclient.grpc._utils")
 
 REST = RestFormat()
 NAMES = sorted(DATATYPES)
@@ -117,7 +117,7 @@ def test_its_grpc_requests_are_read(data: st.DataObject, datatype: str) -> None:
     array = data.draw(client_arrays(datatype))
     tensor = triton_grpc.InferInput("x", list(array.shape), datatype)
     tensor.set_data_from_numpy(array)
-    message = _get_inference_request(
+    message = client_parts._get_inference_request(
         model_name="m", inputs=[tensor], model_version="1", request_id="7",
         outputs=[triton_grpc.InferRequestedOutput("y")], sequence_id=0, sequence_start=False,
         sequence_end=False, priority=3, timeout=None, parameters={"f": 0.5},

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 import hypothesis.strategies as st
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 from hypothesis import given
 
@@ -22,7 +23,6 @@ from salver.oip.signature import Signature
 from salver.oip.types import InferRequest, InferResponse, RequestedOutput, Tensor
 from salver.oip.v1 import bind_v1, read_v1, write_v1
 
-pd = pytest.importorskip("pandas")
 REST = RestFormat()
 
 
@@ -48,7 +48,7 @@ def size(data: bytes) -> int:
     return len(data)
 
 
-def width(frame: pd.DataFrame) -> list[int]:  # type: ignore[no-any-unimported]
+def width(frame: pd.DataFrame) -> list[int]:
     return [len(frame.columns)] * len(frame)
 
 
@@ -129,6 +129,10 @@ def test_v1_bodies_become_tensors_for_models_known_by_metadata() -> None:
         v1_tensors.to_infer_request(read_v1(b'{"instances":[1]}'), MODEL)
 
 
+INFER = (
+    b'{"inputs":[{"name":"name","datatype":"BYTES","shape":[1],"data":["a"]},'
+    b'{"name":"times","datatype":"INT64","shape":[1],"data":[2]}]}'
+)
 GENERATE = Signature.of(greet).metadata("m")
 
 
@@ -139,8 +143,7 @@ GENERATE = Signature.of(greet).metadata("m")
         (b'{"name":["a"],"times":[2],"temperature":0.5}', {"temperature": 0.5}),
         (b'{"id":7,"name":"a","times":2,"parameters":{"k":true}}', {"k": True}),
         (
-            b'{"inputs":[{"name":"name","datatype":"BYTES","shape":[1],"data":["a"]},'
-            b'{"name":"times","datatype":"INT64","shape":[1],"data":[2]}]}',
+            INFER,
             {},
         ),
     ],
