@@ -25,7 +25,10 @@ ReadData = Callable[..., npt.NDArray[Any]]
 _KEPT_PARSER: Final = 16 << 20  # a parser keeps some three times its largest body
 _KEPT_PARSERS: Final = 16
 _AT: Final = re.compile(r"^(.*?)(?: - at `(\$.*)`)?$", re.DOTALL)
-_NON_FINITE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
+_NON_FINITE: Final = re.compile(
+    rb'"(?:[^"\\]|\\.)*+"?|-?(?:NaN|Infinity)',
+    re.DOTALL,  # an open string ends with the text
+)
 
 
 class _Tensor(msgspec.Struct):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import math
 from typing import Any
 
 from salver.oip.codecs.foreign import is_instance, is_type, loaded
@@ -44,7 +45,9 @@ def read_image(element: bytes) -> Any:
         file = element
     try:
         image = images.open(io.BytesIO(file))
+        if image.width * image.height > (images.MAX_IMAGE_PIXELS or math.inf):
+            raise ValueError(f"{image.width} x {image.height} pixels are too many")
         image.load()
-    except (OSError, SyntaxError, images.DecompressionBombError) as error:
+    except Exception as error:  # noqa: BLE001 - decoders raise what they like over broken files
         raise ValueError(f"no image can be read from {len(file)} bytes ({error})") from None
     return image
