@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import hypothesis.strategies as st
@@ -135,6 +136,18 @@ def test_what_is_wrong_is_named(padding: bytes, text: bytes, message: str) -> No
 def test_broken_json_is_refused(padding: bytes, text: bytes) -> None:
     with pytest.raises(MalformedBodyError):
         REST.read_request(text + padding)
+
+
+@PADDINGS
+@pytest.mark.parametrize("datatype", ["FP32", "BYTES", "BF16"])
+def test_a_huge_shape_costs_no_memory(padding: bytes, datatype: str) -> None:
+    text = body("[]", datatype, "[1048576, 1048576, 1024]") + padding
+    tracemalloc.start()
+    with pytest.raises(InvalidMessageError, match=r"^\$\.inputs\[0\]\.data: 0 elements are given"):
+        REST.read_request(text)
+
+    assert tracemalloc.get_traced_memory()[1] < 200_000
+    tracemalloc.stop()
 
 
 @PADDINGS

@@ -77,17 +77,17 @@ def datatype_named(name: str) -> Datatype:
 
 def name_of(dtype: np.dtype[Any]) -> str:
     """The datatype that holds arrays of that dtype."""
-    if dtype.kind in "OSUT":
-        return "BYTES"
-    if dtype.name == "bfloat16":
-        return "BF16"
     name = _BY_CODE.get(dtype.str.lstrip("<>|="))
-    if name is None:
+    if name is not None:
+        return name
+    if dtype.kind in "SUT":
+        return "BYTES"
+    if dtype.name != "bfloat16":
         raise InvalidResultError(
             f"NumPy dtype {dtype} has no datatype in the protocol; convert it to one of "
             f"{', '.join(DATATYPES)} first."
         )
-    return name
+    return "BF16"
 
 
 def count_of(shape: Sequence[int], datatype: Datatype) -> int:
