@@ -164,7 +164,8 @@ def array_from_json(value: Any, kind: Datatype | None) -> Any:
     if kind is None:
         if array.dtype.kind == "O":
             raise ContentError("no regular array of numbers, booleans or strings")
-        return array.astype(np.float32) if array.dtype == np.float64 else array
+        # What the metadata say; else 1 and 1.5 would make arrays of different dtypes.
+        return _of_kind(array, DATATYPES["FP32"]) if array.dtype.kind in "iuf" else array
     return _of_kind(array, kind)
 
 
