@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from salver.oip.binding import Binder
+from salver.oip.datatypes import DATATYPES, name_of
 from salver.oip.errors import (
     ContentError,
     InvalidMessageError,
@@ -27,6 +28,7 @@ from salver.oip.errors import (
 )
 from salver.oip.hints import Field
 from salver.oip.messages import read_infer_request, write_infer_request
+from salver.oip.plainarrays import read_plain
 from salver.oip.rest import RestFormat, write_request, write_response
 from salver.oip.signature import Signature
 from salver.oip.types import InferRequest, InferResponse, RequestedOutput, Tensor
@@ -311,9 +313,12 @@ def test_plain_json_becomes_arguments(function: Any, body: bytes, expected: Any)
 @pytest.mark.parametrize(
     ("function", "body", "message"),
     [
-        (scale, b'{"x":[[1,2],[3]]}', r"^\$\.x: no regular array"),
-        (scale, b'{"x":[["a","b","c"]]}', r"^\$\.x: expected elements of FP32$"),
-        (scale, b'{"x":[[1,2,1e39]]}', r"^\$\.x: 1e\+39 is too large for FP32$"),
+        (scale, b'{"x":[[1,2],[3]]}', r"^\$\.x\[1\]: a list of 1 where the shape \[2\] wants 2$"),
+        (scale, b'{"x":[[true,2,3]]}', r"^\$\.x\[0\]\[0\]: Expected .*, got `bool`"),
+        (scale, b'{"x":[{}]}', r"^\$\.x\[0\]: Expected .*, got `object`"),
+        (anything, b'{"z":1}', r"^\$: unknown input 'z'"),
+        (scale, b'{"x":[["a","b","c"]]}', r"^\$\.x\[0\]\[0\]: Expected a number, null"),
+        (scale, b'{"x":[[1,2,1e39]]}', r"^\$\.x\[2\]: 1e\+39 is too large for FP32$"),
         (scale, b'{"x":[[1,2]]}', r"^\$\.x\.shape: expected \[-1, 3\], got \[1, 2\]$"),
         (scale, b'{"x":[[1,2,3]],"factor":"2"}', r"^\$\.factor: Expected `float`, got `str`$"),
         (scale, b'{"z":1}', r"^\$: unknown input 'z'; the inputs are x, factor$"),
@@ -442,3 +447,21 @@ def test_a_response_can_be_written_as_it_is_packed() -> None:
         b'"parameters":{"content_type":"np"},"data":[1.0,1.0]},{"name":"label","datatype":"BYTES",'
         b'"shape":[1],"parameters":{"content_type":"str"},"data":["a"]}]}'
     )
+
+
+@given(
+    array=hnp.arrays(
+        st.sampled_from(["f4", "f8", "i1", "u8", "?"]),
+        hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=30),
+        elements={"allow_nan": False},
+    )
+)
+def test_arrays_in_plain_json_come_back_small_or_large(array: Any) -> None:
+    text = Binder(Signature.of(anything)).pack_json(array)
+    kind = DATATYPES[name_of(array.dtype)]
+
+    found_kind, found = read_plain(text, kind)
+
+    assert found_kind is kind
+    assert np.array_equal(found.reshape(-1), array.reshape(-1))
+    assert found.shape == (array.shape if array.size else found.shape)

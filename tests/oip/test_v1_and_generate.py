@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any, TypedDict
 
@@ -92,8 +93,8 @@ def test_one_function_answers_v1(function: Any, body: bytes, expected: Any) -> N
         (double, b'{"instances":1}', r"^\$\.instances: Expected `array`, got `int`$"),
         (double, b'{"instances":[1],"inputs":[1]}', r'expected either "instances" or "inputs"$'),
         (double, b"{", r"^no valid JSON"),
-        (double, b'{"instances":[[1],[2,3]]}', r"^\$\.instances\.x: no regular array"),
-        (double, b'{"instances":["a"]}', r"^\$\.instances\.x: expected elements of FP64$"),
+        (double, b'{"instances":[[1],[2,3]]}', r"^\$\.instances\.x\[1\]: a list of 2 where"),
+        (double, b'{"instances":["a"]}', r"^\$\.instances\.x\[0\]: Expected a number"),
         (total, b'{"instances":[{"x":1},{"y":1}]}', r"^\$\.instances\[1\]: expected rows with"),
         (total, b'{"instances":[{"z":1}]}', r"^\$\.instances: unknown input 'z'"),
         (greet, b'{"instances":["a",1]}', r"^\$\.instances\[1\]: expected a string, got int$"),
@@ -182,7 +183,7 @@ def test_wrong_generate_bodies_are_named(body: bytes, message: str) -> None:
 @given(st.binary(max_size=60))
 def test_arbitrary_bodies_raise_only_our_errors(body: bytes) -> None:
     for read in (lambda: read_generate(body, GENERATE, REST), lambda: read_v1(body)):
-        with pytest.raises(InvalidMessageError):
+        with contextlib.suppress(InvalidMessageError):
             read()
 
 

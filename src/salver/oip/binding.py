@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -16,10 +16,11 @@ from salver.oip.errors import (
     MismatchError,
 )
 from salver.oip.signature import Argument, Output, Signature
-from salver.oip.slots import JsonSlot
 from salver.oip.types import InferRequest, InferResponse, Tensor
 
 __all__ = ("Binder",)
+
+Read: TypeAlias = Callable[[Argument, Any, str], Any]
 
 
 class Binder:
@@ -112,48 +113,38 @@ class Binder:
 
         For a function that needs one argument the body may also be that argument itself.
         """
-        carried = self.signature.carried
-        if len(carried) == 1 and isinstance(carried[0].slot, JsonSlot):
-            return self._bind_record(carried[0], bytes(body))
+        text = bytes(body) or b"{}"
+        members: dict[str, msgspec.Raw] | None = None
         try:
-            value = parse_as(bytes(body) or b"{}", Any)
-        except ContentError as error:
-            raise error.under("$") from None
-        return self.bind_plain(value)
-
-    def _bind_record(self, argument: Argument, body: bytes) -> dict[str, Any]:
-        """Of one record: the body is the record, or an object that has it under its name."""
-        try:
-            members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            members = {}
-        if members.keys() == {argument.tensor}:
-            return self.bind_plain(parse_as(body, Any))
-        slot = argument.slot
-        assert isinstance(slot, JsonSlot)  # noqa: S101 - the caller looked
-        try:
-            value = parse_as(body, slot.hint)
-        except InvalidMessageError as error:
-            raise error.under("$") from None
-        return {argument.name: value} | self._specials()
+            members = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        except msgspec.ValidationError:
+            pass  # no object
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ContentError(f"no valid JSON: {error}", "$") from None
+        return self._bound(members, text, _text, "$")
 
     def bind_plain(self, value: Any, path: str = "$") -> dict[str, Any]:
         """The keyword arguments in something that came from JSON."""
+        return self._bound(value if isinstance(value, dict) else None, value, _plain, path)
+
+    def _bound(
+        self, members: dict[str, Any] | None, whole: Any, read: Read, path: str
+    ) -> dict[str, Any]:
+        main = self._main()
+        if main is not None and (members is None or not self._has_members(members, main)):
+            return {main.name: read(main, whole, path)} | self._specials()
         carried = self.signature.carried
         names = {argument.tensor: argument for argument in carried}
-        main = self._main()
-        if main is not None and not (isinstance(value, dict) and self._has_members(value, main)):
-            return {main.name: _plain(main, value, path)} | self._specials()
-        if not isinstance(value, dict):
+        if members is None:
             raise ContentError(f"expected an object with {', '.join(names) or 'nothing'}", path)
         given: dict[str, Any] = {}
         rest: dict[str, Any] = {}
-        for name, member in value.items():
+        for name, member in members.items():
             argument = names.get(name)
             if argument is not None and argument.slot is not None:
-                given[argument.name] = _plain(argument, member, f"{path}.{name}")
+                given[argument.name] = read(argument, member, f"{path}.{name}")
             elif self._group is not None:
-                rest[name] = member
+                rest[name] = parse_as(bytes(member), Any) if read is _text else member
             else:
                 raise self._unknown(name, path)
         if rest and self._group is not None:
@@ -170,11 +161,11 @@ class Binder:
         one = carried if len(carried) == 1 else needed if len(needed) == 1 else ()
         return one[0] if one and one[0].slot is not None else None
 
-    def _has_members(self, value: dict[str, Any], main: Argument) -> bool:
+    def _has_members(self, members: dict[str, Any], main: Argument) -> bool:
         """Whether an object names arguments, and is not itself the value of the only one."""
-        if len(self.signature.carried) > 1 or main.tensor in value:
+        if len(self.signature.carried) > 1 or main.tensor in members:
             return True
-        return not value and not main.required
+        return not members and not main.required
 
     def _grouped(self, columns: Mapping[str, Any], path: str) -> Any:
         """A frame or dict of arrays, given column by column, or whole under its own name."""
@@ -228,6 +219,17 @@ def _plain(argument: Argument, value: Any, path: str) -> Any:
     assert slot is not None  # noqa: S101 - the caller looked
     try:
         return slot.from_plain(value)
+    except InvalidMessageError as error:
+        raise error.under(path) from None
+
+
+def _text(argument: Argument, text: bytes | msgspec.Raw, path: str) -> Any:
+    slot = argument.slot
+    if argument.nullable and bytes(memoryview(text)[:8]).strip() == b"null":
+        return None
+    assert slot is not None  # noqa: S101 - the caller looked
+    try:
+        return slot.from_text(text)
     except InvalidMessageError as error:
         raise error.under(path) from None
 

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
+import msgspec
 import numpy as np
 
 from salver.oip.codecs.elements import ElementCodec
 from salver.oip.codecs.json import convert, parse_as, schema_of, to_json
 from salver.oip.codecs.numpy import NumpyCodec, array_of
 from salver.oip.codecs.registry import Codec, Registry
-from salver.oip.datatypes import DATATYPES, Datatype
-from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError, MismatchError
+from salver.oip.datatypes import DATATYPES
+from salver.oip.errors import (
+    ContentError,
+    InvalidMessageError,
+    InvalidResultError,
+    MismatchError,
+)
 from salver.oip.framing import as_objects
-from salver.oip.jsondata import narrowed
+from salver.oip.plainarrays import read_plain
 from salver.oip.types import Tensor
 
 __all__ = ("AnySlot", "ArraySlot", "ElementSlot", "JsonSlot", "NumberSlot", "Slot")
@@ -58,6 +64,10 @@ class Slot:
     def from_plain(self, value: Any) -> Any:
         """The value of something that came from JSON."""
         raise NotImplementedError
+
+    def from_text(self, text: bytes | msgspec.Raw) -> Any:
+        """The value of a JSON text."""
+        return self.from_plain(parse_as(bytes(text), Any))
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema of what `from_plain` takes."""
@@ -127,11 +137,15 @@ class ArraySlot(Slot):
         return value.astype(wanted)
 
     def from_plain(self, value: Any) -> Any:
-        array = array_from_json(value, None if self.any else DATATYPES[self.datatype])
-        self.check(Tensor("", self.datatype, array.shape))
-        if self.content_type == "np":
-            return array.astype(str) if self.text else array
-        return self.codec.decode(Tensor.of("", array))
+        return self.from_text(msgspec.json.encode(value))
+
+    def from_text(self, text: bytes | msgspec.Raw) -> Any:
+        kind, array = read_plain(text, None if self.any else DATATYPES[self.datatype])
+        tensor = Tensor("", kind.name, array.shape, array)
+        self.check(tensor)
+        if self.text or (self.any and kind.kind == "bytes"):
+            tensor.parameters["dtype"] = "str"
+        return self.codec.decode(tensor)
 
     def schema(self) -> dict[str, Any]:
         item = _ITEMS[DATATYPES[self.datatype].kind] if not self.any else {}
@@ -151,46 +165,6 @@ _ITEMS: Final[dict[str, dict[str, Any]]] = {
     "float": {"type": ["number", "null"]},
     "bytes": {"type": "string"},
 }
-
-
-def array_from_json(value: Any, kind: Datatype | None) -> Any:
-    """Nested lists as an array; null among numbers is NaN; ragged or mixed lists are refused."""
-    try:
-        array = np.array(value)
-        if array.dtype.kind == "O" and _numbers_or_null(array):
-            array = array.astype(np.float64)
-    except (ValueError, OverflowError) as error:
-        raise ContentError(f"no regular array: {error!s:.200}") from None
-    if kind is None:
-        if array.dtype.kind == "O":
-            raise ContentError("no regular array of numbers, booleans or strings")
-        # What the metadata say; else 1 and 1.5 would make arrays of different dtypes.
-        return _of_kind(array, DATATYPES["FP32"]) if array.dtype.kind in "iuf" else array
-    return _of_kind(array, kind)
-
-
-def _numbers_or_null(array: Any) -> bool:
-    return all(item is None or type(item) in (int, float) for item in array.flat)
-
-
-def _of_kind(array: Any, kind: Datatype) -> Any:
-    found = array.dtype.kind
-    if array.size == 0 and kind.kind != "bytes":
-        return array.astype(kind.dtype)
-    if kind.kind == "bytes" and found == "U":
-        return as_objects([str(item).encode() for item in array.flat]).reshape(array.shape)
-    if kind.kind == "bool" and found == "b":
-        return array
-    try:
-        if kind.kind == "float" and found in "iuf":
-            return narrowed(array.astype(np.float64), kind)
-    except InvalidMessageError as error:
-        raise ContentError(error.message) from None
-    if kind.kind in ("int", "uint") and found in "iuf":
-        low, high = kind.bounds
-        if (array == np.floor(array)).all() and array.min() >= low and array.max() <= high:
-            return array.astype(kind.dtype)
-    raise ContentError(f"expected elements of {kind.name}")
 
 
 class NumberSlot(Slot):
@@ -338,6 +312,9 @@ class JsonSlot(Slot):
         return Tensor(
             name, "BYTES", (len(elements),), as_objects(elements), {"content_type": "json"}
         )
+
+    def from_text(self, text: bytes | msgspec.Raw) -> Any:
+        return parse_as(bytes(text), self.hint)
 
     def from_plain(self, value: Any) -> Any:
         return convert(value, self.hint)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from salver.oip.binding import columns_of
 from salver.oip.codecs.json import to_json
 from salver.oip.datatypes import datatype_named
 from salver.oip.errors import InvalidMessageError, MismatchError
 from salver.oip.metadata import ModelMetadata, TensorMetadata
-from salver.oip.slots import array_from_json
+from salver.oip.plainarrays import read_plain
 from salver.oip.types import InferRequest, InferResponse, Tensor
 from salver.oip.v1 import V1Request
 
@@ -42,7 +44,7 @@ def _columns(request: V1Request, metadata: ModelMetadata) -> dict[str, Any]:
 
 def _tensor(wanted: TensorMetadata, values: Any, path: str) -> Tensor:
     try:
-        array = array_from_json(values, datatype_named(wanted.datatype))
+        _, array = read_plain(msgspec.json.encode(values), datatype_named(wanted.datatype))
     except InvalidMessageError as error:
         raise error.under(path) from None
     return Tensor(wanted.name, wanted.datatype, array.shape, array)

@@ -53,7 +53,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return _array(value)
     if isinstance(value, np.generic):
-        return value.item()
+        return _array(np.asarray(value))
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     if is_instance(value, "torch", "Tensor"):
@@ -70,8 +70,9 @@ def _plain(value: Any) -> Any:
 
 
 def _array(array: Any) -> Any:
-    if array.ndim == 1 and array.dtype.kind in "iufb":
-        return msgspec.Raw(jsontext.write_numbers(array, name_of(array.dtype)))
+    if array.ndim <= 1 and array.dtype.kind in "iufb":
+        text = jsontext.write_numbers(array, name_of(array.dtype))
+        return msgspec.Raw(text if array.ndim else text[1:-1])
     if array.ndim > 1:
         return list(array)
     return array.tolist()
