@@ -1,0 +1,143 @@
+"""The trace and logging extensions: which settings there are, and changes to them, checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from salver.oip import proto
+from salver.oip.errors import InvalidMessageError, MalformedBodyError
+
+__all__ = (
+    "LOG_DEFAULTS",
+    "TRACE_DEFAULTS",
+    "changed_log",
+    "changed_trace",
+    "read_changes",
+    "read_log_message",
+    "read_trace_message",
+    "write_log_message",
+    "write_trace_message",
+)
+
+Trace: TypeAlias = dict[str, str | list[str]]
+Log: TypeAlias = dict[str, bool | int | str]
+
+TRACE_DEFAULTS: Final[Mapping[str, str | list[str]]] = {
+    "trace_file": "",
+    "trace_level": ["OFF"],
+    "trace_rate": "1000",
+    "trace_count": "-1",
+    "log_frequency": "0",
+}
+LOG_DEFAULTS: Final[Mapping[str, bool | int | str]] = {
+    "log_file": "",
+    "log_info": True,
+    "log_warning": True,
+    "log_error": True,
+    "log_verbose_level": 0,
+    "log_format": "default",
+}
+_LEVELS: Final = ("OFF", "TIMESTAMPS", "TENSORS")
+_FORMATS: Final = ("default", "ISO8601")
+
+
+def read_changes(body: bytes | memoryview) -> dict[str, Any]:
+    """The settings that a body names; an empty body names none."""
+    try:
+        return msgspec.json.decode(bytes(body).strip() or b"{}", type=dict[str, Any])
+    except msgspec.ValidationError as error:
+        raise InvalidMessageError(str(error), "$") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBodyError(f"no valid JSON: {error}") from None
+
+
+def changed_trace(current: Trace, changes: Mapping[str, Any], cleared: Trace) -> Trace:
+    """The settings after these changes; null takes back what is in `cleared`."""
+    result = dict(current)
+    for name, value in changes.items():
+        _known(name, TRACE_DEFAULTS)
+        if value is None:
+            result[name] = cleared[name]
+        elif name == "trace_level":
+            result[name] = _levels(value)
+        elif not isinstance(value, str) or (name != "trace_file" and not _is_count(value)):
+            wanted = "a string" if name == "trace_file" else "a number in a string"
+            raise InvalidMessageError(f"expected {wanted}, got {value!r:.40}", f"$.{name}")
+        else:
+            result[name] = value
+    return result
+
+
+def changed_log(current: Log, changes: Mapping[str, Any]) -> Log:
+    """The settings after these changes; each keeps its type."""
+    result = dict(current)
+    for name, value in changes.items():
+        _known(name, LOG_DEFAULTS)
+        wanted = type(LOG_DEFAULTS[name])
+        if type(value) is not wanted or (wanted is int and value < 0):
+            raise InvalidMessageError(f"expected {wanted.__name__}, got {value!r:.40}", f"$.{name}")
+        if name == "log_format" and value not in _FORMATS:
+            raise InvalidMessageError(
+                f"expected one of {', '.join(_FORMATS)}, got {value!r:.40}", f"$.{name}"
+            )
+        result[name] = value
+    return result
+
+
+def _known(name: str, defaults: Mapping[str, object]) -> None:
+    if name not in defaults:
+        near = difflib.get_close_matches(name[:40], defaults, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(defaults)}"
+        raise InvalidMessageError(f"unknown setting {name!r:.40}; {hint}", "$")
+
+
+def _levels(value: Any) -> list[str]:
+    levels = [value] if isinstance(value, str) else value
+    if not isinstance(levels, list) or not levels or not all(level in _LEVELS for level in levels):
+        raise InvalidMessageError(
+            f"expected some of {', '.join(_LEVELS)}, got {value!r:.40}", "$.trace_level"
+        )
+    return levels
+
+
+def _is_count(value: str) -> bool:
+    digits = value.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and len(digits) < 20
+
+
+def read_trace_message(message: Any) -> dict[str, Any]:
+    """The changes in a TraceSettingRequest; an entry without values takes a setting back."""
+    changes: dict[str, Any] = {}
+    for name, setting in message.settings.items():
+        values = list(setting.value)
+        changes[name] = values if name == "trace_level" and values else (*values, None)[0]
+    return changes
+
+
+def write_trace_message(settings: Trace) -> Any:
+    """A TraceSettingResponse."""
+    message = proto.message("TraceSettingResponse")()
+    for name, value in settings.items():
+        message.settings[name].value.extend([value] if isinstance(value, str) else value)
+    return message
+
+
+def read_log_message(message: Any) -> dict[str, Any]:
+    """The changes in a LogSettingsRequest."""
+    return {
+        name: getattr(setting, setting.WhichOneof("parameter_choice") or "string_param")
+        for name, setting in message.settings.items()
+    }
+
+
+def write_log_message(settings: Log) -> Any:
+    """A LogSettingsResponse."""
+    message = proto.message("LogSettingsResponse")()
+    fields = {bool: "bool_param", int: "uint32_param", str: "string_param"}
+    for name, value in settings.items():
+        setattr(message.settings[name], fields[type(value)], value)
+    return message
