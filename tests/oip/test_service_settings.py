@@ -14,6 +14,8 @@ from salver.oip.service_settings import (
     changed_log,
     changed_trace,
     read_changes,
+)
+from salver.oip.settings_messages import (
     read_log_message,
     read_trace_message,
     write_log_message,
@@ -73,7 +75,7 @@ def test_wrong_log_settings_are_named(changes: dict[str, Any], message: str) -> 
 def test_bodies_that_are_no_objects_are_refused() -> None:
     with pytest.raises(InvalidMessageError, match=r"^\$: Expected `object`, got `array`$"):
         read_changes(b"[]")
-    with pytest.raises(MalformedBodyError, match="^no valid JSON"):
+    with pytest.raises(MalformedBodyError, match=r"^no valid JSON"):
         read_changes(b"{")
 
 

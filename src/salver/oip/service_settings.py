@@ -8,7 +8,6 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from salver.oip import proto
 from salver.oip.errors import InvalidMessageError, MalformedBodyError
 
 __all__ = (
@@ -17,10 +16,6 @@ __all__ = (
     "changed_log",
     "changed_trace",
     "read_changes",
-    "read_log_message",
-    "read_trace_message",
-    "write_log_message",
-    "write_trace_message",
 )
 
 Trace: TypeAlias = dict[str, str | list[str]]
@@ -78,7 +73,7 @@ def changed_log(current: Log, changes: Mapping[str, Any]) -> Log:
     for name, value in changes.items():
         _known(name, LOG_DEFAULTS)
         wanted = type(LOG_DEFAULTS[name])
-        if type(value) is not wanted or (wanted is int and value < 0):
+        if type(value) is not wanted or (isinstance(value, int) and value < 0):
             raise InvalidMessageError(f"expected {wanted.__name__}, got {value!r:.40}", f"$.{name}")
         if name == "log_format" and value not in _FORMATS:
             raise InvalidMessageError(
@@ -107,37 +102,3 @@ def _levels(value: Any) -> list[str]:
 def _is_count(value: str) -> bool:
     digits = value.removeprefix("-")
     return digits.isascii() and digits.isdigit() and len(digits) < 20
-
-
-def read_trace_message(message: Any) -> dict[str, Any]:
-    """The changes in a TraceSettingRequest; an entry without values takes a setting back."""
-    changes: dict[str, Any] = {}
-    for name, setting in message.settings.items():
-        values = list(setting.value)
-        changes[name] = values if name == "trace_level" and values else (*values, None)[0]
-    return changes
-
-
-def write_trace_message(settings: Trace) -> Any:
-    """A TraceSettingResponse."""
-    message = proto.message("TraceSettingResponse")()
-    for name, value in settings.items():
-        message.settings[name].value.extend([value] if isinstance(value, str) else value)
-    return message
-
-
-def read_log_message(message: Any) -> dict[str, Any]:
-    """The changes in a LogSettingsRequest."""
-    return {
-        name: getattr(setting, setting.WhichOneof("parameter_choice") or "string_param")
-        for name, setting in message.settings.items()
-    }
-
-
-def write_log_message(settings: Log) -> Any:
-    """A LogSettingsResponse."""
-    message = proto.message("LogSettingsResponse")()
-    fields = {bool: "bool_param", int: "uint32_param", str: "string_param"}
-    for name, value in settings.items():
-        setattr(message.settings[name], fields[type(value)], value)
-    return message
