@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -239,6 +240,27 @@ async def test_a_failing_constructor_is_told_with_its_traceback(folder: str) -> 
         missing = start_spec(ImportedCode("no_such_module", "X"))
         with pytest.raises(SalverError, match="No module named 'no_such_module'"):
             await link.call("start", missing)
+
+
+async def test_a_controller_that_dies_while_it_says_hello_costs_no_replica(folder: str) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX) as held:  # as the keeper holds it
+        held.bind(f"{folder}/control.sock")
+        held.listen()
+        held.setblocking(False)
+        controller = Controller(folder)
+        async with _process(folder):
+            for _ in range(2):
+                client, _ = await loop.sock_accept(held)
+                client.close()
+            hello = Hello(SECRET, "controller", "controller", os.getpid())
+            listener = await controller.dialler.listen(
+                held.dup(), controller._session, hello, SECRET
+            )
+            _, said = await controller.attached.get()
+            assert said["state"] == "new"
+            listener.close()
+            controller.dialler.close()
 
 
 async def test_a_replica_ends_when_its_instance_is_gone(folder: str) -> None:

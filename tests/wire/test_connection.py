@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
+from pathlib import Path
+
 import pytest
 
+from salver.errors import WireError
 from salver.wire import frames
+from salver.wire.messages import Hello
+from salver.wire.streams import Dialler
 
-from .peers import Pair
+from .peers import Notes, Pair
 
 
 async def test_frames_arrive_as_they_were_sent(pair: Pair) -> None:
@@ -35,6 +43,28 @@ async def test_closing_one_end_closes_the_other(pair: Pair) -> None:
     assert await pair.near.ended() is None
     assert pair.near.frames == [(frames.GOAWAY, 0, 0, 0, b"")]
     assert await pair.far.ended() is None
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_whoever_accepts_and_ends_is_told_apart_from_nobody(
+    tmp_path: Path, reset: bool
+) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen()
+        server.setblocking(False)
+        dialler = Dialler()
+        hello = Hello(b"", "driver", "me", os.getpid())
+        dial = asyncio.ensure_future(dialler.dial(f"unix:{tmp_path}/s", Notes(), hello, b""))
+        client, _ = await loop.sock_accept(server)
+        if not reset:  # unread data makes it a reset
+            await loop.sock_recv(client, 4096)
+        client.close()
+        with pytest.raises(WireError):
+            await dial
+        await asyncio.sleep(0)
+        dialler.close()
 
 
 async def test_parts_arrive_as_inline_bytes_and_buffers(pair: Pair) -> None:

@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import uvloop
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ("main",)
 
 _logger = logging.getLogger("salver")
+_REFUSALS: Final = 20  # dials in a row that a controller did not answer
 
 
 class _Drain(msgspec.Struct, frozen=True):
@@ -88,21 +89,27 @@ class _Replica:
         """Keep a link to the controller, whichever it is.
 
         The keeper holds the listening socket, so while there is no controller a dial waits there
-        and needs no pause; and where a dial fails the instance itself is no more.
+        and needs no pause; where nobody listens the instance itself is no more. A controller that
+        ends while it greets us, or does not come in time, is awaited again.
         """
-        while True:
+        refused = 0
+        while refused < _REFUSALS:
             closed = asyncio.Event()
             link = Rpc(self._methods(), on_close=lambda *_, gone=closed: gone.set())
             try:
                 await cluster.dial_control(link)
                 await link.call("attach", self._attachment())
-            except (OSError, SalverError) as error:
-                if link.conn is None:
-                    _logger.error("The controller cannot be reached any more: %s", error)
-                    self._stopped.set()
-                    return
+            except OSError as error:
+                _logger.error("The controller cannot be reached any more: %s", error)
+                break
+            except SalverError as error:
+                _logger.warning("The controller did not take this replica in: %s", error)
+                refused += 1
                 link.close()
+                continue
+            refused = 0
             await closed.wait()
+        self._stopped.set()
 
     def _attachment(self) -> dict[str, str]:
         return {

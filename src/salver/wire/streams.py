@@ -78,6 +78,8 @@ class Dialler:
         except asyncio.CancelledError:
             conn.close()
             raise
+        except OSError as error:  # somebody was there, and ended
+            raise WireError(f"{address} ended before it had said HELLO: {error}") from error
         return conn
 
     async def listen(
