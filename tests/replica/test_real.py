@@ -225,6 +225,41 @@ async def test_a_replica_process_from_attach_to_exit(folder: str) -> None:
         await peer.gone.wait()
 
 
+class Slow:
+    """Constructed once somebody writes into the pipe."""
+
+    async def __init__(self, pipe: str) -> None:  # type: ignore[misc]
+        print("constructed", flush=True)
+        await asyncio.to_thread(Path(pipe).read_text)
+
+    def __call__(self) -> str:
+        return "slow"
+
+
+async def test_a_construction_outlives_the_controller_that_asked_for_it(folder: str) -> None:
+    pipe = f"{folder}/pipe"
+    os.mkfifo(pipe)
+    async with Controller(folder) as controller, _process(folder) as process:
+        link, _ = await controller.attached.get()
+        code = ImportedCode("tests.replica.test_real", "Slow")
+        spec = msgspec.structs.replace(start_spec(code, pipe), sys_path=(str(Path.cwd()),))
+        first = asyncio.ensure_future(link.call("start", spec))
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"constructed\n"
+        link.close()
+        with pytest.raises(SalverError):
+            await first
+        link, said = await controller.attached.get()
+        assert said["state"] == "starting"
+        again = asyncio.ensure_future(link.call("start", spec))
+        await link.call("stats")  # so that it has been asked before the constructor goes on
+        await asyncio.to_thread(Path(pipe).write_text, "go on")
+        await again
+        await link.call("start", spec)  # by a controller that had not heard of its end
+        process.terminate()
+        assert await process.stdout.read() == b""
+
+
 async def test_a_failing_constructor_is_told_with_its_traceback(folder: str) -> None:
     async with Controller(folder) as controller, _process(folder):
         link, _ = await controller.attached.get()

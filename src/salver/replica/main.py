@@ -60,6 +60,7 @@ class _Replica:
         self._state = "new"
         self._version = ""
         self._stopped = asyncio.Event()
+        self._building: asyncio.Task[None] | None = None
         self._host: Host
 
     async def run(self) -> None:
@@ -130,6 +131,16 @@ class _Replica:
         }
 
     async def _start(self, body: Any) -> None:
+        """Construct, or wait for the construction that an earlier controller asked for.
+
+        It goes on when the link ends in the middle of it: nothing is loaded twice.
+        """
+        task = self._building
+        if task is None or (task.done() and task.exception() is not None):
+            task = self._building = asyncio.create_task(self._build(body))
+        await asyncio.shield(task)
+
+    async def _build(self, body: Any) -> None:
         spec = msgspec.convert(body, StartSpec)
         self._state, self._version = "starting", spec.deployment.version
         _enter(spec)
