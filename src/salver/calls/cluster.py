@@ -7,6 +7,7 @@ import atexit
 import os
 import secrets
 import threading
+from _thread import get_ident
 from asyncio import _get_running_loop
 from collections.abc import Callable
 from contextlib import suppress
@@ -69,6 +70,7 @@ class Cluster:
         self._inboxes: dict[asyncio.AbstractEventLoop, Inbox] = {}
         self._numbers = count(1)
         self._thread: threading.Thread | None = None
+        self._home = 0  # the thread that the home loop has for itself; 0: not known to have one
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name} of {self.address}{' closed' if self.closed else ''}>"
@@ -88,8 +90,13 @@ class Cluster:
                 cls._remember(cluster)
             return cluster
 
-    def adopt(self) -> None:
-        """Be what `Cluster.at(address)` gives in this process (replicas, ingress, inline)."""
+    def adopt(self, *, for_good: bool = False) -> None:
+        """Be what `Cluster.at(address)` gives in this process (replicas, ingress, inline).
+
+        `for_good`: this thread runs the home loop from now on, and nothing else.
+        """
+        if for_good:
+            self._home = get_ident()
         with self._lock:
             self._remember(self)
             Cluster._own = self
@@ -112,6 +119,7 @@ class Cluster:
         """The parent's loops, threads and sockets are not the child's: let it make its own."""
         for cluster in cls._known.values():
             cluster.closed = True
+            cluster._home = -1
         cls._known = {}
         cls._own = None
         cls._lock = threading.Lock()
@@ -140,9 +148,14 @@ class Cluster:
         self.check()
         self._inbox.put(function, item)
 
+    def at_home(self) -> bool:
+        """Whether the home loop runs this code. (asyncio's own answer is a system call dearer.)"""
+        home = self._home
+        return get_ident() == home if home else _get_running_loop() is self.loop
+
     def run(self, function: Callable[[Any], object], item: Any) -> None:
-        """The same, at once where this is the home loop."""
-        if _get_running_loop() is self.loop:
+        """The same as `post`, at once where this is the home loop."""
+        if self.at_home():
             function(item)
         else:
             self.post(function, item)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import _get_running_loop
 from difflib import get_close_matches
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
@@ -100,7 +99,7 @@ class DeploymentHandle(Generic[T]):
         cluster = router.cluster
         if upstreams:
             call.submit_after(upstreams)
-        elif _get_running_loop() is cluster.loop:
+        elif cluster.at_home():
             router.submit(call)
         else:
             cluster.post(router.submit, call)

@@ -143,7 +143,7 @@ class HandleCall(Call):
             return
         self._cancelled = True
         cluster = self.router.cluster
-        if _get_running_loop() is cluster.loop:
+        if cluster.at_home():
             self._drop()
         else:
             cluster.post(HandleCall._drop, self)

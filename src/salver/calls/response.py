@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from asyncio import Future, _get_running_loop
+from asyncio import Future
 from collections.abc import Generator
 from typing import Any, Final, NoReturn
 
@@ -60,7 +60,7 @@ class DeploymentResponse(HandleCall):
     def __await__(self) -> Generator[Any, None, Any]:
         if self.state != DONE:
             cluster = self.router.cluster
-            if _get_running_loop() is cluster.loop and not self._waiters:
+            if cluster.at_home() and not self._waiters:
                 # The usual case, without the general one's bookkeeping.
                 future: Future[None] = cluster.loop.create_future()
                 self._waiters.append(future)

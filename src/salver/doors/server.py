@@ -39,7 +39,7 @@ async def serve(seat: Seat) -> None:
     # Request ids are made of the name: another process in this seat must have another.
     name = f"{seat.id}-{os.getpid()}"
     cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=name, role="ingress")
-    cluster.adopt()
+    cluster.adopt(for_good=True)
     door = HttpDoor.of(cluster, settings)
     # Whoever dials in the meantime waits in the backlog of the socket, which the keeper holds.
     if await _before(stop, door.routed()):

@@ -70,7 +70,7 @@ class _Replica:
             loop.add_signal_handler(number, self._stopped.set)
         secret = seat.secret()
         cluster = Cluster(seat.instance, loop, secret=secret, role="replica")
-        cluster.adopt()
+        cluster.adopt(for_good=True)
         unique = ReplicaId.parse(seat.id).unique_id
         self._host = Host(
             seat.id,
