@@ -51,7 +51,11 @@ class Instance:
         try:
             _write_secret(Path(directory) / "secret")
             keeper = KeeperProcess.start(_config(directory, http, capacity))
-            keeper.wait_ready()
+            try:
+                keeper.wait_ready()
+            except BaseException:  # Ctrl-C, say: it must not go on while its directory is removed
+                keeper.kill()
+                raise
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise

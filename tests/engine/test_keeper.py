@@ -8,16 +8,19 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from salver.engine.config import Listen
+from salver.engine.config import KeeperConfig, Listen
 from salver.engine.messages import Failed, Ready, Restarted
+from salver.engine.owner import PROGRAM, KeeperProcess
 from salver.errors import EngineError
-from tests.engine.rig import PATIENCE_S, Rig, wait_gone
+from tests.engine.rig import ENTRIES, PATIENCE_S, Rig, wait_gone
 
 Start = Callable[..., Rig]
 
@@ -307,6 +310,36 @@ def test_nothing_survives_the_owner(
     wait_gone(process.pid, keeper, *pids, *grandchildren)
     assert not Path(instance).exists()
     rig.close()
+
+
+def test_a_keeper_that_fails_when_its_owner_is_gone_leaves_no_directory(tmp_path: Path) -> None:
+    instance = tmp_path / "salver-x"
+    instance.mkdir()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    config = KeeperConfig(str(instance), {"ingress": "no_such_module:main"}, (Listen(port=0),))
+    with ours, theirs:
+        ours.send(msgspec.json.encode(config))
+        ours.close()
+        fd = theirs.fileno()
+        command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parents[2] / "src"), str(fd)]
+        run = subprocess.run(command, pass_fds=(fd,), capture_output=True, timeout=20, check=False)
+    assert (run.returncode, run.stderr) == (1, b"")
+    assert not instance.exists()
+
+
+def test_an_owner_that_is_interrupted_while_it_starts_ends_its_keeper(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(keeper: KeeperProcess) -> None:
+        started.append(keeper.pid)
+        raise KeyboardInterrupt
+
+    started: list[int] = []
+    monkeypatch.setattr(KeeperProcess, "_receive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        KeeperProcess.start(KeeperConfig(str(tmp_path), ENTRIES, (Listen(port=0),)))
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)
 
 
 def test_a_stop_right_after_the_start_is_quick(start: Start) -> None:

@@ -10,6 +10,7 @@ import gc
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -223,11 +224,13 @@ def main(owner_fd: int) -> int:
     data = owner.recv(MESSAGE)
     if not data:
         return 1
+    config = msgspec.json.decode(data, type=KeeperConfig)
     try:
-        keeper = Keeper(owner, msgspec.json.decode(data, type=KeeperConfig))
-        return keeper.run()
-    except (EngineError, msgspec.ValidationError) as error:
-        owner.send(msgspec.json.encode(Failed(str(error))))
+        return Keeper(owner, config).run()
+    except EngineError as error:
+        remove_runtime(config.instance)  # nobody else does it where the owner is gone, too
+        with suppress(OSError):
+            owner.send(msgspec.json.encode(Failed(str(error))))
         return 1
 
 

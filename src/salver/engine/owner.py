@@ -55,10 +55,14 @@ class KeeperProcess:
                 start_new_session=True,
             )
         keeper = cls(process, ours, config.instance)
-        ours.send(msgspec.json.encode(config))
-        first = keeper._receive()
-        if not isinstance(first, Bound):
-            raise keeper._failure(first)
+        try:
+            ours.send(msgspec.json.encode(config))
+            first = keeper._receive()
+            if not isinstance(first, Bound):
+                raise keeper._failure(first)
+        except BaseException:  # Ctrl-C, say: it must not go on while its directory is removed
+            keeper.kill()
+            raise
         keeper._addresses = first.addresses
         return keeper
 
