@@ -200,8 +200,10 @@ class Log:
         assert match, f"{pattern!r} is not in the log:\n{self._text}"
         return match
 
-    async def until(self, pattern: str) -> re.Match[str]:
-        return await asyncio.to_thread(self.wait, pattern)
+    async def until(self, pattern: str, times: int = 1) -> None:
+        """Return when the log matches so often."""
+        again = rf"(?:(?s:.*?){pattern})" + f"{{{times}}}"
+        await asyncio.to_thread(self.wait, again)
 
     def close(self) -> None:
         """After the end of all who write to it."""

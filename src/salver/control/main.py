@@ -13,6 +13,7 @@ from salver.control.controller import Controller
 from salver.control.service import Session
 from salver.control.store import SqliteStore
 from salver.core.ports import Engine
+from salver.telemetry.logging import configure
 from salver.wire.messages import Hello
 from salver.wire.streams import Dialler
 
@@ -36,6 +37,7 @@ class Seat(Protocol):
 
 def main(seat: Seat) -> None:
     """Control this instance until the process is ended."""
+    configure()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(seat))
 

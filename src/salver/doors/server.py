@@ -18,6 +18,7 @@ from salver.calls.cluster import Cluster
 from salver.doors.door import HttpDoor
 from salver.engine.seat import Seat
 from salver.spec.http import HttpSettings
+from salver.telemetry.logging import configure
 
 __all__ = ("listen", "main", "serve")
 
@@ -27,6 +28,7 @@ _log = logging.getLogger("salver.ingress")
 
 def main(seat: Seat) -> None:
     """Serve until SIGTERM; then answer what is under way, and end."""
+    configure()
     uvloop.run(serve(seat))
 
 
