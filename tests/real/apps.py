@@ -170,7 +170,7 @@ class Blocking:
         return str(os.getpid())
 
 
-@salver.deployment
+@salver.deployment(max_ongoing_requests=100)
 class Streamer:
     """An endless stream of large pieces, as fast as they are taken."""
 
