@@ -558,6 +558,36 @@ async def test_an_exit_in_a_thread_does_not_end_the_caller() -> None:
         assert (await caller.get()).status == 500
 
 
+async def test_a_request_that_cannot_be_read_holds_no_slot() -> None:
+    async with serving(Gate) as caller:
+        with pytest.raises(Exception, match="truncated|MessagePack|buffer"):
+            caller.frame(frames.REQ, frames.META, 0, 1, b"\x08\0\0\0\xc1 no meta")
+        assert caller.side.host.ongoing == 0
+
+
+class Leaver:
+    async def leave(self) -> None:
+        raise SystemExit(3)
+
+    async def items(self) -> AsyncIterator[int]:
+        yield 1
+        raise SystemExit(3)
+
+    async def __call__(self, request: Request) -> str:
+        raise SystemExit(3)
+
+
+async def test_an_exit_on_the_loop_ends_its_own_call_only() -> None:
+    async with serving(Leaver) as caller:
+        with pytest.raises(SalverError, match="SystemExit: 3"):
+            await caller.call("leave")
+        number = caller.start("items", stream=True)
+        with pytest.raises(SalverError, match="SystemExit: 3"):
+            await caller.items(number)
+        assert (await caller.get()).status == 500
+        assert caller.side.host.ongoing == 0
+
+
 async def test_dunder_methods_are_not_served() -> None:
     async with serving(Calculator) as caller:
         with pytest.raises(SalverError, match="no method '__init__'"):

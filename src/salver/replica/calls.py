@@ -344,8 +344,6 @@ class Caller:
             host.refuse(self)
             self.conn.send(REJECT, 0, min(host.ongoing, _COUNT_MAX), call_id)
             return
-        host.ongoing += 1
-        host.calls += 1
         if flags & META:
             context, payload = _with_meta(payload)
             if not context.app:
@@ -353,6 +351,8 @@ class Caller:
                 context.route = host.route
         else:
             context = CallContext("", host.app, host.route, "", "", self.peer, call_id)
+        host.ongoing += 1  # not before its meta was read: what cannot be read holds no slot
+        host.calls += 1
         call = self.calls[call_id] = ServedCall(self, flags, call_id, context)
         space = host.base.copy()
         space.run(current_call.set, context)

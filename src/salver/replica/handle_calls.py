@@ -55,7 +55,7 @@ async def _unary(host: Host, call: ServedCall, method: Method) -> None:
     except asyncio.CancelledError:
         call.interrupted()
         raise
-    except Exception as error:  # noqa: BLE001 - user code: whoever called is told
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: whoever called is told
         call.fail(error)
 
 
@@ -101,7 +101,7 @@ async def _finish(host: Host, call: ServedCall, method: Method) -> None:
     except asyncio.CancelledError:
         call.interrupted()
         raise
-    except Exception as error:  # noqa: BLE001 - user code: whoever called is told
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: whoever called is told
         call.fail(error)
 
 
@@ -138,7 +138,7 @@ async def _stream(host: Host, call: ServedCall, method: Method, space: Context) 
     except asyncio.CancelledError:
         call.interrupted()
         raise
-    except Exception as error:  # noqa: BLE001 - user code: whoever called is told
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: whoever called is told
         call.fail(error)
 
 

@@ -97,7 +97,7 @@ class MethodDoor:
         except asyncio.CancelledError:
             _interrupted(call)
             raise
-        except Exception as error:  # noqa: BLE001 - user code: the client is told, the log has it
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the client is told, the log has it
             _failed(call, error)
 
     def _run_in_thread(self, call: ServedCall, space: Context) -> None:
@@ -207,7 +207,7 @@ async def _guarded(
     except asyncio.CancelledError:
         _interrupted(call)
         raise
-    except Exception as error:  # noqa: BLE001 - user code: the client is told, the log has it
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the client is told, the log has it
         _failed(call, error)
     finally:
         if call.cancelled:

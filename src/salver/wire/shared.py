@@ -44,6 +44,7 @@ class Shared:
         self.arena: Final = arena or Arena()
         self.scratch: Final = memoryview(bytearray(MAX_FRAME))
         self.mappings: Final = Mappings()
+        self._closed = False
         self._board: Board | None = None
         self._kept: dict[int, Callable[[], None]] = {}  # pidfd: what ends the watch
 
@@ -67,8 +68,8 @@ class Shared:
         not be used for something else under its eyes.
         """
         todo = list(releases)
-        if not todo or pid == os.getpid():
-            return  # nothing, or read in this very process: for ever
+        if not todo or self._closed or pid == os.getpid():
+            return  # nothing, not lent again anyway, or read in this very process: for ever
 
         def release_all() -> None:
             for release in todo:
@@ -94,6 +95,7 @@ class Shared:
 
     def close(self) -> None:
         """Drop the arena and stop watching peers."""
+        self._closed = True
         for ended in list(self._kept.values()):
             ended()
         self._board = None
