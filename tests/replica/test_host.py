@@ -560,7 +560,7 @@ async def test_an_exit_in_a_thread_does_not_end_the_caller() -> None:
 
 async def test_a_request_that_cannot_be_read_holds_no_slot() -> None:
     async with serving(Gate) as caller:
-        with pytest.raises(Exception, match="truncated|MessagePack|buffer"):
+        with pytest.raises(Exception, match=r"truncated|MessagePack|buffer"):
             caller.frame(frames.REQ, frames.META, 0, 1, b"\x08\0\0\0\xc1 no meta")
         assert caller.side.host.ongoing == 0
 
