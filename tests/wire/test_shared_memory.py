@@ -217,9 +217,13 @@ async def test_memory_that_was_passed_on_outlives_who_passed_it(
 
 async def test_a_connection_that_ends_after_its_dialler_watches_nobody(dialler: Dialler) -> None:
     dialler.close()
-    before = sorted(p.name for p in Path("/proc/self/fd").iterdir())
+    before = _descriptors()
     dialler.shared.keep_until_death(asyncio.get_running_loop(), os.getppid(), [lambda: None])
-    assert sorted(p.name for p in Path("/proc/self/fd").iterdir()) == before
+    assert _descriptors() == before
+
+
+def _descriptors() -> list[str]:
+    return sorted(entry.name for entry in Path("/proc/self/fd").iterdir())
 
 
 async def test_an_array_made_from_a_received_buffer_keeps_it(replica: Replica) -> None:
