@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -276,6 +278,23 @@ async def test_a_call_cancelled_before_its_first_step_never_runs(http: bool) -> 
         caller.frame(frames.CANCEL, call_id=call)
         await _idle(caller)
         assert (host._target.inside, host.ongoing) == (0, 0)
+
+
+class Pages:
+    async def __call__(self, request: Request) -> AsyncIterator[str]:
+        yield "page"
+
+
+async def test_a_stream_cancelled_before_its_first_step_leaves_nothing_unawaited() -> None:
+    async with serving(Pages) as caller:
+        call = caller.request("GET / HTTP/1.1")
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            caller.frame(frames.CANCEL, call_id=call)
+            await _idle(caller)
+            gc.collect()
+        assert [str(warning.message) for warning in seen] == []
+        assert caller.side.host.ongoing == 0
 
 
 async def test_cancel_reaches_the_calls_that_the_call_has_made() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response, StreamingResponse
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ("AsgiDoor", "MethodDoor")
 
 _UPGRADE = BODY | STREAM
+_Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class AsgiDoor:
@@ -47,9 +49,9 @@ class AsgiDoor:
     def __call__(self, call: ServedCall, space: Context) -> None:
         if call.flags & _UPGRADE == _UPGRADE:
             call.patient = True
-            work: Coroutine[Any, Any, None] = WebSocketSession(call, self._app).run()
+            work: _Work = WebSocketSession(call, self._app).run
         else:
-            work = serve_asgi(call, self._app)
+            work = partial(serve_asgi, call, self._app)
         call.task = self._host.loop.create_task(_guarded(call, work, fresh=True), context=space)
 
 
@@ -66,7 +68,7 @@ class MethodDoor:
             send_response(call, 426, [(b"connection", b"close")], b"No WebSocket is served here.")
         elif method.is_generator:
             call.task = self._host.loop.create_task(
-                _guarded(call, self._generate(call, space), fresh=True), context=space
+                _guarded(call, partial(self._generate, call, space), fresh=True), context=space
             )
         elif method.is_async:
             call.task = self._host.loop.create_task(self._run(call), context=space)
@@ -122,7 +124,7 @@ class MethodDoor:
                 send_rendered(call, result.rendered)
             else:
                 call.task = self._host.loop.create_task(
-                    _guarded(call, self._respond(call, result)), context=space
+                    _guarded(call, partial(self._respond, call, result)), context=space
                 )
 
         self._host.pool.submit(space, work, done)
@@ -192,18 +194,18 @@ async def _closing(items: Any, work: Coroutine[Any, Any, None]) -> None:
             await close()
 
 
-async def _guarded(
-    call: ServedCall, work: Coroutine[Any, Any, None], *, fresh: bool = False
-) -> None:
-    """Answer a call; `fresh`: none of the user's code has run for it yet."""
+async def _guarded(call: ServedCall, work: _Work, *, fresh: bool = False) -> None:
+    """Answer a call; `fresh`: none of the user's code has run for it yet.
+
+    `work` is only called here: the task may be cancelled before its first step.
+    """
     call.started = True
     if fresh and not call.begin():
-        work.close()
         call.withdraw()
         return
     try:
         with call.caller.host.trailing():
-            await work
+            await work()
     except asyncio.CancelledError:
         _interrupted(call)
         raise
