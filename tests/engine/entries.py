@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
@@ -100,12 +99,6 @@ def do_tell(seat: Seat) -> None:
         "labels": {k: v for k, v in seat.labels.items() if not k.startswith("salver.")},
     }
     print("facts " + json.dumps(facts), flush=True)
-    signal.pause()
-
-
-def do_clock(seat: Seat) -> None:
-    """Says when it began, on the clock that all processes share."""
-    print(f"began {time.monotonic()}", flush=True)
     signal.pause()
 
 

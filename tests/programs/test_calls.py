@@ -10,7 +10,6 @@ import concurrent.futures
 import multiprocessing
 import pickle
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -463,9 +462,8 @@ def test_result_blocks_a_thread_of_a_replica_and_never_its_loop(
 
 
 def test_remote_returns_at_once(handle: DeploymentHandle[Any]) -> None:
-    begun = time.perf_counter()
+    """A call that never ends could not give its response otherwise."""
     responses = [handle.forever.remote() for _ in range(50)]
-    assert time.perf_counter() - begun < 1
     for response in responses:
         response.cancel()
     for response in responses:
