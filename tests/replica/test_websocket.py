@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -109,6 +110,15 @@ class Client:
         while (event := await self.next()) is not None:
             found.append(event)
         return found
+
+
+async def test_a_connection_that_is_opened_and_closed_logs_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)  # as in a replica
+    async with serving(Chat, "here") as caller:
+        await Client(caller, "/closes/1000").rest()
+    assert caplog.text == ""
 
 
 async def test_echo_of_text_bytes_and_fragments() -> None:

@@ -27,6 +27,7 @@ __all__ = ("WebSocketSession",)
 
 _logger: Final = logging.getLogger("salver")
 _silent: Final = logging.getLogger("salver.websocket")
+_silent.setLevel(logging.WARNING)  # the protocol tells of every connection that is opened
 _MAX_MESSAGE: Final = 16 * 1024 * 1024
 _UNREAD: Final = 16  # messages that wait for the app before reading stops
 _CLOSING_S: Final = 5.0
