@@ -241,7 +241,7 @@ async def test_a_replica_that_dies_is_replaced_at_once_and_the_cause_is_told() -
         assert overview.message.endswith(f"Replica {victim} died: killed by signal 9 (SIGKILL)")
         engine.gate.set()
         assert (await controller.wait("app")).status is ApplicationStatus.RUNNING
-        assert "DIED died: killed by signal 9 (SIGKILL)" in events
+        assert "DIED killed by signal 9 (SIGKILL)" in events
 
 
 async def test_a_constructor_that_keeps_failing_fails_the_app_with_its_traceback() -> None:
@@ -437,8 +437,8 @@ async def test_three_failed_health_checks_in_a_row_replace_a_replica() -> None:
         assert asked[-2:] == ["drain", "term"]
         assert asked.count("check_health") >= 3
         events: list[str] = []
-        controller.events.listen(lambda e: events.append(e.message))
-        assert "is unhealthy: RuntimeError: CUDA has gone" in events
+        controller.events.listen(lambda e: events.append(f"{e.state} {e.message}"))
+        assert "UNHEALTHY RuntimeError: CUDA has gone" in events
         assert (await controller.wait("app")).status is ApplicationStatus.RUNNING
 
 

@@ -112,7 +112,7 @@ async def test_a_killed_replica_is_replaced_and_the_cause_is_told(instance: Inst
         victim, survivor = instance.children()["salver:Model"]
         os.kill(victim, signal.SIGKILL)
         event = await next_event(control, "DIED")
-        assert event.message.startswith("died: killed by signal 9 (SIGKILL)")
+        assert event.message.startswith("killed by signal 9 (SIGKILL)")
         assert (await control.wait("app")).status is ApplicationStatus.RUNNING
         now = instance.children()["salver:Model"]
         assert len(now) == 2

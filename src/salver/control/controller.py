@@ -165,7 +165,7 @@ class Controller:
         found = self._find(replica_id)
         if found is not None and found[1].replica.phase in SERVING:
             app, member = found
-            self._fell(app, member, f"is unhealthy: {message}")
+            self._fell(app, member, "is unhealthy", message)
             self._steps.retire(app, member)
             self._touch(app)
 
@@ -250,7 +250,7 @@ class Controller:
             app, member = found
             phase = member.replica.phase
             if phase in SERVING:
-                self._fell(app, member, f"died: {exit_.reason}")
+                self._fell(app, member, "died", exit_.reason)
             elif phase not in ENDING:
                 self._steps.start_failed(app, member, f"ended before it ran: {exit_.reason}")
             else:
@@ -260,12 +260,12 @@ class Controller:
             self._touch(app)
         self._retry_waiting()
 
-    def _fell(self, app: App, member: Member, why: str) -> None:
+    def _fell(self, app: App, member: Member, what: str, why: str) -> None:
         memory = app.memory(member.deployment)
         now = self._clock()
-        message = f"Replica {member.replica.id} {why}"
+        message = f"Replica {member.replica.id} {what}: {why}"
         memory.failures = memory.failures.died(now, message, now - member.replica.since)
-        self.events.emit(member.replica.id, "DIED", why)
+        self.events.emit(member.replica.id, what.removeprefix("is ").upper(), why)
 
     def _retry_waiting(self) -> None:
         """Something was freed: whoever waits for capacity may try again, the longest first."""
