@@ -18,6 +18,9 @@ from salver.testing import leaks
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ[leaks.MARK] = str(os.getpid())
+# A shell starts what it puts in the background with Ctrl-C ignored, and programs inherit that:
+# the scripts that are interrupted here would never end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +47,13 @@ class Served:
                 return found
         raise AssertionError(f"ended without {pattern!r}:\n{''.join(self.said)}{self.errors()}")
 
+    def error(self, text: str) -> None:
+        """Return when it has said this on stderr; fails when it ends without."""
+        assert self.process.stderr is not None
+        assert any(text in line for line in self.process.stderr), f"ended without {text!r}"
+
     def errors(self) -> str:
-        """What it wrote to stderr, logs included; to its end."""
+        """What else it wrote to stderr, logs included; to its end."""
         assert self.process.stderr is not None
         return self.process.stderr.read()
 

@@ -278,14 +278,24 @@ def _check_target(target: object, name: str, route_prefix: str | None) -> None:
         raise TypeError(
             f"run() takes an Application, which `Deployment.bind()` returns; got {target!r}."
         )
-    if not isinstance(name, str) or not name or "#" in name:
-        raise SalverError(f"name={name!r} is not valid: expected at least one character, none a #.")
+    check_name(name)
     if route_prefix is not None:
         check_prefix(route_prefix)
 
 
+def check_name(name: str) -> None:
+    """Refuse what the names of the app's replicas could not be read back from."""
+    if not isinstance(name, str) or not name or "#" in name:
+        raise SalverError(f"name={name!r} is not valid: expected at least one character, none a #.")
+
+
 def check_prefix(prefix: str) -> None:
-    """Refuse what no path can match, or what could match two ways."""
+    """Refuse what no path can match, what could match two ways, and what is the door's own."""
+    if prefix == "/-" or prefix.startswith("/-/"):
+        raise ValueError(
+            f"route_prefix={prefix!r} is not valid: below '/-' are Salver's own pages, such as "
+            "'/-/healthz'. Choose another."
+        )
     wrong = (
         not prefix.startswith("/")
         or (prefix != "/" and prefix.endswith("/"))

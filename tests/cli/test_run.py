@@ -83,6 +83,7 @@ def test_name_route_and_arguments(salver_command: Command, folder: Path) -> None
 
 def test_a_failing_constructor_is_shown(salver_command: Command, folder: Path) -> None:
     served = salver_command("run", "bad:app", "--port", "0", cwd=folder)
+    served.line(r" FAILED ValueError: the user's own mistake$")
     assert served.process.wait() == 1
     errors = served.errors()
     assert "Error: app default could not be brought up." in errors
@@ -107,6 +108,19 @@ def test_a_wrong_target_is_one_line(salver_command: Command, folder: Path, targe
     assert served.errors().startswith("Error: ")
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("--name", ""), ("--name", "a#b"), ("--route-prefix", "/-/x")]
+)
+def test_a_wrong_option_is_one_line(
+    salver_command: Command, folder: Path, option: str, value: str
+) -> None:
+    served = salver_command("run", "shop:app", "--port", "0", option, value, cwd=folder)
+    assert served.process.wait() == 1
+    (line,) = served.errors().splitlines()
+    assert line.startswith("Error: ")
+    assert repr(value) in line
+
+
 def test_reload_runs_the_new_code_and_survives_a_mistake(
     salver_command: Command, folder: Path
 ) -> None:
@@ -115,9 +129,13 @@ def test_reload_runs_the_new_code_and_survives_a_mistake(
     assert httpx.get(url).text == "first"
     (folder / "shop.py").write_text("this is no Python\n")
     served.line(r"Changed: shop\.py\.")
+    served.error("The old code keeps serving.")
+    (folder / "shop.py").write_text(FAILING.replace("Failing", "App"))
+    served.line(r"DEPLOY_FAILED")
+    served.error("The old code keeps serving.")
+    assert httpx.get(url).text == "first"
     (folder / "shop.py").write_text(APP.format(word="second, and longer"))
     served.line(r"Changed: shop\.py\.")
     served.line(r"is ready")
     assert httpx.get(url).text == "second, and longer"
     assert served.stop() == 0
-    assert "The old code keeps serving." in served.errors()

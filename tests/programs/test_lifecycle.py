@@ -149,7 +149,7 @@ def test_only_an_application_can_be_run(target: Any) -> None:
         serve.run(target)
 
 
-@pytest.mark.parametrize("prefix", ["x", "/x/", "/{x}", ""])
+@pytest.mark.parametrize("prefix", ["x", "/x/", "/{x}", "", "/-", "/-/x"])
 def test_prefixes_that_no_path_has(prefix: str) -> None:
     with pytest.raises(ValueError, match="route_prefix"):
         serve.run(Says.bind(), route_prefix=prefix)

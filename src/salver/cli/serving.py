@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from salver.api import check_prefix
+from salver.api import check_name, check_prefix
 from salver.build import build
 from salver.cli.run import RunOptions
 from salver.cli.target import load
@@ -26,7 +26,10 @@ from salver.spec.status import ApplicationStatus, Event
 __all__ = ("serve",)
 
 _ENDED: Final = "The keeper has ended unexpectedly, and everything with it."
+_OLD_SERVES: Final = "The old code keeps serving."
+_NOTHING_SERVES: Final = "Nothing serves yet. The next change is tried again."
 _RELOAD: Final = "salver.cli.reload"
+_TRACEBACK: Final = "Traceback (most recent call last):"
 _COLOURS: Final = {"RUNNING": "green", "HEALTHY": "green", "DEPLOY_FAILED": "red"}
 
 
@@ -38,6 +41,7 @@ def serve(starting: Future[Instance], options: RunOptions) -> int:
 
 
 def _build(options: RunOptions) -> AppSpec:
+    check_name(options.name)
     if options.route_prefix is not None:
         try:
             check_prefix(options.route_prefix)
@@ -56,6 +60,7 @@ class _Serving:
         self._options = options
         self._stop = asyncio.Event()
         self._forced = False
+        self._served = False  # ever
         self._one_at_a_time = asyncio.Lock()
 
     async def run(self, app: AppSpec) -> int:
@@ -134,6 +139,7 @@ class _Serving:
         async with self._one_at_a_time:
             seen = await self._with_control(lambda control: _deploy_and_wait(control, app))
         if seen.status is ApplicationStatus.RUNNING:
+            self._served = True
             self._say_ready(app)
             return True
         click.echo(f"Error: app {app.name} could not be brought up. {seen.message}", err=True)
@@ -146,9 +152,12 @@ class _Serving:
             try:
                 app = _build(self._options)
             except SalverError as error:
-                click.echo(f"Error: {error}\nThe old code keeps serving.", err=True)
+                click.echo(f"Error: {error}", err=True)
+                worked = False
             else:
-                await self._deploy(app)
+                worked = await self._deploy(app)
+            if not worked:
+                click.echo(_OLD_SERVES if self._served else _NOTHING_SERVES, err=True)
 
     async def _show_events(self) -> None:
         """Until the instance ends; a restarted controller is asked again, for what is new."""
@@ -194,9 +203,17 @@ async def _deploy_and_wait(control: ControlClient, app: AppSpec) -> Any:
 def _show(event: Event) -> None:
     at = time.strftime("%H:%M:%S", time.localtime(event.at))
     state = click.style(event.state, fg=_COLOURS.get(event.state))
-    first, *rest = event.message.splitlines() or [""]
-    more = f" (+{len(rest)} lines)" if rest else ""
-    _say(f"{at} {event.subject} {state} {first}{more}".rstrip())
+    _say(f"{at} {event.subject} {state} {_in_one_line(event.message)}".rstrip())
+
+
+def _in_one_line(message: str) -> str:
+    """Of a traceback the error, which its first line does not tell."""
+    lines = message.splitlines() or [""]
+    start, traceback, _ = lines[0].partition(_TRACEBACK)
+    if not traceback:
+        return lines[0] + (f" (+{len(lines) - 1} lines)" if lines[1:] else "")
+    flush = (line for line in lines[1:] if line and not line.startswith((" ", _TRACEBACK)))
+    return start + next(flush, _TRACEBACK)
 
 
 def _say(text: str) -> None:
