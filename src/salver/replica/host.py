@@ -245,7 +245,7 @@ class Host:
     def serve_http(self, call: ServedCall, space: Context) -> None:
         """Run an HTTP call that has been let in."""
         if self._door is None:
-            reply_error(call, self._unknown("__call__"))
+            space.run(reply_error, call, self._unknown("__call__"))  # the log knows the request
         else:
             self._door(call, space)
 
