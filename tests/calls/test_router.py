@@ -303,6 +303,19 @@ async def test_an_unreachable_replica_is_tried_again_only_when_something_happens
     assert (first.where, second.where) == (["a"], ["a"])
 
 
+async def test_an_unreachable_replica_is_tried_again_when_the_others_are_full() -> None:
+    bench = Bench("a", "b", limit=1)
+    b = bench.replicas[1]
+    b.reachable = False
+    first = bench.submit(1)[0]
+    await bench.settle()
+    assert (first.where, b.dials) == (["a"], 1)
+    b.reachable = True
+    second = bench.submit(1)[0]
+    await bench.settle()
+    assert second.where == ["b"]
+
+
 async def test_a_deleted_deployment_fails_those_who_wait_and_those_who_come() -> None:
     bench = Bench("a", limit=1)
     await bench.connect()

@@ -131,10 +131,10 @@ class Router:
         if self._gone:
             call.failed(DeploymentUnavailableError(self.deployment, self._gone))
             return
-        if not self._used or not (self._open or self._dials):
-            self._used = True
-            self._dial()
         view = self._view
+        if not self._used or (view is not None and len(self._links) < len(view.replicas)):
+            self._used = True  # a replica that could not be dialled is, now that it is needed
+            self._dial()
         if view is not None:
             # Links that are being made are slots that will be free in a moment.
             spare = len(self._dials) * view.max_ongoing_requests

@@ -191,10 +191,11 @@ class Host:
             caller.conn.send(GOAWAY, 0, 0, 0)
         if self.ongoing == 0 and not self._trailing:
             return True
-        self._idle = self.loop.create_future()
+        if self._idle is None:
+            self._idle = self.loop.create_future()
         try:
             async with asyncio.timeout(timeout_s):
-                await self._idle
+                await asyncio.shield(self._idle)
         except TimeoutError:
             return False
         return True
