@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 import numpy as np
@@ -152,11 +151,9 @@ def test_threads_may_share_a_format() -> None:
     assert failed == []
 
 
-def test_a_long_open_string_beside_nan_is_refused_in_linear_time() -> None:
-    body = b'{"a":NaN,"b":"' + b'\\"' * 200_000
-    began = time.perf_counter()
+def test_a_long_open_string_beside_nan_is_refused() -> None:
+    """Were the search for its end quadratic, this would not come back."""
+    body = b'{"a":NaN,"b":"' + b'\\"' * 2_000_000
 
     with pytest.raises(MalformedBodyError):
         RestFormat().read_request(body)
-
-    assert time.perf_counter() - began < 2

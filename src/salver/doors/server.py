@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
+import secrets
 import signal
 import socket
 from collections.abc import Coroutine
@@ -38,8 +38,8 @@ async def serve(seat: Seat) -> None:
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     settings = msgspec.convert(seat.settings, HttpSettings)
-    # Request ids are made of the name: another process in this seat must have another.
-    name = f"{seat.id}-{os.getpid()}"
+    # Request ids are made of the name: no other door, of another instance neither, has the same.
+    name = f"{seat.id}-{secrets.token_hex(4)}"
     cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=name, role="ingress")
     cluster.adopt(for_good=True)
     door = HttpDoor.of(cluster, settings)
