@@ -106,7 +106,11 @@ class Relay:
 
 @salver.deployment
 class Patient:
-    """Requests wait at the gate of their name until it is opened; `/` is answered at once."""
+    """Requests wait at the gate of their name until it is opened; `/` is answered at once.
+
+    With a child deployment they wait for a call there; those named "apart..." make it, and wait at
+    their own gate.
+    """
 
     def __init__(self, journal: str, child: DeploymentHandle[Any] | None = None) -> None:
         self.note = Journal(journal)
@@ -120,8 +124,9 @@ class Patient:
     async def wait(self, name: str) -> str:
         self.note("begun", name)
         try:
-            if self.child is not None:
-                await self.child.wait.remote(f"{name}-child")
+            child = self.child.wait.remote(f"{name}-child") if self.child is not None else None
+            if child is not None and not name.startswith("apart"):
+                await child
             else:
                 await self.gates.setdefault(name, asyncio.Event()).wait()
         except asyncio.CancelledError:
@@ -157,7 +162,10 @@ class Gated:
 
 @salver.deployment(num_replicas=2)
 class Blocking:
-    """`?block=fifo` blocks the whole event loop of one replica until the fifo is opened."""
+    """`?block=fifo` blocks the whole event loop of one replica until the fifo is opened.
+
+    The others note their ids.
+    """
 
     def __init__(self, journal: str) -> None:
         self.note = Journal(journal)
@@ -167,6 +175,8 @@ class Blocking:
         if fifo:
             self.note("begun", os.getpid())
             os.close(os.open(fifo, os.O_RDONLY))
+        else:
+            self.note("did", request.query_params["id"])
         return str(os.getpid())
 
 

@@ -12,22 +12,23 @@ from tests.real.rig import Journal, Running, apps
 
 
 @pytest.mark.parametrize("how", ["reset", "close"])
+@pytest.mark.parametrize("name", ["one", "apart"])
 async def test_a_client_that_hangs_up_stops_the_handler_and_its_children(
-    running: Running, journal: Journal, how: str
+    running: Running, journal: Journal, how: str, name: str
 ) -> None:
-    """Both replicas are free again afterwards."""
+    """Also children that nobody awaits. Both replicas are free again afterwards."""
     child = apps.Patient.options(name="Child", max_ongoing_requests=1).bind(journal.path)
     await running.deploy(
         apps.Patient.options(max_ongoing_requests=1).bind(journal.path, child), "app"
     )
     async with running.client() as client:
-        await client.send("/?id=one")
-        await journal.until("begun one", "begun one-child")
+        await client.send(f"/?id={name}")
+        await journal.until(f"begun {name}", f"begun {name}-child")
         if how == "reset":
             client.cut()
         else:
             await client.close()
-        await journal.until("cancelled one", "cancelled one-child")
+        await journal.until(f"cancelled {name}", f"cancelled {name}-child")
         assert (await client.get("/")).text == "here"
     child_handle = running.handle("Child")
     waiting = asyncio.ensure_future(child_handle.wait.remote("next"))
