@@ -263,7 +263,7 @@ class Link:
 
     def closed(self, conn: Connection, error: Exception | None) -> None:
         """Calls that had not begun go elsewhere; of the others nobody knows how far they came."""
-        begun = conn.begun()
+        begun = conn.recall(self.last_id)  # it may live, and be about to begin some
         calls, self.pending = self.pending, {}
         self.open = False
         self.inflight = 0
