@@ -6,7 +6,7 @@ import random
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from salver.core.failures import Failures, budget
@@ -345,6 +345,11 @@ def test_retry_budget(replicas: int, count: int, expected: int) -> None:
 
 
 @settings(max_examples=150, deadline=None)
+@example(  # the room that B and C had begun to take when they were removed
+    seed=240,
+    versions=[{A: ("1", 1), B: ("1", 1), C: ("1", 3)}, {A: ("1", 1), B: ("2", 3)}, {A: ("1", 3)}],
+    room=9,
+)
 @given(
     seed=st.integers(0, 2**32),
     versions=st.lists(

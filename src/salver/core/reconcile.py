@@ -67,6 +67,8 @@ class _Reconciler:
         for deployment, target in app.targets.items():
             self._start_deadlines(deployment, target)
             self._tend(deployment, target)
+        for deployment in self._removed():
+            self._end_rising(deployment)
         if app.targets:
             self._retire_old()
             self._make_room()
@@ -128,8 +130,11 @@ class _Reconciler:
         for replica in new:
             self._advance(deployment, target, replica)
         self._count(deployment, target, known, new)
-        # Replicas of other versions that never got to serve are of no use to anyone.
-        rising = [r for r in known.replicas if r.version != target.version]
+        self._end_rising(deployment, but=target.version)
+
+    def _end_rising(self, deployment: DeploymentId, but: str | None = None) -> None:
+        """Replicas that are not wanted and never got to serve are of no use to anyone."""
+        rising = [r for r in self._known(deployment).replicas if r.version != but]
         self._end_all(deployment, [r for r in rising if not _ends(r) and not _serves(r)])
 
     def _advance(self, deployment: DeploymentId, target: Target, replica: Replica) -> None:
