@@ -34,6 +34,9 @@ class FakeConnection:
     def send(self, kind: int, flags: int, aux: int, call_id: int, payload: bytes = b"") -> None:
         self.replica.frame(self, kind, flags, aux, call_id, payload)
 
+    def hurry(self) -> None:
+        """What was sent is here already."""
+
     def send_parts(
         self,
         kind: int,

@@ -142,6 +142,9 @@ class FakeConn:
     def send(self, type: int, flags: int, aux: int, call_id: int, payload: bytes = b"") -> None:  # noqa: A002
         self.frames.append((type, flags, aux, call_id, bytes(payload)))
 
+    def hurry(self) -> None:
+        """What was sent is recorded already."""
+
     def send_parts(
         self,
         type: int,  # noqa: A002

@@ -143,6 +143,20 @@ def test_exits_carry_their_cause(start: Start) -> None:
     assert rig.log.wait_for("ValueError: no") == "[error] ValueError: no weights"
 
 
+def test_a_stop_reaches_a_newborn_and_nobody_else(start: Start) -> None:
+    """Its handlers are not yet its own when the signal comes: the keeper's must not take it."""
+    rig = start()
+    exits = rig.control()
+    exits.watch()
+    control = rig.control()
+    for number in range(30):
+        process = {"id": f"p{number}", "kind": "replica", "labels": {"do": "wait"}}
+        control.ask("start", process=process)
+        control.ask("stop", id=f"p{number}", force=False)
+    reasons = [exits.next_exit()["reason"] for _ in range(30)]
+    assert reasons == ["killed by signal 15 (SIGTERM)"] * 30
+
+
 def test_starting_the_same_id_twice_is_an_error(start: Start) -> None:
     control = start().control()
     control.start("a")

@@ -89,6 +89,8 @@ class Link:
         call.call_id = call_id
         call.state = SENT
         call.send(self, call_id)
+        if self.inflight == 1:  # the replica has nothing else to do for us
+            self.conn.hurry()
 
     def cancel(self, call: Call) -> None:
         """Forget a call that was sent, and tell the replica to."""

@@ -15,7 +15,7 @@ from salver.engine.entries import Entries
 from salver.engine.oom import OomKills
 from salver.engine.orphans import adopted, end_adopted
 from salver.engine.output import Output, Source
-from salver.engine.process import Birth, live
+from salver.engine.process import CAUGHT, Birth, live
 from salver.engine.seat import Seat
 from salver.errors import EngineError
 
@@ -82,14 +82,19 @@ class Children:
         env = {**self._config.env, **spec.env}
         reader, writer = os.pipe2(os.O_CLOEXEC)
         birth = Birth(seat, entry, env, spec.resources.num_cpus, writer, os.getpid())
+        # A signal for the newborn waits until its handlers are its own: those that it inherits
+        # would swallow it, and tell this process that it was meant.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
         try:
             pid = os.fork()
+            if pid == 0:
+                live(birth)
         except OSError as error:
             os.close(reader)
             os.close(writer)
             raise EngineError(f"Cannot fork {spec.id}: {error.strerror}.") from error
-        if pid == 0:
-            live(birth)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(writer)
         source = self._output.add(reader, spec.id)
         self._by_id[spec.id] = self._by_pid[pid] = Child(spec, pid, source)

@@ -44,7 +44,7 @@ from salver.engine.messages import (
     StopProcess,
 )
 from salver.engine.output import Output
-from salver.engine.process import current_environment
+from salver.engine.process import CAUGHT, current_environment
 from salver.engine.runtime import remove_runtime
 from salver.engine.selecting import Loop
 from salver.engine.services import Services
@@ -117,7 +117,7 @@ class Keeper:
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in CAUGHT:
             signal.signal(number, lambda *_: None)
         self._loop.on_readable(self._wake_in.fileno(), self._signalled)
 

@@ -16,7 +16,7 @@ import msgspec
 from salver.engine.linux import die_with_parent, set_comm
 from salver.engine.seat import Seat
 
-__all__ = ("Birth", "Entry", "current_environment", "live", "thread_limits")
+__all__ = ("CAUGHT", "Birth", "Entry", "current_environment", "live", "thread_limits")
 
 # Libraries that make one thread per core unless told otherwise.
 THREAD_VARIABLES: Final = (
@@ -27,6 +27,8 @@ THREAD_VARIABLES: Final = (
     "VECLIB_MAXIMUM_THREADS",
     "RAYON_NUM_THREADS",
 )
+# The keeper has handlers for these, which are not its children's.
+CAUGHT: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 INSTANCE_VARIABLE: Final = "SALVER_INSTANCE"
 PROCESS_VARIABLE: Final = "SALVER_PROCESS"
 
@@ -89,7 +91,7 @@ def _live(birth: Birth) -> int:
 
 def _reset_signals() -> None:
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in CAUGHT:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from contextvars import Context
 from functools import partial
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
 from salver.calls.splice import decode_call
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ("serve_call",)
 
+_GENERATORS: Final = frozenset((GeneratorType, AsyncGeneratorType))
 _WITHDRAWN: Final = object()  # instead of a result: the caller has taken the call back
 
 
@@ -107,7 +109,7 @@ async def _finish(host: Host, call: ServedCall, method: Method) -> None:
 
 def dump_result(host: Host, method: Method, result: Any) -> tuple[bytes, list[memoryview]]:
     """A unary result as bytes."""
-    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+    if type(result) in _GENERATORS:
         raise TypeError(
             f"{method.name} of deployment {host.deployment} returned a generator. Call it with "
             "`handle.options(stream=True)` and iterate over the response."

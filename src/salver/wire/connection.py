@@ -102,6 +102,7 @@ class Connection(Sending):
         super().__init__(shared.limits)
         self.handler = handler
         self.dialled = dialled
+        self._prompt = not dialled  # answers; calls come in bursts, `hurry` is for a single one
         self.peer: Hello | None = None
         self.reason = ""
         self.ready: asyncio.Future[None] | None = None  # set by who waits for both HELLOs

@@ -23,7 +23,9 @@ __all__ = (
 )
 
 _NO_ARGUMENTS: Final = pickle.dumps(((), {}), 5)
-_FLAT: Final = (bytes, bytearray)
+_FLAT: Final = frozenset((bytes, bytearray))
+# Nothing of these is apart or by value: most arguments and results are.
+_PLAIN: Final = frozenset((int, float, bool, str, type(None)))
 _NOTE: Final = "\nThe traceback where it was raised:\n"
 
 
@@ -43,13 +45,19 @@ class Segments:
         return len(self.inline) + sum(buffer.nbytes for buffer in self.buffers)
 
 
-def dumps(obj: object) -> tuple[bytes, list[memoryview]]:
+def dumps(obj: Any) -> tuple[bytes, list[memoryview]]:
     """The object as pickled bytes, and its large buffers apart, not copied.
 
     Objects that plain pickle cannot hold, or that a script defines in its `__main__` (there is
     nothing of that name to import elsewhere), go by value.
     """
-    obj = _apart(obj)
+    kind = type(obj)
+    if kind in _PLAIN or (kind in _FLAT and len(obj) < LARGE):
+        return pickle.dumps(obj, 5), []
+    return _dumps(_apart(obj))
+
+
+def _dumps(obj: object) -> tuple[bytes, list[memoryview]]:
     buffers: list[memoryview] = []
 
     def apart(buffer: pickle.PickleBuffer) -> bool:
@@ -59,10 +67,12 @@ def dumps(obj: object) -> tuple[bytes, list[memoryview]]:
         buffers.append(view)
         return False
 
-    with contextlib.suppress(Exception):  # of a user's `__reduce__`; the second try reports it
+    try:
         data = pickle.dumps(obj, 5, buffer_callback=apart)
         if b"__main__" not in data:
             return data, buffers
+    except Exception:  # noqa: BLE001, S110 - of a user's `__reduce__`: the second try reports it
+        pass
     buffers.clear()
     return _by_value(obj, apart), buffers
 
@@ -71,12 +81,18 @@ def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, li
     """`dumps((args, kwargs))`, with large `bytes` among the arguments apart, too."""
     if not args and not kwargs:
         return _NO_ARGUMENTS, []
-    for value in (*args, *kwargs.values()):
-        if type(value) in _FLAT and len(value) >= LARGE:
+    plain = True
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        kind = type(value)
+        if kind in _FLAT and len(value) >= LARGE:
             args = tuple([_apart(v) for v in args])
             kwargs = {k: _apart(v) for k, v in kwargs.items()}
+            plain = False
             break
-    return dumps((args, kwargs))
+        plain = plain and (kind in _PLAIN or kind in _FLAT)
+    if plain:
+        return pickle.dumps((args, kwargs), 5), []
+    return _dumps((args, kwargs))
 
 
 def loads(payload: bytes | Segments) -> Any:

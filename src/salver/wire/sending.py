@@ -37,6 +37,7 @@ class Sending(asyncio.BufferedProtocol):
         "_limits",
         "_loop",
         "_out",
+        "_prompt",
         "_transport",
         "closed",
         "paused",
@@ -53,6 +54,7 @@ class Sending(asyncio.BufferedProtocol):
         self._corked = False  # a flush is coming: at the end of this read or of this tick
         self._limit = -1  # payloads up to here go the short way; -1: everything goes the long way
         self._backlog: Backlog | None = None
+        self._prompt = False  # the first frame of a tick leaves at once: its reader may be idle
         self._fd = -1  # of our end, while it may be written to directly
 
     def _use(self, transport: asyncio.Transport) -> None:
@@ -82,6 +84,8 @@ class Sending(asyncio.BufferedProtocol):
         if not self._corked:
             self._corked = True
             self._loop.call_soon(self._flush)
+            if self._prompt:
+                self._push()
         elif len(out) > _BURST:
             self._push()
 
