@@ -30,17 +30,24 @@ if TYPE_CHECKING:
         status,
     )
     from salver.errors import SalverError
+    from salver.oip.types import InferRequest, InferResponse, Tensor
     from salver.program import Application, Deployment, deployment, ingress
+    from salver.spec.endpoint import Field, endpoint
     from salver.spec.familiar import batch, multiplexed
 
 __version__ = "0.1.0"
 __all__ = (
     "Application",
     "Deployment",
+    "Field",
+    "InferRequest",
+    "InferResponse",
     "SalverError",
+    "Tensor",
     "batch",
     "delete",
     "deployment",
+    "endpoint",
     "get_app_handle",
     "get_deployment_handle",
     "get_multiplexed_model_id",
@@ -56,6 +63,8 @@ __all__ = (
 _HOMES = {
     "salver.program": ("Application", "Deployment", "deployment", "ingress"),
     "salver.errors": ("SalverError",),
+    "salver.oip.types": ("InferRequest", "InferResponse", "Tensor"),
+    "salver.spec.endpoint": ("Field", "endpoint"),
     "salver.spec.familiar": ("batch", "multiplexed"),
 }
 

@@ -8,7 +8,7 @@ import pickle
 import secrets
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -16,11 +16,13 @@ from types import FunctionType
 from typing import Any, Final
 
 import cloudpickle
+import msgspec
 
 from salver.core.graph import Graph
 from salver.errors import SalverError
 from salver.program import Application, Deployment
 from salver.spec.app import AppSpec, DeploymentSpec, ImportedCode, PickledCode
+from salver.spec.endpoint import endpoints_of
 from salver.spec.ids import DeploymentId
 
 __all__ = ("build",)
@@ -42,6 +44,7 @@ def build(app: Application, name: str, route_prefix: str | None) -> AppSpec:
             "App %s has more than one deployment named %s; this one is called %s. "
             "Give it a name of its own with .options(name=...).", name, taken, new,
         )  # fmt: skip
+    _refuse_same_models(graph.parts)
     *others, ingress = graph.parts
     return AppSpec(
         name=name,
@@ -52,10 +55,21 @@ def build(app: Application, name: str, route_prefix: str | None) -> AppSpec:
     )
 
 
+def _refuse_same_models(specs: Sequence[DeploymentSpec]) -> None:
+    owners: dict[tuple[str, str], str] = {}
+    for spec in specs:
+        for found in spec.endpoints:
+            own = f"{spec.id.name}.{found.method}"
+            owner = owners.setdefault((found.model, found.version), own)
+            if owner != own:
+                raise ValueError(
+                    f"Two endpoints of this app are the model {found}: {owner} and {own}. "
+                    "Give one of them another name or version: @endpoint(name=..., version=...)."
+                )
+
+
 def _as_ingress(spec: DeploymentSpec) -> DeploymentSpec:
-    return DeploymentSpec(
-        spec.id, spec.code, spec.arguments, spec.options, spec.version, ingress=True
-    )
+    return msgspec.structs.replace(spec, ingress=True)
 
 
 def _add(graph: Graph[DeploymentSpec], app: Application, app_name: str) -> str:
@@ -68,6 +82,7 @@ def _add(graph: Graph[DeploymentSpec], app: Application, app_name: str) -> str:
             arguments=_pickled((app.args, app.kwargs), graph, app_name, deployment),
             options=deployment.settings,
             version=secrets.token_hex(8),
+            endpoints=endpoints_of(deployment.func_or_class, unique),
         )
 
     return graph.add(app, deployment.name, make, deployment.named_by)

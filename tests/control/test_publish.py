@@ -31,7 +31,7 @@ def test_nothing_is_told_before_it_is_open_and_then_everything() -> None:
     publisher.update([view("1")], [ROUTE])
     assert ear.heard == []
     publisher.open()
-    assert ear.heard == [Delta(1, (view("1"),), (ROUTE,), full=True)]
+    assert ear.heard == [Delta(1, (view("1"),), (ROUTE,), True, ())]
 
 
 def test_only_what_changed_is_told() -> None:

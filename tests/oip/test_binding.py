@@ -26,12 +26,12 @@ from salver.oip.errors import (
     MismatchError,
     UnservableError,
 )
-from salver.oip.hints import Field
 from salver.oip.messages import read_infer_request, write_infer_request
 from salver.oip.plainarrays import read_plain
 from salver.oip.rest import RestFormat, write_request, write_response
 from salver.oip.signature import Signature
 from salver.oip.types import InferRequest, InferResponse, RequestedOutput, Tensor
+from salver.spec.endpoint import Field
 
 REST = RestFormat()
 

@@ -11,7 +11,7 @@ import msgspec
 
 from salver.errors import SalverError
 from salver.spec.ids import DeploymentId
-from salver.spec.status import Delta, DeploymentView, RouteView
+from salver.spec.status import Delta, DeploymentView, ModelView, RouteView
 from salver.wire.rpc import Rpc
 
 if TYPE_CHECKING:
@@ -29,10 +29,12 @@ class Directory:
     def __init__(self, cluster: Cluster) -> None:
         self.views: dict[DeploymentId, DeploymentView] = {}
         self.routes: tuple[RouteView, ...] = ()
+        self.models: tuple[ModelView, ...] = ()
         self.version = 0  # 0: nothing heard yet
         self._heard = False
         self._cluster = cluster
         self._listeners: list[Callable[[tuple[RouteView, ...]], None]] = []
+        self._model_listeners: list[Callable[[tuple[ModelView, ...]], None]] = []
         self._waiters: dict[DeploymentId, list[asyncio.Future[DeploymentView]]] = {}
         self._task: asyncio.Task[None] | None = None
         self._rpc: Rpc | None = None
@@ -45,6 +47,13 @@ class Directory:
         self._cluster.start()
         if self._heard:
             callback(self.routes)
+
+    def on_models(self, callback: Callable[[tuple[ModelView, ...]], None]) -> None:
+        """The same for the table of models."""
+        self._model_listeners.append(callback)
+        self._cluster.start()
+        if self._heard:
+            callback(self.models)
 
     async def wait_for(self, deployment: DeploymentId) -> DeploymentView:
         """The view of this deployment, as soon as the controller has told of it."""
@@ -67,20 +76,26 @@ class Directory:
         if not delta.full and delta.version <= self.version:
             return  # known from the snapshot that came with the watch
         if delta.full:
-            told = {view.id for view in delta.deployments}
-            for known in list(self.views.values()):
-                if known.id not in told and not known.gone:
-                    self._tell(msgspec.structs.replace(known, replicas=(), gone=_DELETED))
+            self._forget_all_but({view.id for view in delta.deployments})
         for view in delta.deployments:
             self._tell(view)
         news = delta.routes is not None and delta.routes != self.routes
         first, self._heard = not self._heard, True
         self.version = delta.version
+        if delta.models is not None and delta.models != self.models:
+            self.models = delta.models
+            for listener in self._model_listeners:
+                listener(self.models)
         if delta.routes is not None:
             self.routes = delta.routes
         if news or first:
             for callback in self._listeners:
                 callback(self.routes)
+
+    def _forget_all_but(self, told: set[DeploymentId]) -> None:
+        for known in list(self.views.values()):
+            if known.id not in told and not known.gone:
+                self._tell(msgspec.structs.replace(known, replicas=(), gone=_DELETED))
 
     def _tell(self, view: DeploymentView) -> None:
         self.views[view.id] = view

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from salver.control.events import Events
@@ -19,7 +19,7 @@ from salver.control.news import News
 from salver.control.publish import Publisher
 from salver.control.recovery import recover
 from salver.control.steps import Steps
-from salver.control.views import app_status, routes_of, serving_route, views_of
+from salver.control.views import app_status, models_of, routes_of, serving_route, views_of
 from salver.core.ports import Engine, Exit, Resources, Store
 from salver.core.reconcile import reconcile
 from salver.core.rollout import ENDING, SERVING, Phase, Plan
@@ -215,7 +215,7 @@ class Controller:
     def _publish(self) -> None:
         apps = list(self._apps.values())
         views = [view for app in apps for view in views_of(app, self._plans.get(app.name))]
-        self.publisher.update(views, routes_of(apps))
+        self.publisher.update(views, routes_of(apps), models_of(apps))
 
     def _tell(self) -> None:
         """Events for what has changed, and a nudge for who waits."""
@@ -323,6 +323,7 @@ class Controller:
         return app is None or app.deleting or self._status(app).status in DONE
 
     def _refuse_conflicts(self, spec: AppSpec) -> None:
+        _refuse_taken_models(spec, self._apps.values())
         for other in self._apps.values():
             if other.name == spec.name or other.spec is None or spec.route_prefix is None:
                 continue
@@ -331,3 +332,15 @@ class Controller:
                     f"Route prefix {spec.route_prefix!r} of app {spec.name!r} is taken by app "
                     f"{other.name!r}. Give one of them another route_prefix."
                 )
+
+
+def _refuse_taken_models(spec: AppSpec, apps: Iterable[App]) -> None:
+    wanted = {(e.model, e.version): d.id for d in spec.deployments for e in d.endpoints}
+    for model in models_of(app for app in apps if app.name != spec.name):
+        mine = wanted.get((model.name, model.version))
+        if mine is not None:
+            version = f" version {model.version!r}" if model.version else ""
+            raise SalverError(
+                f"Model {model.name!r}{version} of deployment {mine} is taken by deployment "
+                f"{model.deployment}. Give one of them another name: @endpoint(name=...)."
+            )

@@ -1,4 +1,4 @@
-"""Versioned views of deployments and routes, pushed to everyone who watches."""
+"""Versioned views of deployments, routes and models, pushed to everyone who watches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from salver.spec.ids import DeploymentId
-from salver.spec.status import Delta, DeploymentView, RouteView
+from salver.spec.status import Delta, DeploymentView, ModelView, RouteView
 
 __all__ = ("Publisher", "Watcher")
 
@@ -32,6 +32,7 @@ class Publisher:
         self._doors = doors
         self._views: dict[DeploymentId, DeploymentView] = {}
         self._routes: tuple[RouteView, ...] = ()
+        self._models: tuple[ModelView, ...] = ()
         self._version = 0
         self._open = False
         self._watchers: set[Watcher] = set()
@@ -75,7 +76,12 @@ class Publisher:
         watcher.applied = max(watcher.applied, version)
         self._settle()
 
-    def update(self, views: Iterable[DeploymentView], routes: Iterable[RouteView]) -> None:
+    def update(
+        self,
+        views: Iterable[DeploymentView],
+        routes: Iterable[RouteView],
+        models: Iterable[ModelView] = (),
+    ) -> None:
         """The whole picture as it is now; watchers get the difference."""
         now = {view.id: view for view in views}
         changed = [view for key, view in now.items() if self._views.get(key) != view]
@@ -90,11 +96,17 @@ class Publisher:
             if key not in now
         ]
         table = tuple(sorted(routes, key=lambda route: route.prefix))
-        moved = table != self._routes
-        self._views, self._routes = now, table
-        if self._open and (changed or moved):
+        known = tuple(sorted(models, key=lambda model: (model.name, model.version)))
+        moved, learnt = table != self._routes, known != self._models
+        self._views, self._routes, self._models = now, table, known
+        if self._open and (changed or moved or learnt):
             self._version += 1
-            delta = Delta(self._version, tuple(changed), table if moved else None)
+            delta = Delta(
+                self._version,
+                tuple(changed),
+                table if moved else None,
+                models=known if learnt else None,
+            )
             for watcher in list(self._watchers):
                 watcher.send(delta)
 
@@ -106,7 +118,8 @@ class Publisher:
             await future
 
     def _everything(self) -> Delta:
-        return Delta(self._version, tuple(self._views.values()), self._routes, full=True)
+        views = tuple(self._views.values())
+        return Delta(self._version, views, self._routes, True, self._models)
 
     def _all_applied(self, version: int) -> bool:
         doors = [watcher for watcher in self._watchers if watcher.door]

@@ -9,9 +9,9 @@ from salver.core.appraise import appraise_app, appraise_deployment
 from salver.core.reconcile import has_failed
 from salver.core.rollout import Plan
 from salver.spec.ids import DeploymentId
-from salver.spec.status import AppStatus, DeploymentView, ReplicaView, RouteView
+from salver.spec.status import AppStatus, DeploymentView, ModelView, ReplicaView, RouteView
 
-__all__ = ("app_status", "routes_of", "serving_route", "views_of")
+__all__ = ("app_status", "models_of", "routes_of", "serving_route", "views_of")
 
 
 def app_status(app: App, now: float) -> AppStatus:
@@ -65,6 +65,16 @@ def routes_of(apps: Iterable[App]) -> list[RouteView]:
         RouteView(app.route, app.name, _ingress(app))
         for app in apps
         if app.route is not None and app.spec is not None
+    ]
+
+
+def models_of(apps: Iterable[App]) -> list[ModelView]:
+    return [
+        ModelView(found.model, found.version, spec.id, found.method)
+        for app in apps
+        if app.spec is not None
+        for spec in app.spec.deployments
+        for found in spec.endpoints
     ]
 
 

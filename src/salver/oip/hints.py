@@ -18,22 +18,9 @@ from salver.oip.codecs.registry import Registry
 from salver.oip.codecs.torch import TorchCodec
 from salver.oip.datatypes import DATATYPES, datatype_named
 from salver.oip.slots import AnySlot, ArraySlot, ElementSlot, JsonSlot, NumberSlot, Slot
+from salver.spec.endpoint import Field
 
-__all__ = ("Field", "is_record", "record_fields", "slot_for", "split_hint")
-
-
-class Field(msgspec.Struct, frozen=True):
-    """What a type cannot say: `Annotated[np.ndarray, Field("FP32", (-1, 4))]`.
-
-    `writable=False` hands over received arrays without a copy, to be read only.
-    """
-
-    datatype: str | None = None
-    shape: tuple[int, ...] | None = None
-    name: str | None = None
-    content_type: str | None = None
-    description: str = ""
-    writable: bool = True
+__all__ = ("is_record", "record_fields", "slot_for", "split_hint")
 
 
 _NO_FIELD: Final = Field()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from salver.spec.endpoint import EndpointSpec
 from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions
 
@@ -32,6 +33,7 @@ class DeploymentSpec(msgspec.Struct, frozen=True):
     options: DeploymentOptions
     version: str
     ingress: bool = False
+    endpoints: tuple[EndpointSpec, ...] = ()
 
 
 class AppSpec(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ __all__ = (
     "DeploymentStatusTrigger",
     "DeploymentView",
     "Event",
+    "ModelView",
     "ReplicaState",
     "ReplicaView",
     "RouteView",
@@ -122,10 +123,20 @@ class RouteView(msgspec.Struct, frozen=True):
     deployment: DeploymentId
 
 
+class ModelView(msgspec.Struct, frozen=True):
+    """One model of the inference protocols, and the deployment that answers for it."""
+
+    name: str
+    version: str
+    deployment: DeploymentId
+    method: str
+
+
 class Delta(msgspec.Struct, frozen=True):
-    """What changed since the last one; `routes` is the whole table when it is there."""
+    """What changed since the last one; `routes` and `models` are whole tables, if there."""
 
     version: int
     deployments: tuple[DeploymentView, ...] = ()
     routes: tuple[RouteView, ...] | None = None
     full: bool = False  # forget everything known before
+    models: tuple[ModelView, ...] | None = None
