@@ -80,6 +80,7 @@ _PROGRAMS = {
     "handle": Request(_is_loop),
     "sse": _STREAM,
     "upload": _UPLOAD,
+    "upload_buffer": _UPLOAD,
     "blocked": Request(_HELLO),
 }
 

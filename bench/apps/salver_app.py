@@ -12,6 +12,7 @@ hello_limit = serve.deployment(programs.Hello).bind()
 hello_sync = serve.deployment(max_ongoing_requests=MANY)(programs.HelloSync).bind()
 sse = serve.deployment(max_ongoing_requests=MANY)(programs.Events).bind()
 upload = serve.deployment(max_ongoing_requests=MANY)(programs.Upload).bind()
+upload_buffer = serve.deployment(max_ongoing_requests=MANY)(programs.UploadBuffer).bind()
 blocked = serve.deployment(num_replicas=2)(programs.Blocked).bind()
 
 _adder = serve.deployment(max_ongoing_requests=MANY)(programs.Adder)
