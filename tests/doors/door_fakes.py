@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from salver.calls.call import DONE, QUEUED, SENT, Call
@@ -223,14 +223,20 @@ class FakeSlab:
 class Scene:
     """One door, one route, one scripted replica, any number of clients."""
 
-    def __init__(self, settings: HttpSettings | None = None, *, arena: bool = False) -> None:
+    def __init__(
+        self,
+        settings: HttpSettings | None = None,
+        *,
+        arena: bool = False,
+        numbers: Callable[[], Awaitable[str]] | None = None,
+    ) -> None:
         self.clock = FakeClock()
         self.router = FakeRouter()
         self.slabs: list[FakeSlab] = []
         clock: Any = self.clock  # has what the door asks of a loop: `time` and `call_at`
         router: Any = self.router
         lend: Any = self.lend if arena else lambda _size: None
-        self.door = HttpDoor(settings or HttpSettings(), clock, lambda _id: router, lend)
+        self.door = HttpDoor(settings or HttpSettings(), clock, lambda _id: router, lend, numbers)
         self.door.apply([RouteView("/", "app", DeploymentId("dep", "app"))])
 
     def lend(self, size: int) -> FakeSlab:

@@ -31,6 +31,8 @@ class Directory:
         self.routes: tuple[RouteView, ...] = ()
         self.models: tuple[ModelView, ...] = ()
         self.version = 0  # 0: nothing heard yet
+        # What the controller may ask of this process over the link.
+        self.methods: dict[str, Callable[[Any], Any]] = {}
         self._heard = False
         self._cluster = cluster
         self._listeners: list[Callable[[tuple[RouteView, ...]], None]] = []
@@ -125,6 +127,12 @@ class Directory:
                 if not future.done():
                     future.set_exception(error)
 
+    async def ask(self, method: str) -> Any:
+        """What the controller answers. SalverError: there is none just now."""
+        if self._rpc is None:
+            raise SalverError("The controller has not been reached yet.")
+        return await self._rpc.call(method)
+
     async def _watch(self) -> None:
         """Keep a link to the controller.
 
@@ -134,7 +142,8 @@ class Directory:
         refused = 0
         while refused < _REFUSALS:
             closed = asyncio.Event()
-            rpc = Rpc({"changed": self._changed}, on_close=partial(_set, closed))
+            methods = {"changed": self._changed, **self.methods}
+            rpc = Rpc(methods, on_close=partial(_set, closed))
             try:
                 await self._cluster.dial_control(rpc)
                 self._rpc = rpc

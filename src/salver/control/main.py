@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import uvloop
 
 from salver.control.controller import Controller
+from salver.control.metrics import Metrics
 from salver.control.service import Session
 from salver.control.store import SqliteStore
 from salver.core.ports import Engine
@@ -47,11 +48,12 @@ async def serve(seat: Seat) -> None:
     secret = seat.secret()
     store = SqliteStore(seat.instance)
     controller = Controller(seat.open_engine(), store, doors=seat.settings.get("doors", 0))
+    metrics = Metrics(controller.events)
     await controller.open()
     dialler = Dialler()
     listener = await dialler.listen(
         socket.socket(fileno=seat.fds["control"]),
-        lambda: Session(controller).rpc,
+        lambda: Session(controller, metrics).rpc,
         Hello(b"", "controller", seat.id, os.getpid()),
         secret,
     )

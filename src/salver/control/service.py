@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from salver.control.controller import Controller
+from salver.control.metrics import Metrics
 from salver.control.publish import Watcher
 from salver.errors import SalverError
 from salver.spec.app import AppSpec
@@ -41,8 +42,9 @@ class Unhealthy(msgspec.Struct, frozen=True):
 class Session:
     """One connection to the controller, whoever is at the other end."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, controller: Controller, metrics: Metrics) -> None:
         self._controller = controller
+        self._metrics = metrics
         self._watcher: Watcher | None = None
         self._replica = ""
         self._forget_events: Callable[[], None] | None = None
@@ -58,6 +60,7 @@ class Session:
                 "status": self._status,
                 "events": self._events,
                 "capacity": self._capacity,
+                "metrics": self._page,
                 "shutdown": self._shutdown,
             },
             on_close=self._closed,
@@ -69,6 +72,7 @@ class Session:
         attach = msgspec.convert(body, Attach)
         self._replica = attach.id
         self._controller.attached(attach.id, attach.address, attach.state, self.rpc)
+        self._metrics.joined(attach.id, self.rpc)
 
     def _unhealthy(self, body: Any) -> None:
         self._controller.unhealthy(self._replica, msgspec.convert(body, Unhealthy).message)
@@ -82,6 +86,8 @@ class Session:
         peer = conn.peer
         self._watcher = Watcher(peer.name, self._changed, door=peer.role == "ingress")
         self._controller.publisher.add(self._watcher)
+        if self._watcher.door:
+            self._metrics.joined(peer.name, self.rpc)
 
     def _applied(self, body: Any) -> None:
         if self._watcher is not None:
@@ -108,6 +114,9 @@ class Session:
     async def _capacity(self, _: Any) -> Any:
         return await self._controller.capacity()
 
+    async def _page(self, _: Any) -> str:
+        return await self._metrics.page()
+
     async def _shutdown(self, _: Any) -> None:
         await self._controller.shutdown()
 
@@ -121,7 +130,9 @@ class Session:
     def _closed(self, *_: Any) -> None:
         if self._watcher is not None:
             self._controller.publisher.remove(self._watcher)
+            self._metrics.left(self._watcher.name, self.rpc)
         if self._replica:
             self._controller.detached(self._replica, self.rpc)
+            self._metrics.left(self._replica, self.rpc)
         if self._forget_events is not None:
             self._forget_events()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +32,8 @@ __all__ = ("DoorStats", "HttpDoor")
 _SCRATCH: Final = 32 * 1024
 _HEADS: Final = 1024  # heads that are remembered, each up to:
 _HEAD_SIZE: Final = 1024
+_OWN: Final = ("/-/healthz", "/-/routes", "/-/metrics")
+_NUMBERS: Final = ("/-/metrics", "/metrics")  # the latter where no app has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,11 @@ class DoorStats:
 
 
 class HttpDoor:
-    """Makes a protocol for each connection; `lend` gives slabs of shared memory, or None."""
+    """Makes a protocol for each connection.
+
+    `lend` gives slabs of shared memory, or None; `numbers` is the page of metrics, where there is
+    one.
+    """
 
     def __init__(
         self,
@@ -53,6 +59,7 @@ class HttpDoor:
         loop: asyncio.AbstractEventLoop,
         router_of: Callable[[DeploymentId], Router],
         lend: Callable[[int], Slab | None] = lambda _size: None,
+        numbers: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self.settings = settings
         self.now = loop.time
@@ -68,19 +75,26 @@ class HttpDoor:
         self.in_flight = 0
         self.by_class = [0] * 10
         self._router_of = router_of
+        self._numbers = numbers
         self._table: RouteTable | None = None
         self._connections: set[Connection] = set()
         self._empty: asyncio.Event | None = None
         self._routed = asyncio.Event()
 
     @classmethod
-    def of(cls, cluster: Cluster, settings: HttpSettings) -> HttpDoor:
+    def of(
+        cls,
+        cluster: Cluster,
+        settings: HttpSettings,
+        numbers: Callable[[], Awaitable[str]] | None = None,
+    ) -> HttpDoor:
         """The door to a cluster: it follows the cluster's routes."""
         door = cls(
             settings,
             cluster.loop,
             lambda deployment: cluster.router(deployment, eager=True),
             cluster.dialler.arena.lend,
+            numbers,
         )
         cluster.directory.on_routes(door.apply)
         return door
@@ -159,17 +173,23 @@ class HttpDoor:
     def answer(self, head: Head) -> tuple[int, str, str]:
         """What this door says by itself: status, text, content type."""
         plain = "text/plain; charset=utf-8"
-        if head.path == "/-/healthz" or head.path == "/-/routes":
+        if head.path in _OWN:
             if self.draining:
                 return 503, "This node is being drained.", plain
             if self._table is None:
                 return 503, "Route table is not populated yet.", plain
             if head.path == "/-/healthz":
                 return 200, "success", plain
+            if head.path == "/-/metrics":
+                return 400, "This page is for a GET without a body.", plain
             listing = msgspec.json.encode(self._table.listing()).decode()
             return 200, listing, "application/json"
         text = f"Path '{head.path}' not found. Ping http://.../-/routes for available routes."
         return 404, text, plain
+
+    def page_of(self, head: Head) -> Callable[[], Awaitable[str]] | None:
+        """What makes the page of metrics, if this is a request for it."""
+        return self._numbers if head.path in _NUMBERS and not self.draining else None
 
     def new_request_id(self) -> str:
         return uuid.uuid4().hex

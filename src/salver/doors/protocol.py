@@ -12,7 +12,9 @@ from salver.doors.errors import refusal, render, timed_out
 from salver.doors.head import Head
 from salver.doors.http import HttpCall
 from salver.doors.intake import CONTINUE, Intake
+from salver.doors.page import PageCall
 from salver.doors.wheel import TICK
+from salver.telemetry.prometheus import CONTENT_TYPE
 from salver.wire.frames import CLOSE
 
 if TYPE_CHECKING:
@@ -98,12 +100,24 @@ class HttpProtocol(Intake):
             self.total = self.door.now() + limit if limit > 0 else 0.0
 
     def answer_here(self, head: Head, *, close: bool = False) -> None:
+        page = None if close else self.door.page_of(head)
+        if page is not None:
+            self.stage = BUSY
+            self.deadline = 0.0
+            self.door.in_flight += 1
+            self.call = PageCall(self, head, page, CONTENT_TYPE)
+            return
         status, text, content_type = self.door.answer(head)
         self._reply(head, status, text, close=close, content_type=content_type)
         if close:
             self.linger()
         else:
             self._turn_over(head, 0)
+
+    def page_made(self, head: Head, status: int, text: str, kind: str) -> None:
+        """A page of the door's own is there."""
+        self._reply(head, status, text, content_type=kind)
+        self._turn_over(head, 0)
 
     def body_wanted(self, flow: Flow, amount: int) -> None:
         """The replica gives credit for the request's body."""

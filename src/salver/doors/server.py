@@ -15,7 +15,9 @@ import msgspec
 import uvloop
 
 from salver.calls.cluster import Cluster
+from salver.calls.metrics import router_families
 from salver.doors.door import HttpDoor
+from salver.doors.metrics import door_families
 from salver.engine.seat import Seat
 from salver.spec.http import HttpSettings
 from salver.telemetry.logging import configure
@@ -42,7 +44,9 @@ async def serve(seat: Seat) -> None:
     name = f"{seat.id}-{secrets.token_hex(4)}"
     cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=name, role="ingress")
     cluster.adopt(for_good=True)
-    door = HttpDoor.of(cluster, settings)
+    directory = cluster.directory
+    door = HttpDoor.of(cluster, settings, lambda: directory.ask("metrics"))
+    directory.methods["metrics"] = lambda _: door_families(door) + router_families(cluster)
     # Whoever dials in the meantime waits in the backlog of the socket, which the keeper holds.
     if await _before(stop, door.routed()):
         server = await listen(door, socket.socket(fileno=seat.fds["http"]))

@@ -18,8 +18,10 @@ from salver.engine.devices import Devices
 from salver.engine.machine import Machine
 from salver.errors import EngineError, SalverError
 from salver.replica.host import Host
+from salver.replica.metrics import families_of
 from salver.spec.ids import ReplicaId
 from salver.spec.start import StartSpec
+from salver.telemetry.registry import Family
 
 __all__ = ("Attach", "InlineEngine", "InlinePeer")
 
@@ -59,11 +61,16 @@ async def _check_health(host: Host, _: Any) -> None:
     await host.check_health()
 
 
+async def _metrics(host: Host, _: Any) -> list[Family]:
+    return families_of(host)
+
+
 _METHODS: Final[dict[str, Callable[[Host, Any], Any]]] = {
     "start": _start,
     "reconfigure": _reconfigure,
     "drain": _drain,
     "check_health": _check_health,
+    "metrics": _metrics,
 }
 
 

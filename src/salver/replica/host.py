@@ -23,9 +23,11 @@ from salver.replica.handle_calls import serve_call
 from salver.replica.heads import Heads
 from salver.replica.http import AsgiDoor, MethodDoor
 from salver.replica.invoke import Method, call_hook, method_names, method_of
+from salver.replica.metrics import scope_of
 from salver.replica.pool import Pool
 from salver.replica.reply import reply_error
 from salver.spec.ids import ReplicaId
+from salver.telemetry.registry import metric_scope
 from salver.wire.frames import GOAWAY, READY
 from salver.wire.messages import Hello
 
@@ -125,6 +127,7 @@ class Host:
         self.base = copy_context()
         self.base.run(current_replica.set, self.context)
         self.base.run(current_call.set, None)
+        self.base.run(metric_scope.set, scope_of(self.context))
         # What the constructor sets in context variables is there in every call.
         await self.loop.create_task(self._build(spec), context=self.base)
         self._open()

@@ -17,11 +17,14 @@ import uvloop
 
 from salver.calls.cluster import Cluster
 from salver.calls.context import current_call
+from salver.calls.metrics import router_families
 from salver.errors import SalverError
 from salver.replica.host import Host, HostStats
+from salver.replica.metrics import families_of, scope_of
 from salver.spec.ids import ReplicaId
 from salver.spec.start import StartSpec
 from salver.telemetry.logging import configure
+from salver.telemetry.registry import Family, registry
 from salver.wire.rpc import Rpc
 
 if TYPE_CHECKING:
@@ -62,6 +65,7 @@ class _Replica:
         self._stopped = asyncio.Event()
         self._building: asyncio.Task[None] | None = None
         self._host: Host
+        self._cluster: Cluster
 
     async def run(self) -> None:
         seat = self._seat
@@ -69,7 +73,7 @@ class _Replica:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
         secret = seat.secret()
-        cluster = Cluster(seat.instance, loop, secret=secret, role="replica")
+        self._cluster = cluster = Cluster(seat.instance, loop, secret=secret, role="replica")
         cluster.adopt(for_good=True)
         unique = ReplicaId.parse(seat.id).unique_id
         self._host = Host(
@@ -79,6 +83,8 @@ class _Replica:
             secret=secret,
             cluster=cluster,
         )
+        # Code in threads of its own, which inherit nothing, counts for this replica all the same.
+        registry.scope = scope_of(self._host.context)
         await self._host.listen()
         link = loop.create_task(self._stay_attached(cluster))
         await self._stopped.wait()
@@ -127,6 +133,7 @@ class _Replica:
             "check_health": self._check_health,
             "drain": self._drain,
             "stats": self._stats,
+            "metrics": self._metrics,
             "stop": self._stop,
         }
 
@@ -169,6 +176,9 @@ class _Replica:
 
     def _stats(self, _: Any) -> HostStats:
         return self._host.stats()
+
+    def _metrics(self, _: Any) -> list[Family]:
+        return families_of(self._host) + router_families(self._cluster)
 
     def _stop(self, _: Any) -> None:
         self._stopped.set()

@@ -1,60 +1,71 @@
-"""Users' own numbers: counters, gauges and histograms, with tags. Kept in this process for now."""
+"""Users' own numbers: counters, gauges and histograms, with tags."""
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
 
-import msgspec
+from salver.telemetry.registry import Kind, Tags, metric_scope, registry
 
-__all__ = ("Counter", "Distribution", "Gauge", "Histogram")
+__all__ = ("Counter", "Gauge", "Histogram")
 
-Tags = tuple[tuple[str, str], ...]
 BOUNDARIES: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _RESERVED: Final = ("application", "deployment", "replica")
 
 
 class Metric:
-    """A name, what it means, and a value for each set of tags."""
+    """A name, what it means, and a value for each set of tags.
+
+    In a replica every value also carries the tags `deployment`, `replica` and `application`; a tag
+    key `route` is filled with the current request's route where no value is given.
+    """
+
+    kind: ClassVar[Kind]
 
     def __init__(
-        self, name: str, description: str = "", tag_keys: tuple[str, ...] | None = None
+        self,
+        name: str,
+        description: str = "",
+        tag_keys: tuple[str, ...] | None = None,
+        _boundaries: tuple[float, ...] = (),
     ) -> None:
-        if not name:
-            raise ValueError("A metric needs a name: expected at least one character.")
-        if tag_keys is not None and not isinstance(tag_keys, tuple):
-            raise TypeError(
-                f"tag_keys={tag_keys!r} is not valid: expected a tuple of str, such as ('model',)."
-            )
-        for key in tag_keys or ():
-            if key in _RESERVED:
-                raise ValueError(f"The tag {key!r} is Salver's own. Choose another name.")
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"A metric needs a name, at least one character; got {name!r}.")
+        _check_tag_keys(tag_keys)
         self.name = name
         self.description = description
         self.tag_keys = tag_keys or ()
         self._defaults: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._numbers = registry.numbers(name, self.kind, description, _boundaries)
 
     def set_default_tags(self, default_tags: Mapping[str, str]) -> None:
         """Tags for every later value that does not bring its own."""
         self._check(default_tags)
         self._defaults = dict(default_tags)
 
-    def _key(self, tags: Mapping[str, str] | None) -> Tags:
+    def _key(self, tags: Mapping[str, str] | None) -> tuple[Tags, Tags]:
         given = {**self._defaults, **(tags or {})}
         self._check(given)
-        missing = [key for key in self.tag_keys if key not in given and key != "route"]
+        scope = metric_scope.get() or registry.scope
+        if len(given) < len(self.tag_keys):
+            if "route" in self.tag_keys and "route" not in given:
+                given["route"] = scope.route()
+            self._refuse_missing(given)
+        return scope.tags, tuple(sorted(given.items()))
+
+    def _refuse_missing(self, given: Mapping[str, str]) -> None:
+        missing = [key for key in self.tag_keys if key not in given]
         if missing:
             raise ValueError(
                 f"Metric {self.name} got no value for the tags {missing}. Pass tags={{...}}, or "
                 "set_default_tags once."
             )
-        return tuple(sorted(given.items()))
 
     def _check(self, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
+            if key in _RESERVED:
+                raise ValueError(_reserved(key))
             if key not in self.tag_keys:
                 raise ValueError(
                     f"Metric {self.name} has no tag {key!r}. Declared: {list(self.tag_keys)}."
@@ -62,95 +73,113 @@ class Metric:
             if not isinstance(value, str):
                 raise TypeError(f"Tag {key}={value!r} of metric {self.name}: expected a str.")
 
-    def __reduce__(self) -> tuple[type[Metric], tuple[str, str, tuple[str, ...]]]:
-        return type(self), (self.name, self.description, self.tag_keys)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self._made_of(), self._defaults)
+
+    def _made_of(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "description": self.description,
+            "tag_keys": self.tag_keys or None,
+        }
 
 
 class Counter(Metric):
     """A sum that only grows."""
 
+    kind = Kind.COUNTER
+
     def __init__(
         self, name: str, description: str = "", tag_keys: tuple[str, ...] | None = None
     ) -> None:
         super().__init__(name, description, tag_keys)
-        self._sums: dict[Tags, float] = {}
 
     def inc(self, value: float = 1.0, tags: Mapping[str, str] | None = None) -> None:
         """Add to it."""
-        if value <= 0:
+        if not value > 0:
             raise ValueError(f"A counter only grows: expected a value above 0, got {value!r}.")
         key = self._key(tags)
-        with self._lock:
-            self._sums[key] = self._sums.get(key, 0.0) + value
-
-    def values(self) -> dict[Tags, float]:
-        """The sums so far, by tags."""
-        with self._lock:
-            return dict(self._sums)
+        values: dict[Any, Any] = self._numbers.values
+        with self._numbers.lock:
+            values[key] = values.get(key, 0.0) + value
 
 
 class Gauge(Metric):
     """A value that is now this, now that."""
 
+    kind = Kind.GAUGE
+
     def __init__(
         self, name: str, description: str = "", tag_keys: tuple[str, ...] | None = None
     ) -> None:
         super().__init__(name, description, tag_keys)
-        self._now: dict[Tags, float] = {}
 
     def set(self, value: float, tags: Mapping[str, str] | None = None) -> None:
         """It is this now."""
-        key = self._key(tags)
-        with self._lock:
-            self._now[key] = float(value)
-
-    def values(self) -> dict[Tags, float]:
-        """The values now, by tags."""
-        with self._lock:
-            return dict(self._now)
-
-
-class Distribution(msgspec.Struct, frozen=True):
-    """How many values fell up to each boundary, and (last) beyond all; their number and sum."""
-
-    buckets: tuple[int, ...]
-    count: int
-    sum: float
+        number, key = float(value), self._key(tags)
+        with self._numbers.lock:
+            self._numbers.values[key] = number
 
 
 class Histogram(Metric):
     """How values are spread."""
 
+    kind = Kind.HISTOGRAM
+
     def __init__(
         self,
         name: str,
         description: str = "",
-        boundaries: list[float] | None = None,
+        boundaries: Sequence[float] | None = None,
         tag_keys: tuple[str, ...] | None = None,
     ) -> None:
-        super().__init__(name, description, tag_keys)
-        self.boundaries = tuple(boundaries) if boundaries is not None else BOUNDARIES
-        if not self.boundaries or list(self.boundaries) != sorted(set(self.boundaries)):
-            raise ValueError(
-                f"boundaries={boundaries!r} are not valid: expected numbers, each above the last."
-            )
-        self._spread: dict[Tags, tuple[list[int], float]] = {}
+        self.boundaries = _checked_boundaries(boundaries)
+        super().__init__(name, description, tag_keys, self.boundaries)
 
     def observe(self, value: float, tags: Mapping[str, str] | None = None) -> None:
         """Count this value."""
-        key = self._key(tags)
-        with self._lock:
-            buckets, total = self._spread.get(key) or ([0] * (len(self.boundaries) + 1), 0.0)
-            buckets[bisect_left(self.boundaries, value)] += 1
-            self._spread[key] = (buckets, total + value)
+        number, key = float(value), self._key(tags)
+        bucket = bisect_left(self.boundaries, number)
+        values: dict[Any, Any] = self._numbers.values
+        with self._numbers.lock:
+            spread = values.get(key)
+            if spread is None:
+                spread = values[key] = [0] * (len(self.boundaries) + 1) + [0.0]
+            spread[bucket] += 1
+            spread[-1] += number
 
-    def values(self) -> dict[Tags, Distribution]:
-        """The spreads so far, by tags."""
-        with self._lock:
-            return {
-                key: Distribution(tuple(buckets), sum(buckets), total)
-                for key, (buckets, total) in self._spread.items()
-            }
+    def _made_of(self) -> dict[str, Any]:
+        return {**super()._made_of(), "boundaries": self.boundaries}
 
-    def __reduce__(self) -> tuple[type[Metric], tuple[object, ...]]:  # type: ignore[override]
-        return Histogram, (self.name, self.description, list(self.boundaries), self.tag_keys)
+
+def _restore(kind: type[Metric], made_of: dict[str, Any], defaults: dict[str, str]) -> Metric:
+    metric = kind(**made_of)
+    metric.set_default_tags(defaults)
+    return metric
+
+
+def _check_tag_keys(tag_keys: object) -> None:
+    if tag_keys is None:
+        return
+    if not isinstance(tag_keys, tuple) or not all(isinstance(key, str) for key in tag_keys):
+        raise TypeError(
+            f"tag_keys={tag_keys!r} is not valid: expected a tuple of str, such as ('model',)."
+        )
+    for key in tag_keys:
+        if key in _RESERVED:
+            raise ValueError(_reserved(key))
+
+
+def _reserved(key: str) -> str:
+    return f"The tag {key!r} is Salver's own: it is added by itself. Choose another name."
+
+
+def _checked_boundaries(given: Sequence[float] | None) -> tuple[float, ...]:
+    if given is None:
+        return BOUNDARIES
+    numbers = tuple(float(b) for b in given if isinstance(b, int | float))
+    if not numbers or len(numbers) != len(given) or list(numbers) != sorted(set(numbers)):
+        raise ValueError(
+            f"boundaries={given!r} are not valid: expected numbers, each above the last."
+        )
+    return numbers

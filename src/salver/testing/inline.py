@@ -11,13 +11,16 @@ from typing import Any, Final, TypeVar
 
 from salver.calls.cluster import Cluster
 from salver.calls.handle import DeploymentHandle
+from salver.calls.metrics import router_families
 from salver.control.controller import Controller
+from salver.control.metrics import Metrics
 from salver.control.publish import Watcher
 from salver.control.store import MemoryStore
 from salver.doors.asgi_bridge import AsgiBridge
 from salver.doors.door import HttpDoor
+from salver.doors.metrics import door_families
 from salver.engine.config import KeeperConfig
-from salver.engine.inline import InlineEngine
+from salver.engine.inline import InlineEngine, InlinePeer
 from salver.engine.machine import detect
 from salver.engine.process import current_environment
 from salver.errors import DeployFailedError
@@ -91,16 +94,23 @@ class InlineApp:
         Cluster._remember(self._cluster)
         engine = InlineEngine(self._cluster, detect(KeeperConfig("", {}), current_environment()))
         self._controller = Controller(engine, MemoryStore())
-        engine.connect(self._controller.attached)
+        self._metrics = Metrics(self._controller.events)
+        engine.connect(self._attached)
         await self._controller.open()
         watcher = Watcher("inline", self._cluster.directory.apply, door=False)
         self._controller.publisher.add(watcher)
-        self.asgi = AsgiBridge(HttpDoor.of(self._cluster, HttpSettings()), self._loop)
+        door = HttpDoor.of(self._cluster, HttpSettings(), self._metrics.page)
+        self._metrics.joined("inline", _Door(door, self._cluster))
+        self.asgi = AsgiBridge(door, self._loop)
         self._controller.deploy(app)
         status = await self._controller.wait(app.name)
         if status.status is ApplicationStatus.DEPLOY_FAILED:
             raise DeployFailedError(app.name, status.message)
         self.handle = DeploymentHandle(app.ingress.id, self._cluster.address)
+
+    def _attached(self, replica_id: str, address: str, state: str, peer: InlinePeer) -> None:
+        self._controller.attached(replica_id, address, state, peer)
+        self._metrics.joined(replica_id, peer)
 
     async def _status(self) -> ServeStatus:
         return self._controller.status()
@@ -112,3 +122,16 @@ class InlineApp:
         await self._controller.close()
         self._cluster.close()
         self._dialler.close()
+
+
+class _Door:
+    """The line to the door of this very loop, for the page of metrics."""
+
+    is_open: Final = True
+
+    def __init__(self, door: HttpDoor, cluster: Cluster) -> None:
+        self._door = door
+        self._cluster = cluster
+
+    async def call(self, _method: str, _body: Any = None) -> Any:
+        return door_families(self._door) + router_families(self._cluster)
