@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from salver.control.store import MemoryStore
 from salver.core.ports import Exit, ProcessSpec, ProcessStatus, Resources
 from salver.errors import CapacityError, DeployFailedError, SalverError
 from salver.spec.app import AppSpec, DeploymentSpec, ImportedCode
+from salver.spec.backpressure import BackpressureConfig
 from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions
-from salver.spec.start import StartSpec
+from salver.spec.start import Place, StartSpec
 from salver.spec.status import (
     ApplicationStatus,
     AppStatus,
@@ -42,14 +44,25 @@ class FakeReplica:
         self.asked: list[str] = []
         self.state = "new"
         self.start_spec: StartSpec | None = None
+        self.place: Place | None = None
+
+    @property
+    def rank(self) -> int:
+        return self.place.rank if self.place is not None else -1
+
+    @property
+    def world_size(self) -> int:
+        return self.place.world_size if self.place is not None else 0
 
     async def call(self, method: str, body: Any = None) -> Any:
         self.asked.append(method)
         self.engine.calls.append((self.spec.id, method))
         if method == "check_health" and self.spec.id in self.engine.unwell:
             raise SalverError("RuntimeError: CUDA has gone")
+        if method == "place":
+            self.place = body
         if method == "start":
-            self.start_spec = body
+            self.start_spec, self.place = body, body.place
             await self.engine.gate.wait()
             if body.deployment.version in self.engine.failing:
                 raise SalverError("ValueError: no weights")
@@ -80,13 +93,13 @@ class FakeEngine:
 
     def attach(self, replica: FakeReplica) -> None:
         assert self.controller is not None
+        attached = partial(self.controller.attached, place=replica.place)
         asyncio.get_running_loop().call_soon(
-            self.controller.attached,
-            replica.spec.id,
-            f"memory:{replica.spec.id}",
-            replica.state,
-            replica,
+            attached, replica.spec.id, f"memory:{replica.spec.id}", replica.state, replica
         )
+
+    def ranks(self) -> list[int]:
+        return sorted(r.rank for r in self.replicas.values())
 
     def free(self) -> float:
         return self.cpus - sum(r.spec.resources.num_cpus for r in self.replicas.values())
@@ -208,9 +221,8 @@ async def test_ranks_are_the_smallest_free_ones() -> None:
     engine = FakeEngine()
     async with controlling(engine) as controller:
         await run(controller, app(num_replicas=3, deployments=("Door",)))
-        starts = [r.start_spec for r in engine.replicas.values()]
-        assert sorted(s.rank for s in starts if s) == [0, 1, 2]
-        assert {s.world_size for s in starts if s} == {3}
+        assert engine.ranks() == [0, 1, 2]
+        assert {r.world_size for r in engine.replicas.values()} == {3}
 
 
 async def test_wait_returns_only_when_every_door_has_applied_the_routes() -> None:
@@ -360,6 +372,73 @@ async def test_a_change_of_user_config_touches_no_process() -> None:
         await run(controller, app(user_config={"a": 2}, deployments=("Door",)))
         assert list(engine.replicas.values()) == [replica]
         assert replica.asked == ["start", "reconfigure"]
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ({"max_ongoing_requests": 50}, ["reconfigure"]),
+        ({"max_queued_requests": 7}, []),
+        ({"backpressure_config": BackpressureConfig(429)}, []),
+        ({"graceful_shutdown_timeout_s": 3.0}, []),
+        ({"health_check_period_s": 60.0}, []),
+        ({"max_constructor_retry_count": 2}, []),
+    ],
+)
+async def test_what_living_replicas_can_be_taught_restarts_none(
+    option: dict[str, Any], told: list[str]
+) -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        await run(controller, app(deployments=("Door",)))
+        replica = next(iter(engine.replicas.values()))
+        await run(controller, app(deployments=("Door",), **option))
+        await until(controller, lambda: replica.asked == ["start", *told])
+        assert list(engine.replicas.values()) == [replica]
+        assert (await controller.wait("app")).status is ApplicationStatus.RUNNING
+
+
+async def test_what_routers_need_to_know_of_changed_options_is_published() -> None:
+    async with controlling(FakeEngine()) as controller:
+        directory = Directory(controller)
+        await run(controller, app(deployments=("Door",)))
+        answer = BackpressureConfig(429, 2.0)
+        await run(
+            controller,
+            app(deployments=("Door",), max_queued_requests=1, backpressure_config=answer),
+        )
+        view = directory.views[DeploymentId("Door", "app")]
+        assert (view.max_queued_requests, view.backpressure) == (1, answer)
+
+
+async def test_more_replicas_join_those_that_run_and_all_are_told_how_many_they_are() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        await run(controller, app(deployments=("Door",)))
+        first = next(iter(engine.replicas.values()))
+        await run(controller, app(deployments=("Door",), num_replicas=3))
+        assert first.spec.id in engine.replicas
+        await until(controller, lambda: all(r.world_size == 3 for r in engine.replicas.values()))
+        assert engine.ranks() == [0, 1, 2]
+
+
+async def test_a_successor_takes_the_rank_of_the_dead() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        await run(controller, app(deployments=("Door",), num_replicas=3))
+        victim = next(r for r in engine.replicas.values() if r.rank == 1)
+        engine.die(victim.spec.id, signal=9)
+        await until(controller, lambda: engine.ranks() == [0, 1, 2])
+        assert victim.spec.id not in engine.replicas
+
+
+async def test_fewer_replicas_close_the_gap_in_their_ranks() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        await run(controller, app(deployments=("Door",), num_replicas=3))
+        await run(controller, app(deployments=("Door",), num_replicas=1))
+        await until(controller, lambda: engine.ranks() == [0])
+        assert [r.world_size for r in engine.replicas.values()] == [1]
 
 
 async def test_a_new_controller_finds_all_running_and_restarts_nothing() -> None:

@@ -87,6 +87,7 @@ class World:
             case Act.DRAIN | Act.TAKE_TURNS:
                 assert self.find(d, r).phase is Phase.RUNNING
                 self.move(d, r, Phase.DRAINING)
+                self.put(d, replace(self.find(d, r), end_by=self.now + 20.0))
                 if action.act is Act.TAKE_TURNS:
                     self.known[d] = replace(self.known[d], in_turn=True)
             case Act.STOP:
@@ -322,7 +323,28 @@ def test_a_replica_that_drains_too_long_is_killed() -> None:
     world.settle()
     world.targets = {}
     world.step()
-    world.now += 20.0 + 1.0
+    world.now += 20.0
+    world.step()
+    assert world.running(A) == [("1", "DRAINING")]
+    world.now += 1.0
+    world.step()
+    assert world.running(A) == [("1", "KILLED")]
+
+
+def test_a_destructor_has_what_is_left_of_the_time_to_drain() -> None:
+    world = World()
+    world.deploy({A: target()})
+    world.settle()
+    world.targets = {}
+    world.step()
+    world.now += 3.0
+    world.happen(A, world.known[A].replicas[0])
+    world.step()
+    assert world.running(A) == [("1", "STOPPING")]
+    world.now += 16.0
+    world.step()
+    assert world.running(A) == [("1", "STOPPING")]
+    world.now += 1.0
     world.step()
     assert world.running(A) == [("1", "KILLED")]
 

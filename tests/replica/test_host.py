@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -21,6 +22,7 @@ from salver.calls.context import current_call
 from salver.errors import RequestCancelledError, SalverError, TargetError
 from salver.replica.context import current_replica
 from salver.spec.app import ImportedCode
+from salver.spec.start import Place
 from salver.wire import frames
 from salver.wire.messages import Meta
 from tests.replica.scripted import (
@@ -470,7 +472,9 @@ async def test_from_constructor_to_destructor() -> None:
     log = Shared()
     async with serving(Recorded, log, user_config={"a": 1}) as caller:
         assert current_replica.get(None) is None
-        await caller.side.host.reconfigure({"a": 2})
+        host = caller.side.host
+        await host.reconfigure(replace(host.options, user_config={"a": 2}))
+        await host.reconfigure(replace(host.options, max_ongoing_requests=9))
         assert (await caller.get()).body == b"ok"
     assert log == [
         ("init", "D", "app#D#1", 0),
@@ -498,8 +502,45 @@ async def test_everything_may_be_async() -> None:
             log.append("del")
 
     async with serving(Async, user_config=1) as caller:
-        await caller.side.host.check_health()
-    assert log == [True, (1, 0), "healthy", "del"]
+        assert log == [True, (1, 0), "healthy"]  # the first check is part of the start
+        assert await caller.side.host.check_health(5)
+        await caller.side.host.place(Place(rank=3, world_size=4))
+    assert log == [True, (1, 0), "healthy", "healthy", (1, 3), "del"]
+
+
+async def test_a_check_that_takes_too_long_is_told_from_one_that_raises_a_timeout_itself() -> None:
+    class Slow:
+        ready = True
+
+        async def check_health(self) -> None:
+            if not Slow.ready:
+                await asyncio.Event().wait()
+
+    async with serving(Slow) as caller:
+        Slow.ready = False
+        with pytest.raises(SalverError, match=r"^check_health took longer than 0\.01s"):
+            await caller.side.host.check_health(0.01)
+
+    class Hasty:
+        def check_health(self) -> None:
+            raise TimeoutError("the GPU does not answer")
+
+    host = new_host()
+    with pytest.raises(TimeoutError, match="the GPU does not answer"):
+        await host.start(start_spec(Hasty))
+    await host.stop()
+
+
+async def test_without_a_check_that_a_replica_answers_is_all_that_is_asked() -> None:
+    async with serving(Calculator) as caller:
+        assert not await caller.side.host.check_health(5)
+
+
+async def test_a_changed_limit_holds_at_once() -> None:
+    async with serving(Calculator, max_ongoing_requests=1) as caller:
+        host = caller.side.host
+        await host.reconfigure(replace(host.options, max_ongoing_requests=7))
+        assert host.limit == 7
 
 
 async def test_what_the_constructor_raises_fails_the_start() -> None:

@@ -20,6 +20,8 @@ from starlette.requests import Request
 from salver.errors import SalverError
 from salver.replica.host import Host
 from salver.spec.app import ImportedCode
+from salver.spec.options import DeploymentOptions
+from salver.spec.start import Place
 from salver.wire import frames
 from salver.wire.messages import Hello
 from salver.wire.payload import dumps, load_error, loads
@@ -200,11 +202,11 @@ async def test_a_replica_process_from_attach_to_exit(folder: str) -> None:
             "id": "app#D#abc",
             "address": f"unix:{folder}/r-abc.sock",
             "state": "new",
-            "version": "",
+            "place": {"rank": 0, "world_size": 1, "node_rank": 0},
         }
         code = ImportedCode("tests.replica.test_real", "Service")
         spec = msgspec.structs.replace(
-            start_spec(code, "there"), cwd=folder, sys_path=(str(Path.cwd()),)
+            start_spec(code, "there"), cwd=folder, sys_path=(str(Path.cwd()),), place=Place(3, 4)
         )
         await link.call("start", spec)
         peer = await _dial(controller.dialler, said["address"])
@@ -212,11 +214,11 @@ async def test_a_replica_process_from_attach_to_exit(folder: str) -> None:
         # The controller dies and comes back.
         link.close()
         link, said = await controller.attached.get()
-        assert (said["state"], said["version"]) == ("running", "v1")
+        assert (said["state"], said["place"]["rank"]) == ("running", 3)
         assert (await link.call("stats"))["calls"] == 1
-        await link.call("check_health")
+        assert not await link.call("check_health", {"timeout_s": 5})
         with pytest.raises(SalverError, match="no method to take it"):
-            await link.call("reconfigure", {"user_config": 1})
+            await link.call("reconfigure", DeploymentOptions(user_config=1))
         assert await link.call("drain", {"timeout_s": 5})
         process.terminate()
         assert await process.wait() == 0

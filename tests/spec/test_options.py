@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salver.spec.options import DeploymentOptions, OptionsDict, description, read_options
+from salver.spec.backpressure import BackpressureConfig
+from salver.spec.options import (
+    DeploymentOptions,
+    OptionsDict,
+    change_of,
+    description,
+    read_options,
+)
 
 FIELDS = [field.name for field in msgspec.structs.fields(DeploymentOptions)]
 
@@ -23,6 +30,11 @@ def test_what_the_decorator_takes_is_what_the_fields_are() -> None:
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_option_says_what_it_means(name: str) -> None:
     assert description(name).endswith(".")
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_option_says_what_its_change_asks_of_living_replicas(name: str) -> None:
+    assert change_of(name) in ("nothing", "reconfigure", "restart")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +61,22 @@ def test_every_option_says_what_it_means(name: str) -> None:
         ({"version": "1"}, ValueError, r"^version='1' is not valid"),
         ({"num_replicas": "auto"}, NotImplementedError, r"^num_replicas='auto': .* not there yet"),
         ({"autoscaling_config": {}}, NotImplementedError, r"^autoscaling_config=\{\}: .*not there"),
+        (
+            {"backpressure_config": {"status_code": 404}},
+            ValueError,
+            r"^backpressure_config=\{.*status_code=404 is not valid: expected 503 or 429",
+        ),
+        (
+            {"backpressure_config": {"retry_after": 1}},
+            ValueError,
+            r"it has unknown field retry_after",
+        ),
+        (
+            {"backpressure_config": {"retry_after_s": float("inf")}},
+            ValueError,
+            r"retry_after_s=inf is not valid: expected a finite number",
+        ),
+        ({"backpressure_config": 3}, TypeError, r"^backpressure_config=3 .* expected dict"),
         ({"max_surge_percent": 5}, NotImplementedError, r"^max_surge_percent=5: .*not there yet"),
         (
             {"ray_actor_options": {"runtime_env": {"pip": ["x"]}}},
@@ -75,6 +103,19 @@ def test_the_options_of_a_process_are_fields_too() -> None:
     assert DeploymentOptions(**fields) == DeploymentOptions(
         num_cpus=2.0, num_gpus=0.5, env_vars={"A": "b"}
     )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"status_code": 429, "retry_after_s": 2}, BackpressureConfig(429, 2.0)],
+    ids=["dict", "object"],
+)
+def test_how_a_full_queue_answers(given: Any) -> None:
+    fields = read_options({"backpressure_config": given})
+    assert fields == {"backpressure_config": BackpressureConfig(429, 2.0)}
+    assert read_options({"backpressure_config": None}) == {
+        "backpressure_config": BackpressureConfig()
+    }
 
 
 @given(st.text(min_size=1))

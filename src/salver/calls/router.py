@@ -139,7 +139,7 @@ class Router:
             # Links that are being made are slots that will be free in a moment.
             spare = len(self._dials) * view.max_ongoing_requests
             if not self._queue.admits(spare):
-                call.failed(BackPressureError(self.waiting, self._queue.limit))
+                call.failed(self._full(view))
                 return
         self._queue.push(call.ticket, call)
         self.waiting += 1
@@ -268,7 +268,12 @@ class Router:
         """Refuse calls that came before the bound of the queue was known, and are too many."""
         for call in self._queue.shed(len(self._dials) * view.max_ongoing_requests):
             self.waiting -= 1
-            call.failed(BackPressureError(self.waiting, self._queue.limit))
+            call.failed(self._full(view))
+
+    def _full(self, view: DeploymentView) -> BackPressureError:
+        answer = view.backpressure
+        limit = self._queue.limit
+        return BackPressureError(self.waiting, limit, answer.status_code, answer.retry_after_s)
 
     def give_up(self, why: str) -> None:
         """No call will be served any more: those that wait fail, those that run may finish."""

@@ -25,6 +25,7 @@ from salver.core.reconcile import reconcile
 from salver.core.rollout import ENDING, SERVING, Phase, Plan
 from salver.errors import DeployFailedError, SalverError
 from salver.spec.app import AppSpec
+from salver.spec.start import Place
 from salver.spec.status import ApplicationStatus, AppStatus, ServeStatus
 
 __all__ = ("Controller",)
@@ -136,7 +137,9 @@ class Controller:
 
     # ---- what replicas tell
 
-    def attached(self, replica_id: str, address: str, state: str, peer: Peer) -> None:
+    def attached(
+        self, replica_id: str, address: str, state: str, peer: Peer, *, place: Place | None = None
+    ) -> None:
         """A replica has dialled in: a new one, or one that an earlier controller started."""
         found = self._find(replica_id)
         if found is None:
@@ -146,6 +149,8 @@ class Controller:
         member.peer, member.address = peer, address
         if member.replica.phase is Phase.ATTACHING:
             running = state == "running"
+            if running:
+                member.place = place  # that an earlier controller gave it
             member.enter(Phase.RUNNING if running else Phase.ATTACHED, self._clock())
         elif member.replica.phase is Phase.STARTING:  # its line broke meanwhile: ask again
             member.enter(Phase.ATTACHED, self._clock())
@@ -198,6 +203,7 @@ class Controller:
         self._plans[app.name] = plan
         for action in plan.actions:
             self._steps.take(app, action)
+        self._steps.place(app)
         app.route = serving_route(app, plan)
         self._set_timer(app, plan.wake_at)
         if app.gone:
@@ -295,7 +301,7 @@ class Controller:
 
     def _drain_for_owner(self) -> None:
         limits = [
-            sum(m.replica.drain_s + 2.0 for m in app.members.values())
+            sum(app.drain_limit_s(m) + 2.0 for m in app.members.values())
             for app in self._apps.values()
         ]
         self._engine.drain_limit(max(limits, default=0.0) + 2.0)

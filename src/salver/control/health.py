@@ -15,6 +15,8 @@ __all__ = ("FAILURES", "Health")
 
 FAILURES: Final = 3  # in a row, before a replica is given up
 JITTER: Final = 0.1  # so that replicas that started together are not asked together
+SLACK_S: Final = 1.0  # a replica times its own check; what is later than this is its loop
+PATIENCE: Final = 10  # how much longer a loop may be held up where users have no check of their own
 
 Unwell = Callable[[str, str], None]
 
@@ -27,6 +29,7 @@ class _Probe:
         self.options = options
         self._unwell = unwell
         self._failures = 0
+        self._has_check = False  # a `check_health`; not known before it has answered once
         self._task: asyncio.Task[None] | None = None
         self._timer = self._later()
 
@@ -47,13 +50,16 @@ class _Probe:
         peer = self.member.peer
         if peer is not None and peer.is_open:
             limit = self.options.health_check_timeout_s
+            patience = (limit if self._has_check else limit * PATIENCE) + SLACK_S
             try:
-                async with asyncio.timeout(limit):
-                    await peer.call("check_health")
+                async with asyncio.timeout(patience):
+                    answer = await peer.call("check_health", {"timeout_s": limit})
+                self._has_check = bool(answer)
                 self._failures = 0
             except TimeoutError:
-                self._failed(f"no answer within health_check_timeout_s={limit:g}")
+                self._failed(f"its event loop has been blocked for {patience:g}s")
             except Exception as error:  # noqa: BLE001 - boundary: whatever the user's check raised
+                self._has_check = True
                 if peer.is_open:  # else it is dead or dials again; the engine tells which
                     self._failed(str(error))
         self._timer = self._later()

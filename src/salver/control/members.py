@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from salver.control.targets import targets_of
 from salver.core.failures import Failures
+from salver.core.ranks import assign
 from salver.core.reconcile import has_failed
 from salver.core.rollout import SERVING, AppKnown, Known, Phase, Replica, Target
 from salver.spec.app import AppSpec, DeploymentSpec
 from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions
+from salver.spec.start import Place
 
 __all__ = ("App", "Member", "Peer")
+
+
+PLACED: Final = SERVING | {Phase.STARTING}  # those that have a rank
 
 
 class Peer(Protocol):
@@ -36,7 +41,7 @@ class Member:
         self.route = route  # the prefix that it was started with
         self.address = ""
         self.peer: Peer | None = None
-        self.rank = 0
+        self.place: Place | None = None  # as it was told
         self.shortage = ""  # what it waits for
 
     def enter(self, phase: Phase, now: float) -> None:
@@ -95,6 +100,10 @@ class App:
     def memory(self, deployment: DeploymentId) -> _Deployment:
         return self._deployments.setdefault(deployment, _Deployment())
 
+    def drain_limit_s(self, member: Member) -> float:
+        """How long it may finish its calls."""
+        return self.memory(member.deployment).options.graceful_shutdown_timeout_s
+
     def known(self) -> AppKnown:
         """As reconcile wants it."""
         ids = dict.fromkeys((*self.targets, *(m.deployment for m in self.members.values())))
@@ -119,13 +128,15 @@ class App:
     def shortages(self) -> Mapping[str, str]:
         return {m.replica.id: m.shortage for m in self.members.values() if m.shortage}
 
-    def free_rank(self, member: Member) -> int:
-        """The smallest that no sibling of the same version holds."""
-        taken = {
-            m.rank
-            for m in self.of(member.deployment)
-            if m is not member
-            and m.replica.version == member.replica.version
-            and m.replica.phase in {*SERVING, Phase.STARTING}
+    def places(self, deployment: DeploymentId) -> dict[str, Place]:
+        """The place of each replica of the wanted version that starts or serves, by its name."""
+        target = self.targets.get(deployment)
+        if target is None:
+            return {}
+        held = {
+            m.replica.id: m.place.rank if m.place is not None else None
+            for m in self.of(deployment)
+            if m.replica.version == target.version and m.replica.phase in PLACED
         }
-        return next(i for i in range(len(taken) + 1) if i not in taken)
+        size = target.num_replicas
+        return {name: Place(rank, size) for name, rank in assign(held, size).items()}

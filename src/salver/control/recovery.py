@@ -8,6 +8,7 @@ from salver.control.members import App, Member
 from salver.core.ports import Engine, ProcessStatus, Store
 from salver.core.rollout import Phase, Replica
 from salver.spec.ids import DeploymentId
+from salver.spec.options import DeploymentOptions
 
 __all__ = ("recover",)
 
@@ -31,13 +32,8 @@ def _adopt(app: App, process: ProcessStatus, now: float) -> None:
     deployment = DeploymentId(labels["deployment"], app.name)
     if deployment not in app.order:
         app.order = (deployment, *app.order)
-    replica = Replica(
-        process.id,
-        labels["version"],
-        labels["config"],
-        Phase.ATTACHING,
-        now,
-        now,
-        float(labels["drain_s"]),
-    )
+    if deployment not in app.targets:  # nobody else remembers its options
+        limit = float(labels["drain_s"])
+        app.memory(deployment).options = DeploymentOptions(graceful_shutdown_timeout_s=limit)
+    replica = Replica(process.id, labels["version"], labels["config"], Phase.ATTACHING, now, now)
     app.members[process.id] = Member(deployment, replica, labels.get("route"))

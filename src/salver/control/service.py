@@ -12,6 +12,7 @@ from salver.control.metrics import Metrics
 from salver.control.publish import Watcher
 from salver.errors import SalverError
 from salver.spec.app import AppSpec
+from salver.spec.start import Place
 from salver.spec.status import Delta, Event
 from salver.wire.rpc import Rpc
 
@@ -24,7 +25,7 @@ class Attach(msgspec.Struct, frozen=True):
     id: str
     address: str
     state: str = "new"  # "new", "starting", "running", "draining"
-    version: str = ""
+    place: Place | None = None
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -71,7 +72,9 @@ class Session:
     def _attach(self, body: Any) -> None:
         attach = msgspec.convert(body, Attach)
         self._replica = attach.id
-        self._controller.attached(attach.id, attach.address, attach.state, self.rpc)
+        self._controller.attached(
+            attach.id, attach.address, attach.state, self.rpc, place=attach.place
+        )
         self._metrics.joined(attach.id, self.rpc)
 
     def _unhealthy(self, body: Any) -> None:

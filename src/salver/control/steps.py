@@ -15,10 +15,11 @@ from salver.control.events import Events
 from salver.control.members import App, Member
 from salver.control.targets import resources_of
 from salver.core.ports import Engine, ProcessSpec
-from salver.core.rollout import Act, Action, Phase, Replica
+from salver.core.rollout import SERVING, Act, Action, Phase, Replica
 from salver.errors import CapacityError, EngineError, SalverError
 from salver.spec.ids import ReplicaId
-from salver.spec.start import StartSpec
+from salver.spec.options import DeploymentOptions
+from salver.spec.start import Place, StartSpec
 
 __all__ = ("Steps", "labels_of")
 
@@ -35,7 +36,7 @@ def labels_of(app: App, member: Member) -> dict[str, str]:
         "deployment": member.deployment.name,
         "version": replica.version,
         "config": replica.config,
-        "drain_s": repr(replica.drain_s),
+        "drain_s": repr(app.drain_limit_s(member)),
     }
     if member.route is not None:
         labels["route"] = member.route
@@ -81,15 +82,7 @@ class Steps:
             return
         now = self._clock()
         name = str(ReplicaId(secrets.token_hex(4), action.deployment))
-        replica = Replica(
-            name,
-            target.version,
-            target.config,
-            Phase.LAUNCHING,
-            now,
-            now,
-            spec.options.graceful_shutdown_timeout_s,
-        )
+        replica = Replica(name, target.version, target.config, Phase.LAUNCHING, now, now)
         member = Member(action.deployment, replica, app.spec.route_prefix if spec.ingress else None)
         app.members[name] = member
         self._run(self._launched(app, member))
@@ -136,17 +129,15 @@ class Steps:
         spec = app.deployment(member.deployment)
         if spec is None or app.spec is None:
             return
-        member.rank = app.free_rank(member)
         self._enter(member, Phase.STARTING)
+        member.place = app.places(member.deployment)[member.replica.id]
         start = StartSpec(
             deployment=spec,
             replica_id=member.replica.id,
             route_prefix=app.spec.route_prefix,
             sys_path=app.spec.sys_path,
             cwd=app.spec.cwd,
-            rank=member.rank,
-            local_rank=member.rank,
-            world_size=spec.options.num_replicas,
+            place=member.place,
         )
         self._events.emit(member.replica.id, "STARTING")
         self._run(self._started(app, member, start))
@@ -172,10 +163,12 @@ class Steps:
         if spec is None:
             return
         self._enter(member, Phase.UPDATING)
-        self._run(self._reconfigured(app, member, target.config, spec.options.user_config))
+        self._run(self._reconfigured(app, member, target.config, spec.options))
 
-    async def _reconfigured(self, app: App, member: Member, config: str, value: Any) -> None:
-        error = await self._ask(member, "reconfigure", {"user_config": value})
+    async def _reconfigured(
+        self, app: App, member: Member, config: str, options: DeploymentOptions
+    ) -> None:
+        error = await self._ask(member, "reconfigure", options)
         if member.replica.phase is not Phase.UPDATING:
             return
         if error is None:
@@ -186,15 +179,36 @@ class Steps:
             self._kill(app, member)
         self._touch(app)
 
+    def place(self, app: App) -> None:
+        """Tell those whose place among their siblings has changed."""
+        for deployment in app.targets:
+            for name, place in app.places(deployment).items():
+                member = app.members[name]
+                if place != member.place and member.replica.phase in SERVING:
+                    before, member.place = member.place, place
+                    self._run(self._placed(app, member, before))
+
+    async def _placed(self, app: App, member: Member, before: Place | None) -> None:
+        error = await self._ask(member, "place", member.place)
+        if isinstance(error, ConnectionError):
+            member.place = before  # should it dial in again, it is told again
+        elif error is not None and member.replica.phase in SERVING:
+            self.start_failed(app, member, _told(error))
+            self._kill(app, member)
+            self._touch(app)
+
     # ---- and its end
 
     def _drain(self, app: App, member: Member) -> None:
         self._enter(member, Phase.DRAINING)
+        limit = app.drain_limit_s(member)
+        end_by = self._clock() + limit
+        member.replica = msgspec.structs.replace(member.replica, end_by=end_by)
         self._events.emit(member.replica.id, "STOPPING")
-        self._run(self._drained(app, member))
+        self._run(self._drained(app, member, limit))
 
-    async def _drained(self, app: App, member: Member) -> None:
-        error = await self._ask(member, "drain", {"timeout_s": member.replica.drain_s})
+    async def _drained(self, app: App, member: Member, limit_s: float) -> None:
+        error = await self._ask(member, "drain", {"timeout_s": limit_s})
         if error is not None and not isinstance(error, ConnectionError):
             _logger.warning("%s could not drain: %s", member.replica.id, error)
         if member.replica.phase is Phase.DRAINING:

@@ -12,6 +12,7 @@ from salver.core.ports import Resources
 from salver.core.rollout import Target
 from salver.spec.app import AppSpec, DeploymentSpec
 from salver.spec.ids import DeploymentId
+from salver.spec.options import DeploymentOptions, change_of
 
 __all__ = ("resources_of", "targets_of")
 
@@ -33,7 +34,7 @@ def _target(app: AppSpec, spec: DeploymentSpec) -> Target:
     options = spec.options
     return Target(
         version=_version(app, spec),
-        config=_digest(options.user_config),
+        config=_digest(_options_that("reconfigure", options)),
         num_replicas=options.num_replicas,
         startup_timeout_s=options.startup_timeout_s,
         retries=budget(options.num_replicas, options.max_constructor_retry_count),
@@ -42,20 +43,14 @@ def _target(app: AppSpec, spec: DeploymentSpec) -> Target:
 
 def _version(app: AppSpec, spec: DeploymentSpec) -> str:
     """Changes with everything that a living replica cannot be taught."""
-    options = spec.options
-    fixed = (
-        spec.version,
-        options.num_cpus,
-        options.num_gpus,
-        options.memory,
-        sorted(options.resources.items()),
-        options.max_ongoing_requests,
-        sorted(options.env_vars.items()),
-        app.sys_path,
-        app.cwd,
-        app.route_prefix if spec.ingress else None,
-    )
-    return _digest(fixed)
+    route = app.route_prefix if spec.ingress else None
+    options = _options_that("restart", spec.options)
+    return _digest((spec.version, options, app.sys_path, app.cwd, route))
+
+
+def _options_that(change: str, options: DeploymentOptions) -> list[Any]:
+    names = DeploymentOptions.__struct_fields__
+    return [getattr(options, name) for name in names if change_of(name) == change]
 
 
 def _digest(value: Any) -> str:

@@ -47,6 +47,7 @@ def views_of(app: App, plan: Plan | None) -> Iterator[DeploymentView]:
             replicas=replicas,
             gone=gone,
             ingress=bool(app.order) and deployment == _ingress(app),
+            backpressure=options.backpressure_config,
         )
 
 

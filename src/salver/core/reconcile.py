@@ -30,7 +30,7 @@ from salver.spec.ids import DeploymentId
 
 __all__ = ("has_failed", "reconcile")
 
-STOP_LIMIT_S: Final = 5.0  # between SIGTERM and SIGKILL of one replica
+STOP_LIMIT_S: Final = 5.0  # between SIGTERM and SIGKILL of one replica, at least
 DRAIN_SLACK_S: Final = 1.0  # a replica keeps its own drain limit; this is for one that does not
 
 NOTHING: Final = Known()
@@ -177,10 +177,12 @@ class _Reconciler:
     def _end_deadline(self, deployment: DeploymentId, replica: Replica) -> None:
         if replica.phase is Phase.DRAINED:
             self._do(Act.STOP, deployment, replica)
-        elif replica.phase is Phase.DRAINING:
-            if self._passed(replica.since + replica.drain_s + DRAIN_SLACK_S):
-                self._do(Act.KILL, deployment, replica)
-        elif replica.phase is Phase.STOPPING and self._passed(replica.since + STOP_LIMIT_S):
+            return
+        limit = {
+            Phase.DRAINING: replica.end_by + DRAIN_SLACK_S,
+            Phase.STOPPING: max(replica.end_by, replica.since + STOP_LIMIT_S),
+        }.get(replica.phase)
+        if limit is not None and self._passed(limit):
             self._do(Act.KILL, deployment, replica)
 
     # ---- the whole app

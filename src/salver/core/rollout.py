@@ -59,7 +59,7 @@ class Replica(msgspec.Struct, frozen=True):
     phase: Phase
     created: float
     since: float  # when it entered this phase
-    drain_s: float = 20.0  # how long it may finish its calls
+    end_by: float = 0.0  # once it drains: when it must be gone
     possible: bool = True  # the machine, were it empty, could hold it
 
 

@@ -20,7 +20,8 @@ from salver.errors import EngineError, SalverError
 from salver.replica.host import Host
 from salver.replica.metrics import families_of
 from salver.spec.ids import ReplicaId
-from salver.spec.start import StartSpec
+from salver.spec.options import DeploymentOptions
+from salver.spec.start import Place, StartSpec
 from salver.telemetry.registry import Family
 
 __all__ = ("Attach", "InlineEngine", "InlinePeer")
@@ -49,16 +50,20 @@ async def _start(host: Host, spec: StartSpec) -> None:
     await host.start(spec)
 
 
-async def _reconfigure(host: Host, body: dict[str, Any]) -> None:
-    await host.reconfigure(body["user_config"])
+async def _reconfigure(host: Host, options: DeploymentOptions) -> None:
+    await host.reconfigure(options)
+
+
+async def _place(host: Host, place: Place) -> None:
+    await host.place(place)
 
 
 async def _drain(host: Host, body: dict[str, Any]) -> bool:
     return await host.drain(body["timeout_s"])
 
 
-async def _check_health(host: Host, _: Any) -> None:
-    await host.check_health()
+async def _check_health(host: Host, body: dict[str, Any]) -> bool:
+    return await host.check_health(body["timeout_s"])
 
 
 async def _metrics(host: Host, _: Any) -> list[Family]:
@@ -68,6 +73,7 @@ async def _metrics(host: Host, _: Any) -> list[Family]:
 _METHODS: Final[dict[str, Callable[[Host, Any], Any]]] = {
     "start": _start,
     "reconfigure": _reconfigure,
+    "place": _place,
     "drain": _drain,
     "check_health": _check_health,
     "metrics": _metrics,

@@ -7,9 +7,9 @@ import contextlib
 import inspect
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -21,8 +21,9 @@ from salver.replica.code import load_arguments, load_code
 from salver.replica.context import ReplicaContext, ReplicaRank, current_replica
 from salver.replica.handle_calls import serve_call
 from salver.replica.heads import Heads
+from salver.replica.hooks import check_health, construct, destroy, reconfigure, takes_rank
 from salver.replica.http import AsgiDoor, MethodDoor
-from salver.replica.invoke import Method, call_hook, method_names, method_of
+from salver.replica.invoke import Method, method_names, method_of
 from salver.replica.metrics import scope_of
 from salver.replica.pool import Pool
 from salver.replica.reply import reply_error
@@ -33,11 +34,13 @@ from salver.wire.messages import Hello
 
 if TYPE_CHECKING:
     from salver.calls.cluster import Cluster
-    from salver.spec.start import StartSpec
+    from salver.spec.options import DeploymentOptions
+    from salver.spec.start import Place, StartSpec
     from salver.wire.streams import Dialler, Listener
 
 __all__ = ("Host", "HostStats")
 
+T = TypeVar("T")
 _logger: Final = logging.getLogger("salver")
 _MISSING: Final = object()
 
@@ -57,13 +60,14 @@ class HostStats(msgspec.Struct, frozen=True):
 class Host:
     """Serves calls to one object. The same in a process of its own and in the caller's loop.
 
-    Life: `listen` (returns the address callers dial), `start` (imports, constructs, reconfigures;
-    raises what the user's code raised), `drain` (refuses what is new, waits for what is under
-    way), `stop` (lifespan shutdown, `__del__`, closes every connection).
+    Life: `listen` (returns the address callers dial), `start` (imports, constructs, reconfigures,
+    checks its health once; raises what the user's code raised), `drain` (refuses what is new,
+    waits for what is under way), `stop` (lifespan shutdown, `__del__`, closes every connection).
     """
 
     loop: asyncio.AbstractEventLoop
     pool: Pool
+    options: DeploymentOptions
 
     def __init__(
         self, replica_id: str, *, address: str, dialler: Dialler, secret: bytes, cluster: Cluster
@@ -116,13 +120,12 @@ class Host:
     async def start(self, spec: StartSpec) -> None:
         """Build the object. Listens first where `listen` was not called before."""
         await self.listen()
-        options = spec.deployment.options
+        self.options = options = spec.deployment.options
         self._max_ongoing = options.max_ongoing_requests
         self.pool = Pool(self._max_ongoing, self.loop, f"{self.deployment}")
         self.route = spec.route_prefix or ""
         self.root_path = self.route.rstrip("/")
-        self.context.rank = ReplicaRank(spec.rank, spec.node_rank, spec.local_rank)
-        self.context.world_size = spec.world_size
+        self._take_place(spec.place)
         self.context.code_version = spec.deployment.version
         self.base = copy_context()
         self.base.run(current_replica.set, self.context)
@@ -137,7 +140,7 @@ class Host:
         source: Any = _MISSING
         if inspect.isclass(code):
             args, kwargs = load_arguments(spec.deployment.arguments, self._cluster.address)
-            self._target = await _construct(code, self.context, args, kwargs)
+            self._target = await construct(code, self.context, args, kwargs)
             source = getattr(code, MARK, _MISSING)
         else:
             self._target = code
@@ -151,29 +154,40 @@ class Host:
         elif (method := method_of(self._target, "__call__")) is not None:
             self._methods["__call__"] = method
             self._door = MethodDoor(self, method)
-        if spec.deployment.options.user_config is not None:
-            await self._reconfigure(spec.deployment.options.user_config)
+        if self.options.user_config is not None:
+            await reconfigure(self._target, self.context, self.options.user_config)
+        await check_health(self._target, self.options.health_check_timeout_s)
 
-    async def reconfigure(self, user_config: Any) -> None:
-        """Give the living object new configuration."""
-        await self.loop.create_task(self._reconfigure(user_config), context=self.base.copy())
-
-    async def _reconfigure(self, user_config: Any) -> None:
-        hook = getattr(self._target, "reconfigure", None)
-        if not callable(hook):
-            raise SalverError(
-                f"Deployment {self.deployment} has a user_config and no method to take it. "
-                "Define `reconfigure(self, user_config)`, or leave out user_config."
+    async def reconfigure(self, options: DeploymentOptions) -> None:
+        """Take these options from now on; raises what the user's `reconfigure` raises."""
+        before, self.options = self.options, options
+        if options.max_ongoing_requests != before.max_ongoing_requests:
+            await self.set_max_ongoing(options.max_ongoing_requests)
+        if options.user_config is not None and options.user_config != before.user_config:
+            await self._in_user_context(
+                reconfigure(self._target, self.context, options.user_config)
             )
-        wanted = inspect.signature(hook).parameters
-        extra = (self.context.rank,) if "rank" in wanted else ()
-        await call_hook(hook, user_config, *extra)
 
-    async def check_health(self) -> None:
-        """Raise what the user's `check_health` raises."""
-        hook = getattr(self._target, "check_health", None)
-        if callable(hook):
-            await self.loop.create_task(call_hook(hook), context=self.base.copy())
+    async def place(self, place: Place) -> None:
+        """Be the one of this rank from now on.
+
+        A `reconfigure` that takes a rank hears of it, if there is a user_config to call it with.
+        """
+        before, config = self.context.rank, self.options.user_config
+        self._take_place(place)
+        if self.context.rank != before and config is not None and takes_rank(self._target):
+            await self._in_user_context(reconfigure(self._target, self.context, config))
+
+    def _take_place(self, place: Place) -> None:
+        self.context.rank = ReplicaRank(place.rank, place.node_rank, place.rank)
+        self.context.world_size = place.world_size
+
+    async def check_health(self, limit_s: float) -> bool:
+        """Raise what the user's `check_health` raises; False: there is none."""
+        return await self._in_user_context(check_health(self._target, limit_s))
+
+    def _in_user_context(self, hook: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        return self.loop.create_task(hook, context=self.base.copy())
 
     async def set_max_ongoing(self, limit: int) -> None:
         """Change how many calls are let in at a time."""
@@ -216,7 +230,7 @@ class Host:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         if self._target is not None:
-            await self.loop.create_task(self._destroy(), context=self.base.copy())
+            await self._in_user_context(self._destroy())
         for caller in list(self._callers):
             caller.conn.close("the replica stops")
         if self._listener is not None:
@@ -233,14 +247,7 @@ class Host:
         try:
             if self._lifespan is not None:
                 await self._lifespan.shutdown()
-            destructor = getattr(type(target), "__del__", None)
-            if destructor is not None:
-                # Called here and not left to the garbage collector: an ASGI app bound to the
-                # object is a cycle, and the process may end before that is found.
-                waits = destructor(target)
-                if waits is not None:
-                    await waits
-                _disarm(target)
+            await destroy(target)
         except Exception:  # the user's shutdown code: it is over all the same
             _logger.exception("While replica %s was stopping:", self.replica_id)
 
@@ -333,29 +340,3 @@ class Host:
             self.rejected,
             self.errors,
         )
-
-
-def _disarm(target: Any) -> None:
-    """Keep the interpreter from calling `__del__` once more when the object goes."""
-    kind = type(target)
-    with contextlib.suppress(TypeError):  # objects of an unusual layout only get a warning
-        target.__class__ = type(
-            kind.__name__, (kind,), {"__slots__": (), "__del__": lambda _self: None}
-        )
-
-
-async def _construct(
-    code: type, context: ReplicaContext, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """Make the object; `__init__` may be `async`, and may ask for the replica's context."""
-    if type(code).__call__ is not type.__call__:  # a metaclass of the user's makes the object
-        made = code(*args, **kwargs)
-        context.servable_object = made
-        return made
-    made = cast("Any", code).__new__(code, *args, **kwargs)
-    context.servable_object = made
-    if isinstance(made, code):
-        waits = cast("Any", code).__init__(made, *args, **kwargs)
-        if waits is not None:
-            await waits
-    return made

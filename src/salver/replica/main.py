@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,8 @@ from salver.errors import SalverError
 from salver.replica.host import Host, HostStats
 from salver.replica.metrics import families_of, scope_of
 from salver.spec.ids import ReplicaId
-from salver.spec.start import StartSpec
+from salver.spec.options import DeploymentOptions
+from salver.spec.start import Place, StartSpec
 from salver.telemetry.logging import configure
 from salver.telemetry.registry import Family, registry
 from salver.wire.rpc import Rpc
@@ -40,8 +42,8 @@ class _Drain(msgspec.Struct, frozen=True):
     timeout_s: float
 
 
-class _Config(msgspec.Struct, frozen=True):
-    user_config: Any
+class _Check(msgspec.Struct, frozen=True):
+    timeout_s: float
 
 
 def main(seat: Seat) -> None:
@@ -61,7 +63,6 @@ class _Replica:
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
         self._state = "new"
-        self._version = ""
         self._stopped = asyncio.Event()
         self._building: asyncio.Task[None] | None = None
         self._host: Host
@@ -118,18 +119,19 @@ class _Replica:
             await closed.wait()
         self._stopped.set()
 
-    def _attachment(self) -> dict[str, str]:
+    def _attachment(self) -> dict[str, Any]:
         return {
             "id": self._seat.id,
             "address": self._host.address,
             "state": self._state,
-            "version": self._version,
+            "place": Place(self._host.context.rank.rank, self._host.context.world_size),
         }
 
     def _methods(self) -> dict[str, Callable[[Any], Awaitable[Any] | Any]]:
         return {
             "start": self._start,
             "reconfigure": self._reconfigure,
+            "place": self._place,
             "check_health": self._check_health,
             "drain": self._drain,
             "stats": self._stats,
@@ -142,33 +144,30 @@ class _Replica:
 
         It goes on when the link ends in the middle of it: nothing is loaded twice.
         """
+        spec = msgspec.convert(body, StartSpec)
         task = self._building
         if task is None or (task.done() and task.exception() is not None):
-            task = self._building = asyncio.create_task(self._build(body))
+            task = self._building = asyncio.create_task(self._build(spec))
         await asyncio.shield(task)
+        await self._place(spec.place)  # an earlier controller may have given another
 
-    async def _build(self, body: Any) -> None:
-        spec = msgspec.convert(body, StartSpec)
-        self._state, self._version = "starting", spec.deployment.version
+    async def _build(self, spec: StartSpec) -> None:
+        self._state = "starting"
         _enter(spec)
-        try:
+        with _in_words():
             await self._host.start(spec)
-        except SalverError:
-            raise
-        except Exception as error:
-            raise SalverError(_told(error)) from error
         self._state = "running"
 
     async def _reconfigure(self, body: Any) -> None:
-        try:
-            await self._host.reconfigure(msgspec.convert(body, _Config).user_config)
-        except SalverError:
-            raise
-        except Exception as error:
-            raise SalverError(_told(error)) from error
+        with _in_words():
+            await self._host.reconfigure(msgspec.convert(body, DeploymentOptions))
 
-    async def _check_health(self, _: Any) -> None:
-        await self._host.check_health()
+    async def _place(self, body: Any) -> None:
+        with _in_words():
+            await self._host.place(msgspec.convert(body, Place))
+
+    async def _check_health(self, body: Any) -> bool:
+        return await self._host.check_health(msgspec.convert(body, _Check).timeout_s)
 
     async def _drain(self, body: Any) -> bool:
         self._state = "draining"
@@ -189,6 +188,17 @@ def _enter(spec: StartSpec) -> None:
     if spec.cwd:
         os.chdir(spec.cwd)
     sys.path[:0] = [entry for entry in spec.sys_path if entry not in sys.path]
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """What the user's code raises in here is told as text, with its traceback."""
+    try:
+        yield
+    except SalverError:
+        raise
+    except Exception as error:
+        raise SalverError(_told(error)) from error
 
 
 def _told(error: Exception) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from salver.spec.backpressure import BackpressureConfig
 from salver.spec.familiar import (
     AutoscalingConfig,
     AutoscalingContext,
     AutoscalingPolicy,
-    BackpressureConfig,
     ControllerOptions,
     DeploymentActorConfig,
     GangSchedulingConfig,

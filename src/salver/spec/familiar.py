@@ -15,7 +15,6 @@ __all__ = (
     "AutoscalingConfig",
     "AutoscalingContext",
     "AutoscalingPolicy",
-    "BackpressureConfig",
     "ControllerOptions",
     "DeploymentActorConfig",
     "GangSchedulingConfig",
@@ -83,10 +82,6 @@ class AutoscalingContext(_Later):
 
 class AutoscalingPolicy(_Later):
     """A rule of autoscaling."""
-
-
-class BackpressureConfig(_Later):
-    """The answer when a queue is full."""
 
 
 class ControllerOptions(_Later):

@@ -10,49 +10,112 @@ from typing import Annotated, Any, Final, TypedDict
 import msgspec
 from msgspec import Meta
 
-__all__ = ("DeploymentOptions", "OptionsDict", "read_options")
+from salver.spec.backpressure import BackpressureConfig
+
+__all__ = ("DeploymentOptions", "OptionsDict", "change_of", "description", "read_options")
+
+# What a change of an option asks of the replicas that run.
+NOTHING: Final = {"change": "nothing"}  # the controller or the callers act on it
+RECONFIGURE: Final = {"change": "reconfigure"}  # they are told, and go on
+RESTART: Final = {"change": "restart"}  # they cannot be taught, and are replaced
 
 
 class DeploymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a deployment asks for. The decorator, `.options()` and files all end here."""
 
-    num_replicas: Annotated[int, Meta(gt=0, description="Copies that run.")] = 1
+    num_replicas: Annotated[int, Meta(gt=0, description="Copies that run.", extra=NOTHING)] = 1
     max_ongoing_requests: Annotated[
-        int, Meta(gt=0, description="Requests that one replica works on at a time.")
+        int,
+        Meta(
+            gt=0,
+            description="Requests that one replica works on at a time.",
+            extra=RECONFIGURE,
+        ),
     ] = 5
     max_queued_requests: Annotated[
-        int, Meta(ge=-1, description="Requests that wait in each caller; -1: no bound.")
+        int,
+        Meta(
+            ge=-1,
+            description="Requests that wait in each caller; -1: no bound.",
+            extra=NOTHING,
+        ),
     ] = -1
-    user_config: Annotated[Any, Meta(description="Passed to the object's `reconfigure`.")] = None
+    backpressure_config: Annotated[
+        BackpressureConfig,
+        Meta(
+            description="The answer to a request for which the queue has no room: "
+            "its `status_code` (503 or 429) and `retry_after_s`.",
+            extra=NOTHING,
+        ),
+    ] = BackpressureConfig()
+    user_config: Annotated[
+        Any, Meta(description="Passed to the object's `reconfigure`.", extra=RECONFIGURE)
+    ] = None
     num_cpus: Annotated[
         Annotated[float, Meta(ge=0)] | None,
-        Meta(description="CPUs of one replica. None: one thread, held back by none."),
+        Meta(
+            description="CPUs of one replica. None: one thread, held back by none.",
+            extra=RESTART,
+        ),
     ] = None
-    num_gpus: Annotated[float, Meta(ge=0, description="GPUs of one replica; may be a share.")] = 0.0
-    memory: Annotated[float, Meta(ge=0, description="Bytes that one replica asks for.")] = 0.0
+    num_gpus: Annotated[
+        float, Meta(ge=0, description="GPUs of one replica; may be a share.", extra=RESTART)
+    ] = 0.0
+    memory: Annotated[
+        float, Meta(ge=0, description="Bytes that one replica asks for.", extra=RESTART)
+    ] = 0.0
     resources: Annotated[
-        dict[str, Annotated[float, Meta(ge=0)]], Meta(description="Named resources.")
+        dict[str, Annotated[float, Meta(ge=0)]],
+        Meta(description="Named resources.", extra=RESTART),
     ] = {}
     env_vars: Annotated[
-        dict[str, str], Meta(description="Environment variables of a replica's process.")
+        dict[str, str],
+        Meta(description="Environment variables of a replica's process.", extra=RESTART),
     ] = {}
     startup_timeout_s: Annotated[
-        float, Meta(gt=0, description="How long a replica may wait for its resources and start.")
+        float,
+        Meta(
+            gt=0,
+            description="How long a replica may wait for its resources and start.",
+            extra=NOTHING,
+        ),
     ] = 600.0
     max_constructor_retry_count: Annotated[
-        int, Meta(gt=0, description="Failed starts in a row before the deployment has failed.")
+        int,
+        Meta(
+            gt=0,
+            description="Failed starts in a row before the deployment has failed; "
+            "at its default, at most three for each replica.",
+            extra=NOTHING,
+        ),
     ] = 20
     health_check_period_s: Annotated[
-        float, Meta(gt=0, description="Time between two checks of a replica's health.")
+        float,
+        Meta(gt=0, description="Time between two checks of a replica's health.", extra=NOTHING),
     ] = 10.0
     health_check_timeout_s: Annotated[
-        float, Meta(gt=0, description="How long a check may take before it has failed.")
+        float,
+        Meta(
+            gt=0,
+            description="How long `check_health` may take before it has failed.",
+            extra=NOTHING,
+        ),
     ] = 30.0
     graceful_shutdown_wait_loop_s: Annotated[
-        float, Meta(ge=0, description="Least time that a stopping replica stays for late requests.")
+        float,
+        Meta(
+            ge=0,
+            description="Least time that a stopping replica stays for late requests.",
+            extra=NOTHING,
+        ),
     ] = 2.0
     graceful_shutdown_timeout_s: Annotated[
-        float, Meta(ge=0, description="How long a stopping replica may finish its requests.")
+        float,
+        Meta(
+            ge=0,
+            description="How long a stopping replica may finish its requests.",
+            extra=NOTHING,
+        ),
     ] = 20.0
 
 
@@ -78,7 +141,7 @@ class OptionsDict(TypedDict, total=False):
     ray_actor_options: dict[str, Any]
     version: str | None
     autoscaling_config: Any
-    backpressure_config: Any
+    backpressure_config: BackpressureConfig | dict[str, Any] | None
     logging_config: Any
     request_router_config: Any
     placement_group_bundles: Any
@@ -95,7 +158,6 @@ _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Deployme
 # Known to users of Ray Serve, not there yet: the values that ask for nothing.
 _LATER: Final[dict[str, tuple[Any, ...]]] = {
     "autoscaling_config": (None,),
-    "backpressure_config": (None, {}, {"status_code": 503}),
     "logging_config": (None, {}),
     "request_router_config": (None, {}),
     "placement_group_bundles": (None, []),
@@ -112,6 +174,8 @@ _PROCESS_LATER: Final[dict[str, tuple[Any, ...]]] = {
     "label_selector": (None, {}),
     "fallback_strategy": (None, []),
 }
+# Where Ray Serve's users may write None for "as if it were left out".
+_NONE_IS_DEFAULT: Final = frozenset({"num_replicas", "backpressure_config"})
 _PROCESS_FIELDS: Final = ("num_cpus", "num_gpus", "memory", "resources")
 
 
@@ -178,8 +242,8 @@ def _read_runtime_env(given: object) -> dict[str, str]:
 def _checked(name: str, value: Any) -> Any:
     if name == "num_replicas" and value == "auto":
         _refuse_later("num_replicas", value, ())
-    if name == "num_replicas" and value is None:
-        return 1
+    if name in _NONE_IS_DEFAULT and value is None:
+        return _default(name)
     if name == "user_config":
         return _checked_user_config(value)
     try:
@@ -187,7 +251,7 @@ def _checked(name: str, value: Any) -> Any:
     except msgspec.ValidationError as error:
         kind = TypeError if ", got" in str(error) and value is not None else ValueError
         raise kind(
-            f"{name}={value!r} is not valid: {_lower(str(error))}. "
+            f"{name}={value!r} is not valid: {_lower(str(error)).rstrip('.')}. "
             f"What it means: {description(name)} "
             f"Leave it out for the default, {_default(name)!r}."
         ) from None
@@ -212,11 +276,17 @@ def _checked_user_config(value: Any) -> Any:
 
 def description(name: str) -> str:
     """What an option means, in a sentence."""
-    annotated = _FIELDS[name].type
-    for meta in getattr(annotated, "__metadata__", ()):
-        if isinstance(meta, Meta) and meta.description:
-            return meta.description
-    return ""
+    return _meta(name).description or ""
+
+
+def change_of(name: str) -> str:
+    """What a change of this option asks of living replicas: nothing, reconfigure, restart."""
+    return str((_meta(name).extra or {})["change"])
+
+
+def _meta(name: str) -> Meta:
+    metas = getattr(_FIELDS[name].type, "__metadata__", ())
+    return next((meta for meta in metas if isinstance(meta, Meta)), Meta())
 
 
 def _default(name: str) -> Any:
@@ -225,7 +295,8 @@ def _default(name: str) -> Any:
 
 
 def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:].replace("`", "")
+    text = text[:1].lower() + text[1:].replace("`", "")
+    return text.replace("expected object", "expected dict").replace("object contains", "it has")
 
 
 def _refuse_twice(name: str, process: object) -> None:

@@ -6,18 +6,23 @@ import msgspec
 
 from salver.spec.app import DeploymentSpec
 
-__all__ = ("StartSpec",)
+__all__ = ("Place", "StartSpec")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A replica's place among its siblings: ranks are 0 to `world_size` - 1, each held by one."""
+
+    rank: int = 0
+    world_size: int = 1
+    node_rank: int = 0
 
 
 class StartSpec(msgspec.Struct, frozen=True):
-    """One replica as wanted: its deployment, its name, and its place among its siblings."""
+    """One replica as wanted."""
 
     deployment: DeploymentSpec
     replica_id: str  # ReplicaId as text: app#deployment#unique
     route_prefix: str | None = None
     sys_path: tuple[str, ...] = ()
     cwd: str = ""
-    rank: int = 0
-    node_rank: int = 0
-    local_rank: int = 0
-    world_size: int = 1
+    place: Place = Place()

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from salver.spec.backpressure import BackpressureConfig
 from salver.spec.ids import DeploymentId
 
 __all__ = (
@@ -115,6 +116,7 @@ class DeploymentView(msgspec.Struct, frozen=True):
     replicas: tuple[ReplicaView, ...] = ()
     gone: str = ""
     ingress: bool = False
+    backpressure: BackpressureConfig = BackpressureConfig()
 
 
 class RouteView(msgspec.Struct, frozen=True):
