@@ -35,8 +35,15 @@ _MADE_ANEW: Final = {
 }
 
 
-def build(app: Application, name: str, route_prefix: str | None) -> AppSpec:
-    """The spec of a bound app: discovery and pickling are one pass over the arguments."""
+def build(
+    app: Application, name: str, route_prefix: str | None, *, version: str | None = None
+) -> AppSpec:
+    """The spec of a bound app: discovery and pickling are one pass over the arguments.
+
+    Replicas of the same `version` stay when the app is deployed again, and take changed options as
+    far as they can. Without one it is new code every time: of code found by its import path nobody
+    can tell whether something that it imports has changed.
+    """
     graph: Graph[DeploymentSpec] = Graph()
     _add(graph, app, name)
     for new, taken in graph.renamed.items():
@@ -46,10 +53,14 @@ def build(app: Application, name: str, route_prefix: str | None) -> AppSpec:
         )  # fmt: skip
     _refuse_same_models(graph.parts)
     *others, ingress = graph.parts
+    ingress = msgspec.structs.replace(ingress, ingress=True)
+    version = version or secrets.token_hex(8)
     return AppSpec(
         name=name,
         route_prefix=route_prefix,
-        deployments=(*others, _as_ingress(ingress)),
+        deployments=tuple(
+            msgspec.structs.replace(part, version=version) for part in (*others, ingress)
+        ),
         sys_path=tuple(str(Path(entry).absolute()) for entry in sys.path),
         cwd=str(Path.cwd()),
     )
@@ -68,10 +79,6 @@ def _refuse_same_models(specs: Sequence[DeploymentSpec]) -> None:
                 )
 
 
-def _as_ingress(spec: DeploymentSpec) -> DeploymentSpec:
-    return msgspec.structs.replace(spec, ingress=True)
-
-
 def _add(graph: Graph[DeploymentSpec], app: Application, app_name: str) -> str:
     deployment = app.deployment
 
@@ -81,7 +88,7 @@ def _add(graph: Graph[DeploymentSpec], app: Application, app_name: str) -> str:
             code=code_of(deployment),
             arguments=_pickled((app.args, app.kwargs), graph, app_name, deployment),
             options=deployment.settings,
-            version=secrets.token_hex(8),
+            version="",  # which its app has
             endpoints=endpoints_of(deployment.func_or_class, unique),
         )
 

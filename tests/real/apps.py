@@ -104,6 +104,26 @@ class Relay:
         return await self.other.remote()
 
 
+@salver.deployment(user_config="first")
+class Tuned:
+    """Answers with its configuration; `child` is what its child answers."""
+
+    def __init__(self, journal: str, child: DeploymentHandle[Any] | None = None) -> None:
+        self.note = Journal(journal)
+        self.note("made", os.getpid())
+        self.child = child
+        self.config = ""
+
+    def reconfigure(self, config: str) -> None:
+        if config == "bad":
+            raise ValueError("no such configuration")
+        self.config = config
+
+    async def __call__(self, *_: Any) -> str:
+        await asyncio.sleep(0.005)
+        return self.config if self.child is None else f"{self.config} {await self.child.remote()}"
+
+
 @salver.deployment
 class Patient:
     """Requests wait at the gate of their name until it is opened; `/` is answered at once.

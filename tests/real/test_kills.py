@@ -6,9 +6,6 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -17,53 +14,10 @@ import pytest
 from salver.build import build
 from salver.errors import ReplicaDiedError
 from salver.spec.status import ApplicationStatus
+from tests.real.load import Ask, Load, ask_http
 from tests.real.rig import Client, Journal, Running, apps
 
-Ask = Callable[[Client, str], Awaitable[str]]
 DIED = "died while it worked on this request"
-
-
-@dataclass
-class Load:
-    """Clients that ask one thing after another, each under a name of its own."""
-
-    ask: Ask
-    port: int
-    clients: int = 32
-    results: dict[str, str] = field(default_factory=dict)
-    _told: asyncio.Condition = field(default_factory=asyncio.Condition)
-    _over: bool = False
-
-    @asynccontextmanager
-    async def under_way(self) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as group:
-            for number in range(self.clients):
-                group.create_task(self._ask(number))
-            try:
-                yield
-            finally:
-                self._over = True
-
-    async def _ask(self, number: int) -> None:
-        async with Client(self.port) as client:
-            turn = 0
-            while not self._over:
-                turn += 1
-                name = f"{number}.{turn}"
-                self.results[name] = await self.ask(client, name)
-                async with self._told:
-                    self._told.notify_all()
-
-    async def more(self, count: int) -> None:
-        """Return when so many more requests have been answered."""
-        wanted = len(self.results) + count
-        async with self._told, asyncio.timeout(20):
-            await self._told.wait_for(lambda: len(self.results) >= wanted)
-
-
-async def ask_http(client: Client, name: str) -> str:
-    reply = await client.get(f"/?id={name}")
-    return "ok" if reply.status == 200 else f"{reply.status} {reply.text}"
 
 
 def ask_handle(handle: Any) -> Ask:
