@@ -24,13 +24,16 @@ def door(seat: Seat) -> None:
 
 
 async def _link(seat: Seat, role: str) -> None:
-    state = {"state": "new"}
+    state: dict[str, Any] = {"state": "new", "place": None}
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, os._exit, 0)
 
     async def start(body: Any) -> None:
         if body["deployment"]["version"] == "bad":
             raise ValueError("no weights")
-        state["state"] = "running"
+        state.update(state="running", place=body["place"])
+
+    async def put(body: Any) -> None:
+        state["place"] = body
 
     def changed(body: Any) -> None:
         served = {view["id"]["name"]: len(view["replicas"]) for view in body["deployments"]}
@@ -40,7 +43,7 @@ async def _link(seat: Seat, role: str) -> None:
     while True:
         closed = asyncio.Event()
         rpc = Rpc(
-            {"start": start, "drain": lambda _: None, "changed": changed},
+            {"start": start, "place": put, "drain": lambda _: None, "changed": changed},
             on_close=lambda *_, closed=closed: closed.set(),
         )
         secret = seat.secret()

@@ -25,7 +25,11 @@ async def test_changed_options_reach_the_living_replica(running: Running, journa
     await running.deploy(tuned(journal))
     async with running.client() as client:
         assert (await client.get()).text == "first"
-        changed = {"user_config": "second", "max_ongoing_requests": 20, "health_check_period_s": 5}
+        changed: dict[str, Any] = {
+            "user_config": "second",
+            "max_ongoing_requests": 20,
+            "health_check_period_s": 5,
+        }
         status = await running.deploy(tuned(journal, **changed))
         assert status.status is ApplicationStatus.RUNNING
         assert (await client.get()).text == "second"
