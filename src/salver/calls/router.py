@@ -139,7 +139,7 @@ class Router:
             # Links that are being made are slots that will be free in a moment.
             spare = len(self._dials) * view.max_ongoing_requests
             if not self._queue.admits(spare):
-                call.failed(self._full(view))
+                call.failed(_full(view, self.waiting))
                 return
         self._queue.push(call.ticket, call)
         self.waiting += 1
@@ -268,12 +268,7 @@ class Router:
         """Refuse calls that came before the bound of the queue was known, and are too many."""
         for call in self._queue.shed(len(self._dials) * view.max_ongoing_requests):
             self.waiting -= 1
-            call.failed(self._full(view))
-
-    def _full(self, view: DeploymentView) -> BackPressureError:
-        answer = view.backpressure
-        limit = self._queue.limit
-        return BackPressureError(self.waiting, limit, answer.status_code, answer.retry_after_s)
+            call.failed(_full(view, self.waiting))
 
     def give_up(self, why: str) -> None:
         """No call will be served any more: those that wait fail, those that run may finish."""
@@ -347,3 +342,9 @@ def _doubt(links: list[Link], chosen: Link) -> bool:
         if link.others:
             believes = True
     return believes
+
+
+def _full(view: DeploymentView, waiting: int) -> BackPressureError:
+    answer = view.backpressure
+    limit = view.max_queued_requests
+    return BackPressureError(waiting, limit, answer.status_code, answer.retry_after_s)
