@@ -92,7 +92,7 @@ class Controller:
 
     def deploy(self, spec: AppSpec) -> None:
         """Want this app from now on."""
-        self._refuse_conflicts(spec)
+        _refuse_conflicts(self._apps.values(), spec)
         app = self._apps.setdefault(spec.name, App(spec.name))
         self._store.put(spec)
         app.want(spec, time.time())
@@ -170,7 +170,7 @@ class Controller:
         found = self._find(replica_id)
         if found is not None and found[1].replica.phase in SERVING:
             app, member = found
-            self._fell(app, member, "is unhealthy", message)
+            self._steps.fell(app, member, "is unhealthy", message)
             self._steps.retire(app, member)
             self._touch(app)
 
@@ -256,7 +256,7 @@ class Controller:
             app, member = found
             phase = member.replica.phase
             if phase in SERVING:
-                self._fell(app, member, "died", exit_.reason)
+                self._steps.fell(app, member, "died", exit_.reason)
             elif phase not in ENDING:
                 self._steps.start_failed(app, member, f"ended before it ran: {exit_.reason}")
             else:
@@ -265,13 +265,6 @@ class Controller:
             self._recovering.discard(exit_.id)
             self._touch(app)
         self._retry_waiting()
-
-    def _fell(self, app: App, member: Member, what: str, why: str) -> None:
-        memory = app.memory(member.deployment)
-        now = self._clock()
-        message = f"Replica {member.replica.id} {what}: {why}"
-        memory.failures = memory.failures.died(now, message, now - member.replica.since)
-        self.events.emit(member.replica.id, what.removeprefix("is ").upper(), why)
 
     def _retry_waiting(self) -> None:
         """Something was freed: whoever waits for capacity may try again, the longest first."""
@@ -328,9 +321,9 @@ class Controller:
         app = self._apps.get(name)
         return app is None or app.deleting or self._status(app).status in DONE
 
-    def _refuse_conflicts(self, spec: AppSpec) -> None:
-        _refuse_taken_models(spec, self._apps.values())
-        for other in self._apps.values():
+    def _refuse_conflicts(apps: Iterable[App], spec: AppSpec) -> None:
+        _refuse_taken_models(spec, apps)
+        for other in apps:
             if other.name == spec.name or other.spec is None or spec.route_prefix is None:
                 continue
             if spec.route_prefix in (other.spec.route_prefix, other.route):

@@ -263,6 +263,14 @@ class Steps:
             memory.failures = memory.failures.start_failed(self._clock(), message)
         self._events.emit(member.replica.id, "FAILED", message)
 
+    def fell(self, app: App, member: Member, what: str, why: str) -> None:
+        """It served, and does so no more."""
+        memory = app.memory(member.deployment)
+        now = self._clock()
+        message = f"Replica {member.replica.id} {what}: {why}"
+        memory.failures = memory.failures.died(now, message, now - member.replica.since)
+        self._events.emit(member.replica.id, what.removeprefix("is ").upper(), why)
+
     def _enter(self, member: Member, phase: Phase) -> None:
         member.enter(phase, self._clock())
 
