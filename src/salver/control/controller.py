@@ -321,16 +321,17 @@ class Controller:
         app = self._apps.get(name)
         return app is None or app.deleting or self._status(app).status in DONE
 
-    def _refuse_conflicts(apps: Iterable[App], spec: AppSpec) -> None:
-        _refuse_taken_models(spec, apps)
-        for other in apps:
-            if other.name == spec.name or other.spec is None or spec.route_prefix is None:
-                continue
-            if spec.route_prefix in (other.spec.route_prefix, other.route):
-                raise SalverError(
-                    f"Route prefix {spec.route_prefix!r} of app {spec.name!r} is taken by app "
-                    f"{other.name!r}. Give one of them another route_prefix."
-                )
+
+def _refuse_conflicts(apps: Iterable[App], spec: AppSpec) -> None:
+    _refuse_taken_models(spec, apps)
+    for other in apps:
+        if other.name == spec.name or other.spec is None or spec.route_prefix is None:
+            continue
+        if spec.route_prefix in (other.spec.route_prefix, other.route):
+            raise SalverError(
+                f"Route prefix {spec.route_prefix!r} of app {spec.name!r} is taken by app "
+                f"{other.name!r}. Give one of them another route_prefix."
+            )
 
 
 def _refuse_taken_models(spec: AppSpec, apps: Iterable[App]) -> None:
