@@ -22,6 +22,7 @@ from salver.settings import Settings
 from salver.spec.familiar import ProxyLocation, gRPCOptions, http_settings
 from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId
+from salver.spec.logging import LoggingConfig, read_logging
 from salver.spec.status import ApplicationStatus, ServeStatus
 
 __all__ = (
@@ -46,6 +47,7 @@ def start(
     proxy_location: str | ProxyLocation | None = None,
     http_options: Any = None,
     grpc_options: Any = None,
+    logging_config: LoggingConfig | dict[str, Any] | None = None,
     *,
     num_cpus: float | None = None,
     num_gpus: float | None = None,
@@ -69,6 +71,7 @@ def start(
     session.start(
         http_settings(http_options, default=session.http or _default_http()),
         Capacity(num_cpus=num_cpus, num_gpus=num_gpus, resources=resources or {}),
+        read_logging(logging_config),
     )
 
 
@@ -77,6 +80,7 @@ def run(
     blocking: bool = False,
     name: str = "default",
     route_prefix: str | None = "/",
+    logging_config: LoggingConfig | dict[str, Any] | None = None,
     *,
     wait_for_ready: bool = True,
     _local_testing_mode: bool = False,
@@ -88,7 +92,7 @@ def run(
     `blocking=True` stays until Ctrl-C. `wait_for_ready=False` does not wait for the replicas.
     """
     _refuse_later(later)
-    apps = [RunTarget(target, name, route_prefix)]
+    apps = [RunTarget(target, name, route_prefix, logging_config)]
     return _run_apps(apps, blocking, wait_for_ready, _local_testing_mode)[0]
 
 
@@ -141,7 +145,10 @@ def _run_apps(
     for app in targets:
         _refuse_later({name: getattr(app, name) for name in _LATER if hasattr(app, name)})
         _check_target(app.target, app.name, app.route_prefix)
-    specs = [build(app.target, app.name, app.route_prefix) for app in targets]
+    specs = [
+        build(app.target, app.name, app.route_prefix).with_logging(read_logging(app.logging_config))
+        for app in targets
+    ]
     if inline:
         return [session.inline(spec) for spec in specs]
     session.start_if_needed(_default_http())
@@ -323,4 +330,4 @@ def _refuse_later(given: dict[str, Any]) -> None:
             )
 
 
-_LATER = ("logging_config", "tracing_config", "controller_options", "external_scaler_enabled")
+_LATER = ("tracing_config", "controller_options", "external_scaler_enabled")

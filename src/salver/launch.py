@@ -13,7 +13,9 @@ import msgspec
 
 from salver.engine.config import KeeperConfig, Listen
 from salver.engine.owner import KeeperProcess
+from salver.settings import Settings
 from salver.spec.http import HttpSettings
+from salver.spec.logging import LoggingConfig
 
 __all__ = ("Capacity", "Instance")
 
@@ -45,12 +47,14 @@ class Instance:
         self._over = False
 
     @classmethod
-    def start(cls, http: HttpSettings, capacity: Capacity) -> Instance:
+    def start(
+        cls, http: HttpSettings, capacity: Capacity, logging: LoggingConfig | None = None
+    ) -> Instance:
         """Return once it listens. EngineError: it could not, and why (a busy port, say)."""
         directory = tempfile.mkdtemp(prefix="salver-")  # mode 0700
         try:
             _write_secret(Path(directory) / "secret")
-            keeper = KeeperProcess.start(_config(directory, http, capacity))
+            keeper = KeeperProcess.start(_config(directory, http, capacity, logging))
             try:
                 keeper.wait_ready()
             except BaseException:  # Ctrl-C, say: it must not go on while its directory is removed
@@ -91,12 +95,15 @@ def _write_secret(path: Path) -> None:
     path.write_bytes(secrets.token_bytes(32))
 
 
-def _config(directory: str, http: HttpSettings, capacity: Capacity) -> KeeperConfig:
+def _config(
+    directory: str, http: HttpSettings, capacity: Capacity, logging: LoggingConfig | None
+) -> KeeperConfig:
     return KeeperConfig(
         instance=directory,
         entries=ENTRIES,
         listen=(Listen("http", http.host, http.port),),
         settings={"ingress": msgspec.to_builtins(http)},
+        logging=logging or LoggingConfig(log_level=Settings.read().log_level),
         num_cpus=capacity.num_cpus,
         num_gpus=capacity.num_gpus,
         memory=capacity.memory,

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeVar, Unpack, overload
 
+from salver.spec.logging import LoggingConfig
 from salver.spec.options import DeploymentOptions, OptionsDict, read_options
 
 __all__ = ("Application", "Deployment", "deployment", "ingress")
@@ -76,6 +77,11 @@ class Deployment:
             name=self.name,
             named_by=self.named_by,
         )
+
+    def set_logging_config(self, config: LoggingConfig | dict[str, Any] | None) -> None:
+        """Its apps log like this from now on. (Nothing else changes a deployment in place.)"""
+        self._given = {**self._given, **read_options({"logging_config": config})}
+        self.settings = DeploymentOptions(**self._given)
 
     def __getattr__(self, option: str) -> Any:
         """`deployment.num_replicas` and every other option."""

@@ -24,6 +24,7 @@ from salver.launch import Capacity, Instance
 from salver.spec.app import AppSpec
 from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId
+from salver.spec.logging import LoggingConfig
 from salver.spec.status import AppStatus, ServeStatus
 
 __all__ = ("Session",)
@@ -51,11 +52,13 @@ class Session:
 
     # ---- the instance
 
-    def start(self, http: HttpSettings, capacity: Capacity) -> None:
+    def start(
+        self, http: HttpSettings, capacity: Capacity, logging: LoggingConfig | None = None
+    ) -> None:
         """Start one. Where one runs already, its options stay and a warning names the others."""
         with self._lock:
             if self.cluster() is None:
-                self._begin(http, capacity)
+                self._begin(http, capacity, logging)
             elif self._instance is not None:
                 _warn_of_difference(self._instance.http, http)
 
@@ -70,8 +73,10 @@ class Session:
             if self.cluster() is None:
                 self._begin(http, Capacity())
 
-    def _begin(self, http: HttpSettings, capacity: Capacity) -> None:
-        self._instance = Instance.start(http, capacity)
+    def _begin(
+        self, http: HttpSettings, capacity: Capacity, logging: LoggingConfig | None = None
+    ) -> None:
+        self._instance = Instance.start(http, capacity, logging)
         self._cluster = Cluster.at(self._instance.address)
         self._pid = os.getpid()
         atexit.register(self.close)

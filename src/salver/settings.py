@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 __all__ = ("Settings",)
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -23,8 +25,17 @@ class Settings:
         return cls(
             http_host=get("SALVER_HTTP_HOST", cls.http_host),
             http_port=_port(get("SALVER_HTTP_PORT", str(cls.http_port))),
-            log_level=get("SALVER_LOG_LEVEL", cls.log_level).upper(),
+            log_level=_level(get("SALVER_LOG_LEVEL", cls.log_level)),
         )
+
+
+def _level(text: str) -> str:
+    if text.upper() in _LEVELS or text.isdecimal():
+        return text.upper()
+    raise ValueError(
+        f"SALVER_LOG_LEVEL={text!r} is not a level: expected one of {', '.join(_LEVELS)}, or a "
+        "number. Set it right, or unset it to use INFO."
+    )
 
 
 def _port(text: str) -> int:

@@ -67,6 +67,14 @@ def test_a_long_line_is_shown_in_pieces() -> None:
     assert [len(piece) - len(b"[p] ") for piece in shown] == [LINE, LINE, 5]
 
 
+def test_a_record_is_shown_as_it_is_however_it_is_cut() -> None:
+    record = b'{"message":"' + b"x" * (2 * LINE) + b'"}'
+    source, shown = Source(-1, "p"), b""
+    for piece in (b"plain\n\x1e", record[:LINE], record[LINE:], b"\nplain\n"):
+        shown += source.lines(piece)
+    assert shown == b"[p] plain\n" + record + b"\n[p] plain\n"
+
+
 def test_a_reader_that_is_gone_holds_nobody_up(loop: Loop) -> None:
     log_in, log_out = os.pipe()
     os.close(log_in)

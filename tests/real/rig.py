@@ -22,6 +22,7 @@ from salver.program import Application
 from salver.spec.app import AppSpec
 from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId
+from salver.spec.logging import LoggingConfig
 from salver.spec.status import AppStatus, ServeStatus
 
 __all__ = ("Client", "Journal", "Log", "Reply", "Running", "apps", "children_of")
@@ -222,11 +223,17 @@ class Running:
 
     @classmethod
     @contextmanager
-    def start(cls, capacity: Capacity | None = None, **settings: Any) -> Iterator[Running]:
+    def start(
+        cls,
+        capacity: Capacity | None = None,
+        logging: LoggingConfig | None = None,
+        **settings: Any,
+    ) -> Iterator[Running]:
         """Settings are those of the HTTP door."""
         log = Log()
         with log.as_stderr():
-            instance = Instance.start(HttpSettings(port=0, **settings), capacity or Capacity())
+            http = HttpSettings(port=0, **settings)
+            instance = Instance.start(http, capacity or Capacity(), logging)
         running = cls(instance, log)
         try:
             yield running

@@ -14,7 +14,8 @@ from salver.control.metrics import Metrics
 from salver.control.service import Session
 from salver.control.store import SqliteStore
 from salver.core.ports import Engine
-from salver.telemetry.logging import configure
+from salver.spec.logging import LoggingConfig
+from salver.telemetry.logging import Speaker, configure
 from salver.wire.messages import Hello
 from salver.wire.streams import Dialler
 
@@ -32,13 +33,15 @@ class Seat(Protocol):
     def fds(self) -> dict[str, int]: ...
     @property
     def settings(self) -> dict[str, Any]: ...
+    @property
+    def logging(self) -> LoggingConfig: ...
     def open_engine(self) -> Engine: ...
     def secret(self) -> bytes: ...
 
 
 def main(seat: Seat) -> None:
     """Control this instance until the process is ended."""
-    configure()
+    configure(seat.logging, Speaker("controller", seat.id))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(seat))
 

@@ -74,6 +74,7 @@ class HttpDoor:
         self.requests = 0
         self.in_flight = 0
         self.by_class = [0] * 10
+        self.access: Callable[[Head | None, int, str], None] | None = None
         self._router_of = router_of
         self._numbers = numbers
         self._table: RouteTable | None = None

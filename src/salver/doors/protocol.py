@@ -205,6 +205,8 @@ class HttpProtocol(Intake):
         how["request_id"] = how.get("request_id") or self.door.new_request_id()
         reply = render(status, text, **how)
         self.door.count(reply)
+        if self.door.access is not None:
+            self.door.access(head, status, how["request_id"])
         self.transport.write(reply)
 
     def refuse(self, status: int, text: str, head: Head | None = None) -> None:

@@ -17,20 +17,22 @@ import uvloop
 from salver.calls.cluster import Cluster
 from salver.calls.metrics import router_families
 from salver.doors.door import HttpDoor
+from salver.doors.head import Head
 from salver.doors.metrics import door_families
 from salver.engine.seat import Seat
 from salver.spec.http import HttpSettings
-from salver.telemetry.logging import configure
+from salver.telemetry.logging import Speaker, configure
 
 __all__ = ("listen", "main", "serve")
 
 _BACKLOG: Final = 4096
 _log = logging.getLogger("salver.ingress")
+_access = logging.getLogger("salver.access")
 
 
 def main(seat: Seat) -> None:
     """Serve until SIGTERM; then answer what is under way, and end."""
-    configure()
+    configure(seat.logging, Speaker("ingress", seat.id))
     uvloop.run(serve(seat))
 
 
@@ -46,12 +48,29 @@ async def serve(seat: Seat) -> None:
     cluster.adopt(for_good=True)
     directory = cluster.directory
     door = HttpDoor.of(cluster, settings, lambda: directory.ask("metrics"))
+    if seat.logging.enable_access_log:
+        door.access = _log_access
     directory.methods["metrics"] = lambda _: door_families(door) + router_families(cluster)
     # Whoever dials in the meantime waits in the backlog of the socket, which the keeper holds.
     if await _before(stop, door.routed()):
         server = await listen(door, socket.socket(fileno=seat.fds["http"]))
         await _until_told(door, server, stop)
     cluster.close()
+
+
+def _log_access(head: Head | None, status: int, request_id: str) -> None:
+    """A line for what no replica has answered; theirs they write themselves."""
+    if head is not None and head.path.startswith("/-/"):
+        return
+    method, path = ("-", "-") if head is None else (head.method.decode("latin-1"), head.path)
+    about = {
+        "request_id": request_id,
+        "method": method,
+        "path": path,
+        "status": str(status),
+        "serve_access_log": True,
+    }
+    _access.info("%s %s %s", method, path, status, extra=about)
 
 
 async def _before(stop: asyncio.Event, event: Coroutine[Any, Any, None]) -> bool:

@@ -78,6 +78,7 @@ class Children:
             labels=spec.labels,
             fds=fds or {},
             settings={**self._config.settings.get(spec.kind, {}), **(settings or {})},
+            logging=self._config.logging,
         )
         env = {**self._config.env, **spec.env}
         reader, writer = os.pipe2(os.O_CLOEXEC)

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from salver.spec.logging import LoggingConfig
+
 __all__ = ("KeeperConfig", "Listen")
 
 
@@ -28,6 +30,7 @@ class KeeperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     preload: tuple[str, ...] = ()  # imported once in the keeper, shared by all that it forks
     settings: dict[str, dict[str, Any]] = {}
     env: dict[str, str] = {}  # added to every process
+    logging: LoggingConfig = LoggingConfig()  # of every process, until it is told otherwise
     # What may be handed out, declared by the user; None: what the machine has.
     num_cpus: float | None = None
     num_gpus: float | None = None

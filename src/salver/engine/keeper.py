@@ -7,6 +7,7 @@ it only keeps the controller and the ingress alive. See `messages.py` for what i
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import socket
 import sys
@@ -50,6 +51,7 @@ from salver.engine.selecting import Loop
 from salver.engine.services import Services
 from salver.engine.talk import ControllerLink
 from salver.errors import EngineError
+from salver.telemetry.logging import Speaker, formatter_of
 
 __all__ = ("Keeper", "main")
 
@@ -186,8 +188,15 @@ class Keeper:
             self._link.send(Died(exit_), keep=True)
         if self._services.owns(exit_.id) and not self._stopping:
             delay = self._services.again(exit_.id, lived)
-            self._output.say("keeper", f"{exit_.id} ended: {exit_.reason}; starting it again")
+            self._warn(f"{exit_.id} ended: {exit_.reason}; starting it again")
             self._tell(Restarted(exit_.id, exit_.reason, delay))
+
+    def _warn(self, text: str) -> None:
+        record = logging.makeLogRecord(
+            {"levelname": "WARNING", "msg": text, "name": "salver.keeper"}
+        )
+        lines = formatter_of(self._config.logging, Speaker("keeper", "keeper"))
+        self._output.say("keeper", lines.format(record))
 
     # ---- the controller
 

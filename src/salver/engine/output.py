@@ -2,7 +2,8 @@
 
 The keeper must never wait for a slow terminal. So it writes only when the descriptor can take a
 piece, at most PIPE_BUF at a time; when too much waits, it stops reading from the children, who then
-wait themselves. Nothing is dropped.
+wait themselves. Nothing is dropped. A line that is marked as a record is shown as it is, without
+the mark: it says itself whose it is.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from collections.abc import Callable
 from typing import Final
 
 from salver.engine.selecting import Loop
+from salver.telemetry.logging import RECORD
 
 __all__ = ("Output", "Source")
 
 HIGH: Final = 256 * 1024  # bytes that may wait before the children have to
 LOW: Final = 64 * 1024
 LINE: Final = 8 * 1024  # a longer line is shown in pieces
+RECORD_LINE: Final = 1024 * 1024  # and a longer record
 PIECE: Final = select.PIPE_BUF
+_MARK: Final = RECORD.encode()
 
 
 class Source:
@@ -34,9 +38,9 @@ class Source:
     def lines(self, data: bytes) -> bytes:
         """The complete lines of what is known so far, with the name in front of each."""
         *whole, self.partial = (self.partial + data).split(b"\n")
-        while len(self.partial) >= LINE:
-            whole.append(self.partial[:LINE])
-            self.partial = self.partial[LINE:]
+        while len(self.partial) >= (limit := _limit(self.partial)):
+            whole.append(self.partial[:limit])
+            self.partial = self.partial[limit:]
         return b"".join(self._show(line) for line in whole)
 
     def rest(self) -> bytes:
@@ -45,6 +49,8 @@ class Source:
         return self._show(line) if line else b""
 
     def _show(self, line: bytes) -> bytes:
+        if line.startswith(_MARK) and len(line) <= RECORD_LINE:
+            return line[len(_MARK) :] + b"\n"
         if len(line) <= LINE:
             return self.prefix + line + b"\n"
         pieces = (line[i : i + LINE] for i in range(0, len(line), LINE))
@@ -173,6 +179,10 @@ class Output:
                 if source.ending:
                     self._read(source)
             # else: reading the dead has filled the buffer again
+
+
+def _limit(line: bytes) -> int:
+    return RECORD_LINE if line.startswith(_MARK) else LINE
 
 
 def _pollable(fd: int) -> bool:

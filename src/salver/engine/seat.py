@@ -11,6 +11,7 @@ import msgspec
 
 from salver.core.ports import Engine
 from salver.engine.machine import Machine
+from salver.spec.logging import LoggingConfig
 
 __all__ = ("Seat",)
 
@@ -24,6 +25,7 @@ class Seat(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
     fds: dict[str, int] = {}  # ingress: "http"; controller: "control", "keeper"
     settings: dict[str, Any] = {}  # as launch gave them for this kind
+    logging: LoggingConfig = LoggingConfig()
 
     @property
     def control_address(self) -> str:

@@ -95,7 +95,6 @@ class ServedCall:
     """One call that has been let in: it holds a slot of the replica until it has ended."""
 
     __slots__ = (
-        "begun_reply",
         "call_id",
         "caller",
         "cancelled",
@@ -105,14 +104,18 @@ class ServedCall:
         "flags",
         "gone",
         "head",
+        "name",
         "outlet",
         "patient",
         "payload",
         "started",
+        "status",
         "task",
         "upload",
         "waiter",
     )
+
+    name: str | None  # of the method, where a handle calls
 
     def __init__(self, caller: Caller, flags: int, call_id: int, context: CallContext) -> None:
         self.caller = caller
@@ -131,7 +134,7 @@ class ServedCall:
         self.cancelled = False
         self.patient = False  # it is told that the caller is gone, and given time to leave
         self.ended = False
-        self.begun_reply = False
+        self.status = 0  # of the HTTP reply, once it has begun
 
     def begin(self) -> bool:
         """User code of this call begins now: should we die from here on, it is not repeated.
@@ -353,7 +356,7 @@ class Caller:
             context = CallContext("", host.app, host.route, "", "", self.peer, call_id)
         host.ongoing += 1  # not before its meta was read: what cannot be read holds no slot
         host.calls += 1
-        call = self.calls[call_id] = ServedCall(self, flags, call_id, context)
+        call = self.calls[call_id] = host.call_type(self, flags, call_id, context)
         space = host.base.copy()
         space.run(current_call.set, context)
         if flags & HTTP:
@@ -368,7 +371,8 @@ class Caller:
             host.serve_http(call, space)
         else:
             call.payload = payload
-            host.serve_call(call, self.names.get(aux), space)
+            call.name = name = self.names.get(aux)
+            host.serve_call(call, name, space)
 
 
 def _with_meta(payload: bytes | Segments) -> tuple[CallContext, bytes | Segments]:

@@ -15,6 +15,7 @@ import msgspec
 
 from salver.calls.context import current_call
 from salver.errors import SalverError
+from salver.replica.access import LoggedCall
 from salver.replica.asgi import MARK, Lifespan, build_app
 from salver.replica.calls import Caller, ServedCall
 from salver.replica.code import load_arguments, load_code
@@ -28,6 +29,7 @@ from salver.replica.metrics import scope_of
 from salver.replica.pool import Pool
 from salver.replica.reply import reply_error
 from salver.spec.ids import ReplicaId
+from salver.spec.logging import LoggingConfig
 from salver.telemetry.registry import metric_scope
 from salver.wire.frames import GOAWAY, READY
 from salver.wire.messages import Hello
@@ -82,7 +84,9 @@ class Host:
         self.deployment = identity.deployment_id.name
         self.app = identity.deployment_id.app
         self.context = ReplicaContext(identity)
+        self.logging = LoggingConfig()  # where the deployment has none of its own
         # What calls read, so plain attributes.
+        self.call_type: type[ServedCall] = ServedCall
         self.limit = 0  # nothing is let in before the object is there, and once it drains
         self.ongoing = 0
         self.calls = 0
@@ -122,6 +126,7 @@ class Host:
         await self.listen()
         self.options = options = spec.deployment.options
         self._max_ongoing = options.max_ongoing_requests
+        self.log_as(options.logging_config)
         self.pool = Pool(self._max_ongoing, self.loop, f"{self.deployment}")
         self.route = spec.route_prefix or ""
         self.root_path = self.route.rstrip("/")
@@ -161,6 +166,7 @@ class Host:
     async def reconfigure(self, options: DeploymentOptions) -> None:
         """Take these options from now on; raises what the user's `reconfigure` raises."""
         before, self.options = self.options, options
+        self.log_as(options.logging_config)
         if options.max_ongoing_requests != before.max_ongoing_requests:
             await self.set_max_ongoing(options.max_ongoing_requests)
         if options.user_config is not None and options.user_config != before.user_config:
@@ -188,6 +194,12 @@ class Host:
 
     def _in_user_context(self, hook: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         return self.loop.create_task(hook, context=self.base.copy())
+
+    def log_as(self, config: LoggingConfig | None) -> LoggingConfig:
+        """From now on; None: as the app or the instance says. What is in force is returned."""
+        config = config or self.logging
+        self.call_type = LoggedCall if config.enable_access_log else ServedCall
+        return config
 
     async def set_max_ongoing(self, limit: int) -> None:
         """Change how many calls are let in at a time."""

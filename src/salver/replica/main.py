@@ -23,9 +23,10 @@ from salver.errors import SalverError
 from salver.replica.host import Host, HostStats
 from salver.replica.metrics import families_of, scope_of
 from salver.spec.ids import ReplicaId
+from salver.spec.logging import LoggingConfig
 from salver.spec.options import DeploymentOptions
 from salver.spec.start import Place, StartSpec
-from salver.telemetry.logging import configure
+from salver.telemetry.logging import Speaker, configure
 from salver.telemetry.registry import Family, registry
 from salver.wire.rpc import Rpc
 
@@ -48,13 +49,14 @@ class _Check(msgspec.Struct, frozen=True):
 
 def main(seat: Seat) -> None:
     """The entry point of a replica's process; returns when it was told to stop."""
-    configure(_request_id)
+    configure(seat.logging, _speaker(seat), current_call.get)
     uvloop.run(_Replica(seat).run())
 
 
-def _request_id() -> str:
-    call = current_call.get()
-    return call.request_id if call is not None else ""
+def _speaker(seat: Seat) -> Speaker:
+    replica = ReplicaId.parse(seat.id)
+    deployment = replica.deployment_id
+    return Speaker("replica", seat.id, deployment.app, deployment.name, replica.unique_id)
 
 
 class _Replica:
@@ -63,6 +65,7 @@ class _Replica:
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
         self._state = "new"
+        self._logging = seat.logging
         self._stopped = asyncio.Event()
         self._building: asyncio.Task[None] | None = None
         self._host: Host
@@ -84,6 +87,7 @@ class _Replica:
             secret=secret,
             cluster=cluster,
         )
+        self._host.logging = seat.logging
         # Code in threads of its own, which inherit nothing, counts for this replica all the same.
         registry.scope = scope_of(self._host.context)
         await self._host.listen()
@@ -154,13 +158,22 @@ class _Replica:
     async def _build(self, spec: StartSpec) -> None:
         self._state = "starting"
         _enter(spec)
+        self._log_as(spec.deployment.options.logging_config)
         with _in_words():
             await self._host.start(spec)
         self._state = "running"
 
     async def _reconfigure(self, body: Any) -> None:
+        options = msgspec.convert(body, DeploymentOptions)
+        self._log_as(options.logging_config)
         with _in_words():
-            await self._host.reconfigure(msgspec.convert(body, DeploymentOptions))
+            await self._host.reconfigure(options)
+
+    def _log_as(self, wanted: LoggingConfig | None) -> None:
+        config = self._host.log_as(wanted)
+        if config != self._logging:
+            configure(config, _speaker(self._seat), current_call.get)
+            self._logging = config
 
     async def _place(self, body: Any) -> None:
         with _in_words():

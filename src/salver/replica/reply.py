@@ -82,7 +82,7 @@ def send_rendered(call: ServedCall, rendered: Rendered) -> None:
     content_type, body = rendered
     close = call.flags & CLOSE
     head = call.caller.host.heads.ok(content_type, len(body), call.context.request_id, close != 0)
-    _send_whole(call, close | HTTP, head, body)
+    _send_whole(call, 200, close | HTTP, head, body)
 
 
 def send_response(
@@ -112,11 +112,13 @@ def send_response(
     if close:
         extra += b"connection: close\r\n"
     head = call.caller.host.heads.any(status, headers, call.context.request_id, extra)
-    _send_whole(call, CLOSE | HTTP if close else HTTP, head, body)
+    _send_whole(call, status, CLOSE | HTTP if close else HTTP, head, body)
 
 
-def _send_whole(call: ServedCall, flags: int, head: bytes, body: bytes | memoryview) -> None:
-    call.begun_reply = True
+def _send_whole(
+    call: ServedCall, status: int, flags: int, head: bytes, body: bytes | memoryview
+) -> None:
+    call.status = status
     if call.head.startswith(b"HEAD "):
         body = b""
     if len(body) < LARGE:
@@ -202,7 +204,7 @@ def reply_error(call: ServedCall, error: BaseException) -> None:
     if call.ended:
         _logger.error("Uncaught exception, after the response was sent:", exc_info=error)
         return
-    if call.begun_reply:
+    if call.status:
         _logger.error("Uncaught exception, while the response was sent:", exc_info=error)
         call.end(ERR, 0, dump_error(SalverError(_RAISED)))
         return

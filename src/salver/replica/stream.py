@@ -49,7 +49,7 @@ class ByteStream:
             extra += b"connection: close\r\n"
         heads = call.caller.host.heads
         head = heads.any(status, headers, call.context.request_id, extra)
-        call.begun_reply = True
+        call.status = status
         call.outlet = self
         call.caller.conn.send(RES, HTTP | STREAM, 0, call.call_id, head)
 

@@ -198,7 +198,7 @@ class WebSocketSession:
         self._protocol.send_response(response)
         self._accepted = True
         call = self._call
-        call.begun_reply = True
+        call.status = 101
         call.caller.conn.send(
             RES, HTTP | STREAM, 0, call.call_id, b"".join(self._protocol.data_to_send())
         )

@@ -11,11 +11,11 @@ from salver.spec.familiar import (
     DeploymentActorConfig,
     GangSchedulingConfig,
     HTTPOptions,
-    LoggingConfig,
     ProxyLocation,
     RequestRouterConfig,
     gRPCOptions,
 )
+from salver.spec.logging import LoggingConfig
 
 __all__ = (
     "AutoscalingConfig",

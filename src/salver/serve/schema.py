@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from salver.replica.context import ReplicaRank
+from salver.spec.logging import EncodingType, LoggingConfig
 from salver.spec.status import (
     ApplicationStatus,
     DeploymentStatus,
@@ -19,6 +20,8 @@ __all__ = (
     "DeploymentStatus",
     "DeploymentStatusOverview",
     "DeploymentStatusTrigger",
+    "EncodingType",
+    "LoggingConfig",
     "ReplicaRank",
     "ReplicaState",
     "ServeStatus",

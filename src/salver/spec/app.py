@@ -6,6 +6,7 @@ import msgspec
 
 from salver.spec.endpoint import EndpointSpec
 from salver.spec.ids import DeploymentId
+from salver.spec.logging import LoggingConfig
 from salver.spec.options import DeploymentOptions
 
 __all__ = ("AppSpec", "DeploymentSpec", "ImportedCode", "PickledCode")
@@ -45,6 +46,22 @@ class AppSpec(msgspec.Struct, frozen=True):
     sys_path: tuple[str, ...] = ()
     cwd: str = ""
 
+    def with_logging(self, config: LoggingConfig | None) -> AppSpec:
+        """The same; deployments that do not say how they log, log like this."""
+        if config is None:
+            return self
+        return msgspec.structs.replace(
+            self, deployments=tuple(_with_logging(spec, config) for spec in self.deployments)
+        )
+
     @property
     def ingress(self) -> DeploymentSpec:
         return self.deployments[-1]
+
+
+def _with_logging(spec: DeploymentSpec, config: LoggingConfig) -> DeploymentSpec:
+    options = spec.options
+    if options.logging_config is not None:
+        return spec
+    options = msgspec.structs.replace(options, logging_config=config)
+    return msgspec.structs.replace(spec, options=options)

@@ -19,7 +19,6 @@ __all__ = (
     "DeploymentActorConfig",
     "GangSchedulingConfig",
     "HTTPOptions",
-    "LoggingConfig",
     "ProxyLocation",
     "RequestRouterConfig",
     "TracingConfig",
@@ -94,10 +93,6 @@ class DeploymentActorConfig(_Later):
 
 class GangSchedulingConfig(_Later):
     """Replicas that start together or not at all."""
-
-
-class LoggingConfig(_Later):
-    """Form and place of log lines."""
 
 
 class RequestRouterConfig(_Later):

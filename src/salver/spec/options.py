@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from salver.spec.backpressure import BackpressureConfig
+from salver.spec.logging import LoggingConfig, read_logging
 
 __all__ = ("DeploymentOptions", "OptionsDict", "change_of", "description", "read_options")
 
@@ -72,6 +73,13 @@ class DeploymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         dict[str, str],
         Meta(description="Environment variables of a replica's process.", extra=RESTART),
     ] = {}
+    logging_config: Annotated[
+        LoggingConfig | None,
+        Meta(
+            description="How its replicas log. None: as the app, or else the instance, says.",
+            extra=RECONFIGURE,
+        ),
+    ] = None
     startup_timeout_s: Annotated[
         float,
         Meta(
@@ -132,6 +140,7 @@ class OptionsDict(TypedDict, total=False):
     memory: float
     resources: dict[str, float]
     env_vars: dict[str, str]
+    logging_config: LoggingConfig | dict[str, Any] | None
     startup_timeout_s: float
     max_constructor_retry_count: int
     health_check_period_s: float
@@ -142,7 +151,6 @@ class OptionsDict(TypedDict, total=False):
     version: str | None
     autoscaling_config: Any
     backpressure_config: BackpressureConfig | dict[str, Any] | None
-    logging_config: Any
     request_router_config: Any
     placement_group_bundles: Any
     placement_group_strategy: Any
@@ -158,7 +166,6 @@ _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Deployme
 # Known to users of Ray Serve, not there yet: the values that ask for nothing.
 _LATER: Final[dict[str, tuple[Any, ...]]] = {
     "autoscaling_config": (None,),
-    "logging_config": (None, {}),
     "request_router_config": (None, {}),
     "placement_group_bundles": (None, []),
     "placement_group_strategy": (None,),
@@ -246,6 +253,8 @@ def _checked(name: str, value: Any) -> Any:
         return _default(name)
     if name == "user_config":
         return _checked_user_config(value)
+    if name == "logging_config":
+        return read_logging(value)
     try:
         checked = msgspec.convert(value, _FIELDS[name].type)
     except msgspec.ValidationError as error:
