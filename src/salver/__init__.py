@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from salver.errors import SalverError
     from salver.oip.types import InferRequest, InferResponse, Tensor
     from salver.program import Application, Deployment, deployment, ingress
+    from salver.replica.batching import batch
     from salver.spec.endpoint import Field, endpoint
-    from salver.spec.familiar import batch, multiplexed
+    from salver.spec.familiar import multiplexed
 
 __version__ = "0.1.0"
 __all__ = (
@@ -65,7 +66,8 @@ _HOMES = {
     "salver.errors": ("SalverError",),
     "salver.oip.types": ("InferRequest", "InferResponse", "Tensor"),
     "salver.spec.endpoint": ("Field", "endpoint"),
-    "salver.spec.familiar": ("batch", "multiplexed"),
+    "salver.replica.batching": ("batch",),
+    "salver.spec.familiar": ("multiplexed",),
 }
 
 

@@ -11,11 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from salver.build import build
-from salver.calls.context import current_call
+from salver.calls.context import CallContext, current_call
 from salver.calls.handle import DeploymentHandle
 from salver.errors import DeployFailedError, SalverError
 from salver.launch import Capacity
 from salver.program import Application
+from salver.replica.batcher import current_batch
 from salver.replica.context import ReplicaContext, current_replica
 from salver.session import Session
 from salver.settings import Settings
@@ -239,10 +240,7 @@ class _RequestContext:
 
     def get(self) -> RequestContext:
         """Empty outside a call."""
-        call = current_call.get()
-        if call is None:
-            return RequestContext()
-        return RequestContext(call.route, call.request_id, call.app, call.model_id, call.session_id)
+        return RequestContext.of(current_call.get())
 
 
 class RequestContext(msgspec.Struct, frozen=True):
@@ -254,8 +252,20 @@ class RequestContext(msgspec.Struct, frozen=True):
     multiplexed_model_id: str = ""
     session_id: str = ""
 
+    @classmethod
+    def of(cls, call: CallContext | None) -> RequestContext:
+        """Empty where there is no call."""
+        if call is None:
+            return cls()
+        return cls(call.route, call.request_id, call.app, call.model_id, call.session_id)
+
 
 request_context = _RequestContext()
+
+
+def batch_request_contexts() -> list[RequestContext]:
+    """The calls that the running batch works for, in its order; empty outside a batch."""
+    return [RequestContext.of(call) for call in current_batch.get()]
 
 
 def _wait(name: str) -> None:

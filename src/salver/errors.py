@@ -18,7 +18,9 @@ Every error can be pickled: its fields are its constructor's arguments.
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import copy
+from typing import Any, TypeVar
 
 __all__ = (
     "BackPressureError",
@@ -33,7 +35,10 @@ __all__ = (
     "SalverError",
     "TargetError",
     "WireError",
+    "twin_of",
 )
+
+E = TypeVar("E", bound=BaseException)
 
 
 class SalverError(Exception):
@@ -149,3 +154,26 @@ class CapacityError(EngineError):
 
 class TargetError(SalverError):
     """What was asked to run cannot be found or imported."""
+
+
+def twin_of(error: E) -> E:
+    """The same error once more, for somebody else to raise: a traceback grows where it is raised.
+
+    The error itself, if its type makes no copies.
+    """
+    kind = type(error)
+    twin = error
+    with contextlib.suppress(Exception):  # some types have no constructor
+        if kind.__module__ == "builtins":
+            twin = copy.copy(error)
+        else:  # its constructor may take something else than `args`
+            twin = kind.__new__(kind, *error.args)
+            twin.args = error.args
+            twin.__dict__.update(error.__dict__)
+    if type(twin) is not kind:
+        return error
+    if hasattr(error, "__notes__"):
+        twin.__notes__ = list(error.__notes__)
+    twin.__cause__, twin.__context__ = error.__cause__, error.__context__
+    twin.__suppress_context__ = error.__suppress_context__
+    return twin.with_traceback(error.__traceback__)

@@ -146,5 +146,5 @@ def test_a_package_never_hides_the_name_of_a_decorator() -> None:
 
 
 def test_a_name_of_a_later_version_says_so() -> None:
-    with pytest.raises(NotImplementedError, match=r"^@batch: not there yet"):
-        salver.batch(max_batch_size=2)
+    with pytest.raises(NotImplementedError, match=r"^@multiplexed: not there yet"):
+        salver.multiplexed()

@@ -172,7 +172,6 @@ def test_an_empty_name_is_refused() -> None:
         lambda: serve.deployment(placement_group_bundles=[{"CPU": 1}])(Says.func_or_class),
         lambda: serve.deployment(ray_actor_options={"runtime_env": {"pip": ["x"]}})(Says),
         lambda: serve.deployment(request_router_config={"request_router_class": "a:b"})(Says),
-        lambda: serve.batch(max_batch_size=2),
         lambda: serve.multiplexed(max_num_models_per_replica=2),
         lambda: serve.get_deployment_actor("x"),
     ],
@@ -184,9 +183,8 @@ def test_what_is_not_there_yet_is_refused_by_name(call: Any) -> None:
 
 def test_what_is_not_there_yet_can_be_imported() -> None:
     """A program fails where it uses such a part, and hears of it there."""
-    from salver.serve import batch, multiplexed
+    from salver.serve import multiplexed
 
-    assert callable(batch)
     assert callable(multiplexed)
 
 

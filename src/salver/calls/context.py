@@ -102,6 +102,18 @@ class CallContext:
             for child in list(self._children):
                 child.cancel()
 
+    def for_batch(self) -> CallContext:
+        """For work on this call and on others of its app and model: what it calls is its own."""
+        return CallContext(
+            self._request_id,
+            self.app,
+            self.route,
+            self.model_id,
+            self.session_id,
+            self.peer,
+            self.call_id,
+        )
+
     @property
     def meta(self) -> bytes:
         """The packed meta of child calls: they inherit the request id, the app and the route."""

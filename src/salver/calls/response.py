@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from asyncio import Future
 from collections.abc import Generator
 from typing import Any, Final, NoReturn
@@ -12,7 +11,7 @@ from salver.calls.context import Child
 from salver.calls.outgoing import HandleCall, encoded
 from salver.calls.router import Router
 from salver.calls.splice import Encoded
-from salver.errors import RequestCancelledError, SalverError
+from salver.errors import RequestCancelledError, SalverError, twin_of
 from salver.wire.payload import Segments, dumps, load_error, loads
 
 __all__ = ("DeploymentResponse", "raise_afresh")
@@ -170,4 +169,4 @@ class DeploymentResponse(HandleCall):
 
 def raise_afresh(error: BaseException) -> NoReturn:
     """Raise a copy, so that an error raised many times does not grow a traceback."""
-    raise copy.copy(error).with_traceback(None)
+    raise twin_of(error).with_traceback(None)

@@ -349,6 +349,7 @@ class Caller:
             return
         if flags & META:
             context, payload = _with_meta(payload)
+            context.peer, context.call_id = self.peer, call_id
             if not context.app:
                 context.app = host.app
                 context.route = host.route

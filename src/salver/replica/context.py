@@ -29,6 +29,7 @@ class ReplicaContext(msgspec.Struct):
     world_size: int = 1
     code_version: str = ""
     gang_context: None = None
+    max_ongoing_requests: int = 0
 
     @property
     def app_name(self) -> str:

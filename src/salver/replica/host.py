@@ -127,6 +127,7 @@ class Host:
         self.options = options = spec.deployment.options
         self._max_ongoing = options.max_ongoing_requests
         self.log_as(options.logging_config)
+        self.context.max_ongoing_requests = self._max_ongoing
         self.pool = Pool(self._max_ongoing, self.loop, f"{self.deployment}")
         self.route = spec.route_prefix or ""
         self.root_path = self.route.rstrip("/")
@@ -204,6 +205,7 @@ class Host:
     async def set_max_ongoing(self, limit: int) -> None:
         """Change how many calls are let in at a time."""
         self._max_ongoing = limit
+        self.context.max_ongoing_requests = limit
         self.pool.resize(limit)
         if not self.draining:
             self._open()

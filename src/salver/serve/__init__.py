@@ -27,6 +27,7 @@ _HOMES: Final = {
     "salver.spec.familiar": ("ControllerOptions", "HTTPOptions", "TracingConfig",
                              "get_deployment_actor", "get_deployment_actor_context"),
 }  # fmt: skip
+_MODULES: Final = ("config", "context", "exceptions", "handle", "metrics", "schema")
 __all__ = (
     *salver.__all__,
     "ControllerOptions",
@@ -44,6 +45,8 @@ __all__ = (
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:  # programs say `serve.context...` and import only `serve`
+        return import_module(f"salver.serve.{name}")
     home = next((module for module, names in _HOMES.items() if name in names), "salver")
     return getattr(import_module(home), name)
 

@@ -22,7 +22,6 @@ __all__ = (
     "ProxyLocation",
     "RequestRouterConfig",
     "TracingConfig",
-    "batch",
     "gRPCOptions",
     "get_deployment_actor",
     "get_deployment_actor_context",
@@ -101,11 +100,6 @@ class RequestRouterConfig(_Later):
 
 class TracingConfig(_Later):
     """Where spans go."""
-
-
-def batch(*_args: Any, **_options: Any) -> NoReturn:
-    """Calls collected and worked on together."""
-    _refuse("@batch")
 
 
 def multiplexed(*_args: Any, **_options: Any) -> NoReturn:
