@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from salver.errors import SalverError
-from salver.spec.logging import EncodingType, LoggingConfig
 
 __all__ = ("RECORD", "JsonFormatter", "LineFormatter", "Speaker", "configure", "formatter_of")
 
@@ -20,6 +19,26 @@ RECORD: Final = "\x1e"
 _STANDARD: Final = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "request_id"))
 # Users of Ray Serve give further fields of JSON lines in `extra` under this name.
 _EXTRA: Final = "ray_serve_extra_fields"
+
+
+class Wanted(Protocol):
+    """How to log (`spec.logging.LoggingConfig`)."""
+
+    @property
+    def encoding(self) -> str: ...  # "TEXT" or "JSON"
+    @property
+    def log_level(self) -> str: ...
+    @property
+    def logs_dir(self) -> str | None: ...
+    @property
+    def additional_log_standard_attrs(self) -> tuple[str, ...]: ...
+
+
+class _Plain(NamedTuple):
+    encoding: str = "TEXT"
+    log_level: str = "INFO"
+    logs_dir: str | None = None
+    additional_log_standard_attrs: tuple[str, ...] = ()
 
 
 class Request(Protocol):
@@ -132,7 +151,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(
-    config: LoggingConfig | None = None,
+    wanted: Wanted | None = None,
     speaker: Speaker | None = None,
     request: Callable[[], Request | None] = _no_request,
 ) -> None:
@@ -142,18 +161,18 @@ def configure(
     What user code prints is passed on line by line, in the order in which it was written.
     SalverError: the file cannot be written.
     """
-    config, speaker = config or LoggingConfig(), speaker or Speaker()
+    wanted, speaker = wanted or _Plain(), speaker or Speaker()
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    handlers[0].setFormatter(formatter_of(config, speaker, request))
-    if config.logs_dir is not None:
-        handlers.append(_file(Path(config.logs_dir), speaker))
-        handlers[1].setFormatter(formatter_of(config, speaker, request, mark=""))
+    handlers[0].setFormatter(formatter_of(wanted, speaker, request))
+    if wanted.logs_dir is not None:
+        handlers.append(_file(Path(wanted.logs_dir), speaker))
+        handlers[1].setFormatter(formatter_of(wanted, speaker, request, mark=""))
     root = logging.getLogger()
     before = [h for h in root.handlers if isinstance(h.formatter, LineFormatter | JsonFormatter)]
     root.handlers[:] = [*(h for h in root.handlers if h not in before), *handlers]
     for handler in before:
         handler.close()
-    root.setLevel(int(config.log_level) if config.log_level.isdecimal() else config.log_level)
+    root.setLevel(int(wanted.log_level) if wanted.log_level.isdecimal() else wanted.log_level)
     logging.captureWarnings(capture=True)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
@@ -162,15 +181,15 @@ def configure(
 
 
 def formatter_of(
-    config: LoggingConfig,
+    wanted: Wanted,
     speaker: Speaker,
     request: Callable[[], Request | None] = _no_request,
     *,
     mark: str = RECORD,
 ) -> logging.Formatter:
     """What makes a line of a record."""
-    attributes = config.additional_log_standard_attrs
-    if config.encoding is EncodingType.JSON:
+    attributes = wanted.additional_log_standard_attrs
+    if wanted.encoding == "JSON":
         return JsonFormatter(speaker, request, attributes, mark)
     return LineFormatter(request, attributes)
 
