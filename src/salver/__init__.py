@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from salver.oip.types import InferRequest, InferResponse, Tensor
     from salver.program import Application, Deployment, deployment, ingress
     from salver.replica.batching import batch
+    from salver.replica.multiplex import multiplexed
     from salver.spec.endpoint import Field, endpoint
-    from salver.spec.familiar import multiplexed
 
 __version__ = "0.1.0"
 __all__ = (
@@ -65,9 +65,9 @@ _HOMES = {
     "salver.program": ("Application", "Deployment", "deployment", "ingress"),
     "salver.errors": ("SalverError",),
     "salver.oip.types": ("InferRequest", "InferResponse", "Tensor"),
+    "salver.replica.multiplex": ("multiplexed",),
     "salver.spec.endpoint": ("Field", "endpoint"),
     "salver.replica.batching": ("batch",),
-    "salver.spec.familiar": ("multiplexed",),
 }
 
 

@@ -42,6 +42,16 @@ class Call:
         self.streaming = streaming
         self.ticket = 0
 
+    @property
+    def model_id(self) -> str:
+        """The model that it asks for; empty: none. Asked for by routers that go by it."""
+        return ""
+
+    @property
+    def session_id(self) -> str:
+        """The session that it belongs to; empty: none."""
+        return ""
+
     def send(self, link: Link, call_id: int) -> None:
         """Write the REQ frame. Called again, on another link, when the first had not begun."""
         raise NotImplementedError

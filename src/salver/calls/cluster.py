@@ -197,6 +197,8 @@ class Cluster:
         view = self.directory.views.get(router.deployment)
         if view is not None:
             router.update(view)
+        for facts in self.directory.facts_of(router.deployment):
+            router.learn(facts)
 
     def start(self) -> None:
         """Watch the controller from now on. Home loop only; done by the first use, too."""

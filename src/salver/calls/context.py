@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final, Protocol
 
@@ -50,11 +51,13 @@ class CallContext:
     """
 
     __slots__ = (
+        "__weakref__",
         "_children",
         "_meta",
         "_request_id",
         "app",
         "call_id",
+        "endings",
         "model_id",
         "peer",
         "route",
@@ -78,6 +81,7 @@ class CallContext:
         self.session_id = session_id
         self.peer = peer
         self.call_id = call_id
+        self.endings: list[Callable[[], object]] | None = None
         self._children: set[Child] | None = None
         self._meta = b""
 
@@ -113,6 +117,18 @@ class CallContext:
             self.peer,
             self.call_id,
         )
+
+    def at_end(self, callback: Callable[[], object]) -> None:
+        """Call back on the home loop when the call and what it left to do have ended."""
+        if self.endings is None:
+            self.endings = []
+        self.endings.append(callback)
+
+    def over(self) -> None:
+        """Nothing runs for this call any more."""
+        endings, self.endings = self.endings, None
+        for ending in endings or ():
+            ending()
 
     @property
     def meta(self) -> bytes:

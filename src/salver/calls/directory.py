@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from salver.errors import SalverError
-from salver.spec.ids import DeploymentId
-from salver.spec.status import Delta, DeploymentView, ModelView, RouteView
+from salver.spec.ids import DeploymentId, ReplicaId
+from salver.spec.status import Delta, DeploymentView, ModelView, ReplicaFacts, RouteView
 from salver.wire.rpc import Rpc
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Directory:
 
     def __init__(self, cluster: Cluster) -> None:
         self.views: dict[DeploymentId, DeploymentView] = {}
+        self._facts: dict[DeploymentId, dict[str, ReplicaFacts]] = {}
         self.routes: tuple[RouteView, ...] = ()
         self.models: tuple[ModelView, ...] = ()
         self.version = 0  # 0: nothing heard yet
@@ -81,6 +82,8 @@ class Directory:
             self._forget_all_but({view.id for view in delta.deployments})
         for view in delta.deployments:
             self._tell(view)
+        for facts in delta.facts:
+            self._note(facts)
         news = delta.routes is not None and delta.routes != self.routes
         first, self._heard = not self._heard, True
         self.version = delta.version
@@ -99,7 +102,31 @@ class Directory:
             if known.id not in told and not known.gone:
                 self._tell(msgspec.structs.replace(known, replicas=(), gone=_DELETED))
 
+    def facts_of(self, deployment: DeploymentId) -> list[ReplicaFacts]:
+        """What its replicas say of themselves."""
+        return list(self._facts.get(deployment, {}).values())
+
+    def _note(self, facts: ReplicaFacts) -> None:
+        deployment = ReplicaId.parse(facts.replica).deployment_id
+        self._facts.setdefault(deployment, {})[facts.replica] = facts
+        router = self._cluster.routers.get(deployment)
+        if router is not None:
+            router.learn(facts)
+
+    def _forget(self, before: DeploymentView, now: DeploymentView) -> None:
+        """Replicas that are gone have nothing to say. (New ones may have spoken already.)"""
+        said = self._facts.get(now.id)
+        if not said:
+            return
+        router = self._cluster.routers.get(now.id)
+        for replica in {r.id for r in before.replicas} - {r.id for r in now.replicas}:
+            if said.pop(replica, None) is not None and router is not None:
+                router.forget(replica)
+
     def _tell(self, view: DeploymentView) -> None:
+        before = self.views.get(view.id)
+        if before is not None and self._facts:
+            self._forget(before, view)
         self.views[view.id] = view
         router = self._cluster.routers.get(view.id)
         if router is not None:

@@ -47,9 +47,12 @@ class HandleCall(Call):
     first and looks at `state` after. So nobody is forgotten, without a lock.
     """
 
-    __slots__ = ("_cancelled", "_children", "_meta", "_method", "_payload", "_waiters")
+    __slots__ = (
+        "_cancelled", "_children", "_keys", "_meta", "_method", "_payload", "_waiters",
+    )  # fmt: skip
 
     router: Router
+    _keys: tuple[str, str]
 
     def __init__(
         self,
@@ -98,12 +101,29 @@ class HandleCall(Call):
         return self.router.cluster
 
     @property
+    def model_id(self) -> str:
+        return self._asked()[0]
+
+    @property
+    def session_id(self) -> str:
+        return self._asked()[1]
+
+    def _asked(self) -> tuple[str, str]:
+        """Model and session. Read when a router wants them, for most do not."""
+        try:
+            return self._keys
+        except AttributeError:
+            meta = self._unpacked()
+            self._keys = meta.model_id, meta.session_id
+            return self._keys
+
+    def _unpacked(self) -> Meta:
+        return unpack_meta(self._meta)[0] if self._meta else Meta()
+
+    @property
     def request_id(self) -> str:
         """The id of the request that this call serves, as the callee's logs show it."""
-        if self._meta:
-            meta, _ = unpack_meta(self._meta)
-        else:
-            meta = Meta()
+        meta = self._unpacked()
         if meta.request_id:
             return meta.request_id
         link = self.link

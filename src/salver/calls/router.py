@@ -8,21 +8,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from salver.calls.call import DONE, QUEUED, Call
-from salver.calls.link import Link
+from salver.calls.fleet import Fleet
+from salver.calls.rules import ModelRule, Rule
 from salver.core.admission import Queue
 from salver.core.choice import SCAN, cost_a_call, least_loaded, of_two
-from salver.errors import BackPressureError, DeploymentUnavailableError, WireError
+from salver.errors import BackPressureError, DeploymentUnavailableError
 from salver.spec.ids import DeploymentId
-from salver.spec.status import DeploymentView, ReplicaView
+from salver.spec.status import DeploymentView, ReplicaFacts
 
 if TYPE_CHECKING:
     from salver.calls.cluster import Cluster
+    from salver.calls.link import Link
 
 __all__ = ("Router", "RouterStats")
 
 
 _PATIENCE_S: Final = 0.01  # between two looks; what has not begun after one to two is taken back
-_BUSY_S: Final = 1.0  # a dial that failed after so long was not refused: the replica was busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +44,31 @@ class Router:
     """
 
     __slots__ = (
-        "_dials",
         "_gone",
-        "_leaving",
-        "_links",
-        "_open",
-        "_queue",
+        "_rule",
         "_ticket",
         "_turn",
         "_used",
-        "_view",
         "_watch",
         "believes",
         "cluster",
         "deployment",
+        "fleet",
+        "links",
+        "queue",
         "waiting",
     )
 
     def __init__(self, deployment: DeploymentId, cluster: Cluster, *, eager: bool = False) -> None:
         self.deployment = deployment
         self.cluster = cluster
-        self.waiting = 0  # len(self._queue), where it is cheap to look at
+        self.waiting = 0  # len(self.queue), where it is cheap to look at
         self.believes = False  # some link believes that others have calls under way there
-        self._queue: Queue[Call] = Queue()
-        self._view: DeploymentView | None = None
+        self.queue: Queue[Call] = Queue()
+        self._rule: Rule | None = None  # None: the least loaded replica
         self._gone = ""  # why no call will ever be served
-        self._links: dict[str, Link] = {}  # by replica: those of the view, perhaps still dialling
-        self._open: list[Link] = []  # those that take calls
-        self._leaving: set[Link] = set()
-        self._dials: dict[Link, asyncio.Task[None]] = {}
+        self.fleet = Fleet(self)
+        self.links = self.fleet.open  # those that take calls
         self._ticket = 0
         self._turn = 0
         self._used = eager
@@ -87,7 +84,8 @@ class Router:
         call.router = self
         call.ticket = self._ticket = self._ticket + 1
         if not self.waiting:
-            link = self._pick()
+            rule = self._rule
+            link = self.least_loaded() if rule is None else rule.pick(call)
             if link is not None:
                 link.start(call)
                 return
@@ -97,13 +95,14 @@ class Router:
         """Drop the call, wherever it is. It is told nothing further; harmless when it is done."""
         state, call.state = call.state, DONE
         if state == QUEUED:
-            if self._queue.discard(call.ticket):
+            if self.queue.discard(call.ticket):
                 self.waiting -= 1
         elif state != DONE and call.link is not None:
             call.link.cancel(call)
 
-    def _pick(self) -> Link | None:
-        links = self._open
+    def least_loaded(self) -> Link | None:
+        """The replica for an ordinary call; None: none has room."""
+        links = self.links
         count = len(links)
         if count == 1:
             link = links[0]
@@ -131,17 +130,14 @@ class Router:
         if self._gone:
             call.failed(DeploymentUnavailableError(self.deployment, self._gone))
             return
-        view = self._view
-        if not self._used or (view is not None and len(self._links) < len(view.replicas)):
+        if not self._used or self.fleet.incomplete:
             self._used = True  # a replica that could not be dialled is, now that it is needed
-            self._dial()
-        if view is not None:
-            # Links that are being made are slots that will be free in a moment.
-            spare = len(self._dials) * view.max_ongoing_requests
-            if not self._queue.admits(spare):
-                call.failed(_full(view, self.waiting))
-                return
-        self._queue.push(call.ticket, call)
+            self.fleet.dial()
+        view = self.fleet.view
+        if view is not None and not self.queue.admits(self.fleet.spare):
+            call.failed(_full(view, self.waiting))
+            return
+        self.queue.push(call.ticket, call)
         self.waiting += 1
 
     def _put_back(self, call: Call) -> None:
@@ -153,41 +149,38 @@ class Router:
         if self._gone:
             call.failed(DeploymentUnavailableError(self.deployment, self._gone))
             return
-        self._queue.put_back(call.ticket, call)
+        self.queue.put_back(call.ticket, call)
         self.waiting += 1
 
     def _wake(self) -> None:
         """Give every free slot to the longest waiter."""
         while self.waiting:
-            link = self._pick()
-            if link is None:
+            link = self.least_loaded()
+            if link is None or not self._start_next(link):
                 return
-            self._start_next(link)
 
-    def _start_next(self, link: Link) -> None:
-        call = self._queue.pop()
+    def _start_next(self, link: Link) -> bool:
+        """Give the link a call that waits; False: none of them is for it."""
+        rule = self._rule
+        call = self.queue.pop() if rule is None else rule.next_for(link)
+        if call is None:
+            return False
         self.waiting -= 1
-        assert call is not None  # noqa: S101 - `waiting` counts the queue
         link.start(call)
+        return True
 
     def _look(self) -> None:
-        """Take back what a replica has had for a while and has not begun: its loop is held up.
-
-        Only when another begins what it gets, and has room: where all are held up nothing is
-        gained. The rule of `begun` holds: what has begun stays where it is.
-        """
+        """Give to others what a replica has had for a while and has not begun."""
         self._watch = None
-        stuck = [link for link in self._open if link.look()]
-        others = [link for link in self._open if link not in stuck]
-        if stuck and any(link.inflight < link.window for link in others):
-            for link in stuck:
-                for call in link.take_back():
-                    self._put_back(call)
+        calls = _take_back(self.links)
+        for call in calls:
+            self._put_back(call)
+        if calls:
             self._wake()
         self._look_later()
 
     def _look_later(self) -> None:
-        links = self._open
+        links = self.links
         if self._watch is None and len(links) > 1 and any(link.pending for link in links):
             self._watch = self.cluster.loop.call_later(_PATIENCE_S, self._look)
 
@@ -199,7 +192,8 @@ class Router:
             link.close_if_done()
             return
         while self.waiting and link.open and link.inflight < link.window:
-            self._start_next(link)
+            if not self._start_next(link):
+                return
 
     def turned_away(self, link: Link, call: Call) -> None:
         """The replica is full and has not begun the call: another may take it."""
@@ -210,127 +204,92 @@ class Router:
 
     def opened(self, link: Link) -> None:
         """The link takes calls."""
-        self._dials.pop(link, None)
-        self._open.append(link)
+        self.fleet.opened(link)
         self._wake()
         self._look_later()
 
     def leaves(self, link: Link) -> None:
         """The replica drains: it finishes what it has and is sent nothing more."""
-        if link.leaving:
-            return
-        self._leaving.add(link)
-        self._shut(link)
-        link.retire()
+        self._turn = 0
+        self.fleet.leaves(link)
 
     def closed(self, link: Link, unbegun: list[Call]) -> None:
         """The link is no more; these of its calls had not begun."""
-        self._shut(link)
-        self._leaving.discard(link)
-        if self._links.get(link.replica.id) is link:
-            del self._links[link.replica.id]
-            # A replica that is still there, and did answer, gets a new link: the connection broke.
-            # Otherwise it is for the controller to say that it is back.
-            if link.worked and not link.leaving and not self._gone:
-                self._dial()
+        self._turn = 0
+        self.fleet.closed(link)
         for call in unbegun:
             self._put_back(call)
         self._wake()
-
-    def _shut(self, link: Link) -> None:
-        if link in self._open:
-            self._open.remove(link)
-            self._turn = 0
 
     # ---- what the directory tells
 
     def update(self, view: DeploymentView) -> None:
         """The deployment is now like this."""
-        first = self._view is None
-        self._view = view
-        self._queue.limit = view.max_queued_requests
+        first = self.fleet.view is None
+        self.queue.limit = view.max_queued_requests
         if view.gone:
             self.give_up(view.gone)
             return
         self._gone = ""
-        replicas = {replica.id: replica for replica in view.replicas}
-        for link in list(self._links.values()):
-            link.set_limit(view.max_ongoing_requests)
-            if replicas.get(link.replica.id) != link.replica:
-                self._retire(link)
+        self._turn = 0
+        self.fleet.follow(view)
         if self._used:
-            self._dial()
+            self.fleet.dial()
         self._wake()
         if first and self.waiting:
             self._shed(view)
 
+    def learn(self, facts: ReplicaFacts) -> None:
+        """A replica says this of itself."""
+        if self._rule is None and facts.room:
+            self._rule = ModelRule(self)
+        if self._rule is not None:
+            self._rule.learn(facts)
+
+    def forget(self, replica: str) -> None:
+        """What a replica said of itself is void: it is gone."""
+        if self._rule is not None:
+            self._rule.forget(replica)
+
     def _shed(self, view: DeploymentView) -> None:
         """Refuse calls that came before the bound of the queue was known, and are too many."""
-        for call in self._queue.shed(len(self._dials) * view.max_ongoing_requests):
+        for call in self.queue.shed(self.fleet.spare):
             self.waiting -= 1
             call.failed(_full(view, self.waiting))
 
     def give_up(self, why: str) -> None:
         """No call will be served any more: those that wait fail, those that run may finish."""
         self._gone = why
-        for link in list(self._links.values()):
-            self._retire(link)
-        calls = self._queue.drain()
+        self._turn = 0
+        self.fleet.retire()
+        calls = self.queue.drain()
         self.waiting = 0
         for call in calls:
             call.failed(DeploymentUnavailableError(self.deployment, why))
 
-    def _retire(self, link: Link) -> None:
-        del self._links[link.replica.id]
-        dial = self._dials.pop(link, None)
-        if dial is not None:
-            dial.cancel()
-        self.leaves(link)
-        if dial is not None:
-            self._leaving.discard(link)
-
     def close(self, why: str) -> None:
         """Fail what waits and cut every link."""
         self.give_up(why)
-        for link in list(self._leaving):
-            link.abandon(DeploymentUnavailableError(self.deployment, why))
-        self._leaving.clear()
+        self.fleet.abandon(DeploymentUnavailableError(self.deployment, why))
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
 
     def stats(self) -> RouterStats:
-        links = [*self._open, *self._leaving]
-        return RouterStats(len(self._open), self.waiting, sum(link.inflight for link in links))
+        return RouterStats(len(self.links), self.waiting, self.fleet.inflight)
 
-    # ---- links
 
-    def _dial(self) -> None:
-        """Make a link to each replica of the view that has none."""
-        view = self._view
-        if view is None or self._gone:
-            return
-        for replica in view.replicas:
-            if replica.id not in self._links:
-                link = Link(self, replica, view.max_ongoing_requests, self.cluster.next_name())
-                self._links[replica.id] = link
-                self._dials[link] = self.cluster.loop.create_task(self._connect(link, replica))
+def _take_back(links: list[Link]) -> list[Call]:
+    """Take back what a replica has had since the last look and has not begun: it is held up.
 
-    async def _connect(self, link: Link, replica: ReplicaView) -> None:
-        loop = self.cluster.loop
-        started = loop.time()
-        try:
-            await self.cluster.dial(replica.address, link, link.name)
-        except (OSError, WireError):
-            # Nobody there: the controller will say so, and a call that finds no replica at all
-            # tries once more. Nobody answered for long: it is busy, and may answer yet.
-            self._dials.pop(link, None)
-            if self._links.get(replica.id) is link:
-                del self._links[replica.id]
-                if loop.time() - started > _BUSY_S:
-                    self._dial()
-        finally:
-            self._dials.pop(link, None)
+    Only when another begins what it gets, and has room: where all are held up nothing is gained.
+    The rule of `begun` holds: what has begun stays where it is.
+    """
+    stuck = [link for link in links if link.look()]
+    others = [link for link in links if link not in stuck]
+    if stuck and any(link.inflight < link.window for link in others):
+        return [call for link in stuck for call in link.take_back()]
+    return []
 
 
 def _doubt(links: list[Link], chosen: Link) -> bool:

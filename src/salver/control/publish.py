@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from salver.spec.ids import DeploymentId
-from salver.spec.status import Delta, DeploymentView, ModelView, RouteView
+from salver.spec.status import Delta, DeploymentView, ModelView, ReplicaFacts, RouteView
 
 __all__ = ("Publisher", "Watcher")
 
@@ -33,6 +33,8 @@ class Publisher:
         self._views: dict[DeploymentId, DeploymentView] = {}
         self._routes: tuple[RouteView, ...] = ()
         self._models: tuple[ModelView, ...] = ()
+        self._facts: dict[str, ReplicaFacts] = {}
+        self._news: dict[str, ReplicaFacts] = {}  # of this tick, not sent yet
         self._version = 0
         self._open = False
         self._watchers: set[Watcher] = set()
@@ -110,6 +112,27 @@ class Publisher:
             for watcher in list(self._watchers):
                 watcher.send(delta)
 
+    def note(self, facts: ReplicaFacts) -> None:
+        """What a replica says of itself now; told at the end of this tick, with what others say."""
+        self._facts[facts.replica] = facts
+        if self._open:
+            if not self._news:
+                asyncio.get_running_loop().call_soon(self._send_news)
+            self._news[facts.replica] = facts
+
+    def forget(self, replica: str) -> None:
+        """The replica is gone. Watchers learn it from the views."""
+        self._facts.pop(replica, None)
+        self._news.pop(replica, None)
+
+    def _send_news(self) -> None:
+        news, self._news = self._news, {}
+        if news:
+            self._version += 1
+            delta = Delta(self._version, facts=tuple(news.values()))
+            for watcher in list(self._watchers):
+                watcher.send(delta)
+
     async def wait_applied(self, version: int) -> None:
         """Return when every door acts on this version or a later one."""
         if not self._all_applied(version):
@@ -118,8 +141,8 @@ class Publisher:
             await future
 
     def _everything(self) -> Delta:
-        views = tuple(self._views.values())
-        return Delta(self._version, views, self._routes, True, self._models)
+        views, facts = tuple(self._views.values()), tuple(self._facts.values())
+        return Delta(self._version, views, self._routes, True, self._models, facts)
 
     def _all_applied(self, version: int) -> bool:
         doors = [watcher for watcher in self._watchers if watcher.door]

@@ -13,7 +13,7 @@ from salver.control.publish import Watcher
 from salver.errors import SalverError
 from salver.spec.app import AppSpec
 from salver.spec.start import Place
-from salver.spec.status import Delta, Event
+from salver.spec.status import Delta, Event, ReplicaFacts
 from salver.wire.rpc import Rpc
 
 __all__ = ("Session",)
@@ -53,6 +53,7 @@ class Session:
             {
                 "attach": self._attach,
                 "unhealthy": self._unhealthy,
+                "facts": self._facts,
                 "watch": self._watch,
                 "applied": self._applied,
                 "deploy": self._deploy,
@@ -79,6 +80,9 @@ class Session:
 
     def _unhealthy(self, body: Any) -> None:
         self._controller.unhealthy(self._replica, msgspec.convert(body, Unhealthy).message)
+
+    def _facts(self, body: Any) -> None:
+        self._controller.publisher.note(msgspec.convert(body, ReplicaFacts))
 
     # ---- directories
 
@@ -135,6 +139,7 @@ class Session:
             self._controller.publisher.remove(self._watcher)
             self._metrics.left(self._watcher.name, self.rpc)
         if self._replica:
+            self._controller.publisher.forget(self._replica)  # should it live, it says it again
             self._controller.detached(self._replica, self.rpc)
             self._metrics.left(self._replica, self.rpc)
         if self._forget_events is not None:

@@ -65,6 +65,14 @@ class HttpCall(Call):
         self.begun = False
         self.owed = 0
 
+    @property
+    def model_id(self) -> str:
+        return self.head.model_id
+
+    @property
+    def session_id(self) -> str:
+        return self.head.session_id
+
     def send(self, link: Link, call_id: int) -> None:
         """Write the request to a replica."""
         head, payload, flow = self.head, self.payload, self.flow

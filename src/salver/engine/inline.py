@@ -22,6 +22,7 @@ from salver.replica.metrics import families_of
 from salver.spec.ids import ReplicaId
 from salver.spec.options import DeploymentOptions
 from salver.spec.start import Place, StartSpec
+from salver.spec.status import ReplicaFacts
 from salver.telemetry.registry import Family
 
 __all__ = ("Attach", "InlineEngine", "InlinePeer")
@@ -93,12 +94,14 @@ class InlineEngine:
         self._cluster = cluster
         self._devices = Devices(machine)
         self._attach: Attach | None = None
+        self._describe: Callable[[ReplicaFacts], None] | None = None
         self._living: dict[str, tuple[ProcessSpec, Host, InlinePeer]] = {}
         self._exits: asyncio.Queue[Exit] = asyncio.Queue()
 
-    def connect(self, attach: Attach) -> None:
-        """Where new replicas report."""
+    def connect(self, attach: Attach, describe: Callable[[ReplicaFacts], None]) -> None:
+        """Where new replicas report, and what they say of themselves."""
         self._attach = attach
+        self._describe = describe
 
     # ---- the port
 
@@ -113,6 +116,7 @@ class InlineEngine:
             secret=self._cluster.secret,
             cluster=self._cluster,
         )
+        host.facts.tell = self._describe
         peer = InlinePeer(host)
         self._living[process.id] = (process, host, peer)
         address = await host.listen()

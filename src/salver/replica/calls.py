@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from salver.calls.context import CallContext, current_call, unpack_meta
 from salver.errors import RequestCancelledError, SalverError, WireError
+from salver.replica.upload import Upload
 from salver.wire.frames import (
     BODY,
     CANCEL,
@@ -33,62 +33,11 @@ if TYPE_CHECKING:
     from salver.replica.stream import ByteStream
     from salver.wire.connection import Connection
 
-__all__ = ("Caller", "ServedCall", "Upload")
+__all__ = ("Caller", "ServedCall")
 
 _COUNT_MAX: Final = 0xFFFF
 _BODY_TYPES: Final = (CHUNK, END)
 _PATIENCE_S: Final = 10.0
-_WINDOW: Final = 16  # chunks of a request's body on their way, each 256 KiB at most
-
-
-class Upload:
-    """A request body (or a tunnel's bytes) that comes in pieces, as they are read."""
-
-    __slots__ = ("_call", "_ended", "_granted", "_pieces", "_waiter")
-
-    def __init__(self, call: ServedCall) -> None:
-        self._call = call
-        self._pieces: deque[bytes] = deque()
-        self._ended = False
-        self._granted = 0
-        self._waiter: asyncio.Future[None] | None = None
-
-    def feed(self, piece: bytes) -> None:
-        self._granted -= 1
-        self._pieces.append(piece)
-        self._wake()
-
-    def end(self) -> None:
-        """No more comes: it is complete, or its sender is gone."""
-        self._ended = True
-        self._wake()
-
-    @property
-    def complete(self) -> bool:
-        return self._ended and not self._pieces
-
-    async def read(self) -> bytes:
-        """The next piece; empty at the end. The sender sends only what is asked for here."""
-        while not self._pieces:
-            if self._ended:
-                return b""
-            self._grant()
-            self._waiter = self._call.caller.host.loop.create_future()
-            await self._waiter
-        piece = self._pieces.popleft()
-        self._grant()
-        return piece
-
-    def _grant(self) -> None:
-        missing = _WINDOW - self._granted - len(self._pieces)
-        if missing >= _WINDOW // 2 and not self._ended:
-            self._granted += missing
-            call = self._call
-            call.caller.conn.send(CREDIT, 0, missing, call.call_id)
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 class ServedCall:
@@ -232,7 +181,17 @@ class ServedCall:
             self.caller.calls.pop(self.call_id, None)
             if self.gone is not None:
                 self.gone.set()
+            if self.context.endings is not None:
+                self._tell_endings()
             self.caller.host.release()
+
+    def _tell_endings(self) -> None:
+        """Now, or when its task has ended: it may have more to do after its answer."""
+        task, context = self.task, self.context
+        if task is None or task.done():
+            context.over()
+        else:
+            task.add_done_callback(lambda _: context.over())
 
     # ---- flow
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from salver.errors import SalverError
 from salver.replica.context import ReplicaContext
 from salver.replica.invoke import call_hook
 
-__all__ = ("check_health", "construct", "destroy", "reconfigure", "takes_rank")
+__all__ = ("check_health", "construct", "destroy", "end_model", "reconfigure", "takes_rank")
+
+_ENDS: Final = ("__del__", "aclose", "close")
 
 
 async def construct(
@@ -80,6 +82,18 @@ async def destroy(target: Any) -> None:
         if waits is not None:
             await waits
         _disarm(target)
+
+
+async def end_model(model: Any) -> None:
+    """Call the model's `__del__`, or without one its `aclose` or `close`; each may be async."""
+    for name in _ENDS:
+        if callable(getattr(type(model), name, None)):
+            try:
+                await call_hook(getattr(model, name))
+            finally:
+                if name == "__del__":
+                    _disarm(model)
+            return
 
 
 def _disarm(target: Any) -> None:

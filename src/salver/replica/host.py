@@ -20,12 +20,14 @@ from salver.replica.asgi import MARK, Lifespan, build_app
 from salver.replica.calls import Caller, ServedCall
 from salver.replica.code import load_arguments, load_code
 from salver.replica.context import ReplicaContext, ReplicaRank, current_replica
+from salver.replica.facts import Facts
 from salver.replica.handle_calls import serve_call
 from salver.replica.heads import Heads
 from salver.replica.hooks import check_health, construct, destroy, reconfigure, takes_rank
 from salver.replica.http import AsgiDoor, MethodDoor
 from salver.replica.invoke import Method, method_names, method_of
 from salver.replica.metrics import scope_of
+from salver.replica.models import current_catalogue
 from salver.replica.pool import Pool
 from salver.replica.reply import reply_error
 from salver.spec.ids import ReplicaId
@@ -85,6 +87,7 @@ class Host:
         self.app = identity.deployment_id.app
         self.context = ReplicaContext(identity)
         self.logging = LoggingConfig()  # where the deployment has none of its own
+        self.facts = Facts(replica_id)
         # What calls read, so plain attributes.
         self.call_type: type[ServedCall] = ServedCall
         self.limit = 0  # nothing is let in before the object is there, and once it drains
@@ -137,6 +140,7 @@ class Host:
         self.base.run(current_replica.set, self.context)
         self.base.run(current_call.set, None)
         self.base.run(metric_scope.set, scope_of(self.context))
+        self.base.run(current_catalogue.set, self.facts.catalogue)
         # What the constructor sets in context variables is there in every call.
         await self.loop.create_task(self._build(spec), context=self.base)
         self._open()
@@ -151,6 +155,7 @@ class Host:
         else:
             self._target = code
             self.context.servable_object = code
+        self.facts.begin(self._target)
         if source is not _MISSING:
             app = await build_app(source, self._target)
             self._door = AsgiDoor(self, app)
@@ -264,6 +269,8 @@ class Host:
             await destroy(target)
         except Exception:  # the user's shutdown code: it is over all the same
             _logger.exception("While replica %s was stopping:", self.replica_id)
+        finally:
+            await self.facts.close()
 
     # ---- calls
 

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -111,6 +112,8 @@ class _Replica:
             try:
                 await cluster.dial_control(link)
                 await link.call("attach", self._attachment())
+                self._host.facts.tell = partial(link.notify, "facts")
+                self._host.facts.repeat()
             except OSError as error:
                 _logger.error("The controller cannot be reached any more: %s", error)
                 break

@@ -21,7 +21,8 @@ from salver.wire.frames import CHUNK, CLOSE, END, HTTP, RES, STREAM, chunk_cost
 if TYPE_CHECKING:
     from websockets.http11 import Response
 
-    from salver.replica.calls import ServedCall, Upload
+    from salver.replica.calls import ServedCall
+    from salver.replica.upload import Upload
 
 __all__ = ("WebSocketSession",)
 

@@ -26,7 +26,6 @@ __all__ = (
     "get_deployment_actor",
     "get_deployment_actor_context",
     "http_settings",
-    "multiplexed",
 )
 
 
@@ -100,11 +99,6 @@ class RequestRouterConfig(_Later):
 
 class TracingConfig(_Later):
     """Where spans go."""
-
-
-def multiplexed(*_args: Any, **_options: Any) -> NoReturn:
-    """Several models in one replica."""
-    _refuse("@multiplexed")
 
 
 def get_deployment_actor(name: str) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,7 @@ __all__ = (
     "DeploymentView",
     "Event",
     "ModelView",
+    "ReplicaFacts",
     "ReplicaState",
     "ReplicaView",
     "RouteView",
@@ -119,6 +121,20 @@ class DeploymentView(msgspec.Struct, frozen=True):
     backpressure: BackpressureConfig = BackpressureConfig()
 
 
+class ReplicaFacts(msgspec.Struct, frozen=True):
+    """What a replica says of itself to those who choose between replicas, as often as it changes.
+
+    `models`: those that it holds or is loading. `room`: how many it may hold; -1: any number; 0: it
+    is not multiplexed. `stats` and `metadata`: what the user's hooks of these names return.
+    """
+
+    replica: str
+    models: tuple[str, ...] = ()
+    room: int = 0
+    stats: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+
+
 class RouteView(msgspec.Struct, frozen=True):
     prefix: str
     app: str
@@ -142,3 +158,4 @@ class Delta(msgspec.Struct, frozen=True):
     routes: tuple[RouteView, ...] | None = None
     full: bool = False  # forget everything known before
     models: tuple[ModelView, ...] | None = None
+    facts: tuple[ReplicaFacts, ...] = ()

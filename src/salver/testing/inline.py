@@ -95,7 +95,7 @@ class InlineApp:
         engine = InlineEngine(self._cluster, detect(KeeperConfig("", {}), current_environment()))
         self._controller = Controller(engine, MemoryStore())
         self._metrics = Metrics(self._controller.events)
-        engine.connect(self._attached)
+        engine.connect(self._attached, self._controller.publisher.note)
         await self._controller.open()
         watcher = Watcher("inline", self._cluster.directory.apply, door=False)
         self._controller.publisher.add(watcher)
