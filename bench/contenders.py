@@ -82,6 +82,8 @@ _PROGRAMS = {
     "upload": _UPLOAD,
     "upload_buffer": _UPLOAD,
     "blocked": Request(_HELLO),
+    "batch": Request(_HELLO),
+    "batch_two": Request(_HELLO),
 }
 
 
@@ -122,9 +124,8 @@ def _ray(module: str, **switches: str) -> Callable[[str, int, Site], Launch]:
 
 
 def _litserve(app: str, port: int, site: Site) -> Launch:
-    return Launch(
-        [site.envs.executable("lit", "python"), "-m", "bench.apps.lit_app", str(port)], port
-    )
+    argv = [site.envs.executable("lit", "python"), "-m", "bench.apps.lit_app", app, str(port)]
+    return Launch(argv, port)
 
 
 def _bentoml(app: str, port: int, site: Site) -> Launch:
@@ -181,7 +182,10 @@ CONTENDERS: dict[str, Contender] = {
         "Ray actor calls", "ray", _ray("ray_actors"), {"handle": Request(_is_loop)}
     ),
     "litserve": Contender(
-        "LitServe", "lit", _litserve, {"hello": Request(_HELLO, "/predict", "POST", b"{}")}
+        "LitServe",
+        "lit",
+        _litserve,
+        dict.fromkeys(("hello", "batch", "batch_two"), Request(_HELLO, "/predict", "POST", b"{}")),
     ),
     "bentoml": Contender(
         "BentoML", "bento", _bentoml, {"hello": Request(_HELLO, "/hello", "POST", b"{}")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -107,3 +108,18 @@ class Blocked:
     async def __call__(self, request: Request) -> dict[str, str]:
         time.sleep(0.010)  # noqa: ASYNC251 - blocking is the point
         return {"result": "Hello world!"}
+
+
+def batches(batch: Any, at_once: int) -> type:
+    """A class whose handler works on 32 requests in 10 ms, by the framework's own decorator."""
+
+    class Batches:
+        @batch(max_batch_size=32, max_concurrent_batches=at_once)
+        async def work(self, results: list[dict[str, str]]) -> list[dict[str, str]]:
+            await asyncio.sleep(0.010)
+            return results
+
+        async def __call__(self, request: Request) -> dict[str, str]:
+            return await self.work({"result": "Hello world!"})
+
+    return Batches

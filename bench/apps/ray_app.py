@@ -36,6 +36,9 @@ def build(app: str) -> Any:
     if app == "handle":
         echo = deployment(programs.Echo, max_ongoing_requests=1000).bind()
         return deployment(programs.HandleLoop, max_ongoing_requests=MANY).bind(echo)
+    if app in ("batch", "batch_two"):
+        batches = programs.batches(serve.batch, 1 if app == "batch" else 2)
+        return deployment(batches, max_ongoing_requests=MANY).bind()
     single = {
         "hello": programs.Hello,
         "hello_sync": programs.HelloSync,
