@@ -7,9 +7,11 @@ import logging
 import pickle
 import secrets
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FunctionType
@@ -18,14 +20,17 @@ from typing import Any, Final
 import cloudpickle
 import msgspec
 
+from salver.core.autoscale import default_autoscaling_policy
 from salver.core.graph import Graph
-from salver.errors import SalverError
+from salver.errors import SalverError, TargetError
 from salver.program import Application, Deployment
 from salver.spec.app import AppSpec, DeploymentSpec, ImportedCode, PickledCode
+from salver.spec.autoscaling import AutoscalingPolicy
 from salver.spec.endpoint import endpoints_of
 from salver.spec.ids import DeploymentId
+from salver.spec.options import DeploymentOptions
 
-__all__ = ("build",)
+__all__ = ("build", "portable_policy")
 
 _logger = logging.getLogger("salver")
 # What is only good in the process that made it, and as good when made anew.
@@ -87,7 +92,7 @@ def _add(graph: Graph[DeploymentSpec], app: Application, app_name: str) -> str:
             id=DeploymentId(unique, app_name),
             code=code_of(deployment),
             arguments=_pickled((app.args, app.kwargs), graph, app_name, deployment),
-            options=deployment.settings,
+            options=_portable(deployment.settings),
             version="",  # which its app has
             endpoints=endpoints_of(deployment.func_or_class, unique),
         )
@@ -136,14 +141,14 @@ def _found(module: str, qualname: str, code: object) -> bool:
 
 
 @contextmanager
-def _by_value(module: str) -> Iterator[None]:
+def _by_value(module: str, *, always: bool = False) -> Iterator[None]:
     """Within, what this module defines is pickled by value if no other process can import it."""
     loaded = sys.modules.get(module)
     if (
         loaded is None
         or module == "__main__"  # which is by value anyway
         or module in cloudpickle.list_registry_pickle_by_value()
-        or importable(module)
+        or (importable(module) and not always)
     ):
         yield
         return
@@ -217,3 +222,67 @@ def _annotated_with(function: FunctionType) -> dict[str, Any]:
                     if name in function.__globals__:
                         found[name] = function.__globals__[name]
     return found
+
+
+# ---- autoscaling policies: the controller runs them
+
+
+def _portable(options: DeploymentOptions) -> DeploymentOptions:
+    scales = options.autoscaling_config
+    if scales is None or scales.policy.is_default:
+        return options
+    scales = msgspec.structs.replace(scales, policy=portable_policy(scales.policy))
+    return msgspec.structs.replace(options, autoscaling_config=scales)
+
+
+def portable_policy(policy: AutoscalingPolicy) -> AutoscalingPolicy:
+    """The same policy with its code, which is sent by value: the controller imports no app.
+
+    So it runs as it is now, whatever happens to the file. What is installed is imported there.
+    """
+    function = policy.policy_function
+    if isinstance(function, str) and not policy.is_default:
+        function = _imported(function)
+    if policy.is_default or function is default_autoscaling_policy:
+        return AutoscalingPolicy()
+    if isinstance(function, ImportedCode | PickledCode):
+        return policy
+    return AutoscalingPolicy(_policy_code(function), policy.policy_kwargs)
+
+
+def _policy_code(function: Any) -> ImportedCode | PickledCode:
+    module, qualname = function.__module__, function.__qualname__
+    by_name = importable(module) and _found(module, qualname, function)
+    if by_name and _is_installed(module):
+        return ImportedCode(module, qualname)
+    buffer = io.BytesIO()
+    try:
+        with _by_value(module, always=True):
+            _Pickler(buffer, None, "").dump(function)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        if by_name:
+            return ImportedCode(module, qualname)
+        raise SalverError(
+            f"The autoscaling policy {qualname} cannot be sent to the controller: {error}. "
+            "Move it to a module that can be imported."
+        ) from error
+    return PickledCode(buffer.getvalue())
+
+
+def _imported(path: str) -> Any:
+    module, colon, name = path.partition(":")
+    if not colon:
+        module, _, name = path.rpartition(".")
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except Exception as error:
+        raise TargetError(f"policy_function={path!r} cannot be imported: {error}.") from error
+    return found
+
+
+def _is_installed(module: str) -> bool:
+    file = getattr(sys.modules[module], "__file__", None)
+    places = (sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib"))
+    return file is None or any(Path(file).is_relative_to(place) for place in places)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeVar, Unpack, overload
 
 from salver.spec.logging import LoggingConfig
-from salver.spec.options import DeploymentOptions, OptionsDict, read_options
+from salver.spec.options import DeploymentOptions, OptionsDict, merged_options, read_options
 
 __all__ = ("Application", "Deployment", "deployment", "ingress")
 
@@ -136,7 +136,7 @@ def _make(
     made.func_or_class = code
     made.name = name
     made.named_by = named_by
-    made._given = {**given, **read_options(options)}
+    made._given = merged_options(given, read_options(options))
     made.settings = DeploymentOptions(**made._given)
     return made
 

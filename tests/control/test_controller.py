@@ -55,18 +55,24 @@ class FakeReplica:
         return self.place.world_size if self.place is not None else 0
 
     async def call(self, method: str, body: Any = None) -> Any:
-        self.asked.append(method)
-        self.engine.calls.append((self.spec.id, method))
+        if method != "autoscaling_stats":
+            self.asked.append(method)
+            self.engine.calls.append((self.spec.id, method))
         if method == "check_health" and self.spec.id in self.engine.unwell:
             raise SalverError("RuntimeError: CUDA has gone")
         if method == "place":
             self.place = body
+        if method == "autoscaling_stats":
+            if isinstance(self.engine.figures, Exception):
+                raise self.engine.figures
+            return self.engine.figures
         if method == "start":
             self.start_spec, self.place = body, body.place
             await self.engine.gate.wait()
             if body.deployment.version in self.engine.failing:
                 raise SalverError("ValueError: no weights")
             self.state = "running"
+        return None
 
 
 class FakeEngine:
@@ -81,6 +87,7 @@ class FakeEngine:
         self.gate = asyncio.Event()
         self.gate.set()
         self.calls: list[tuple[str, str]] = []
+        self.figures: Any = None  # what replicas say of their load
         self.is_drained = asyncio.Event()
         self.drain: Callable[[], None] | None = None
         self._exits: asyncio.Queue[Exit] = asyncio.Queue()

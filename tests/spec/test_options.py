@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salver.spec.autoscaling import AutoscalingConfig
 from salver.spec.backpressure import BackpressureConfig
 from salver.spec.options import (
     DeploymentOptions,
     OptionsDict,
     change_of,
     description,
+    merged_options,
     read_options,
 )
 
@@ -59,8 +61,6 @@ def test_every_option_says_what_its_change_asks_of_living_replicas(name: str) ->
         ({"num_cpus": 1, "ray_actor_options": {"num_cpus": 1}}, ValueError, "given twice"),
         ({"num_replica": 2}, TypeError, r"^'num_replica' is not an option.*mean num_replicas\?$"),
         ({"version": "1"}, ValueError, r"^version='1' is not valid"),
-        ({"num_replicas": "auto"}, NotImplementedError, r"^num_replicas='auto': .* not there yet"),
-        ({"autoscaling_config": {}}, NotImplementedError, r"^autoscaling_config=\{\}: .*not there"),
         (
             {"backpressure_config": {"status_code": 404}},
             ValueError,
@@ -95,6 +95,33 @@ def test_what_is_wrong_is_named(
 def test_what_asks_for_nothing_is_let_pass() -> None:
     neutral = {"autoscaling_config": None, "max_surge_percent": 0, "version": None}
     assert read_options({**neutral, "num_replicas": 2}) == {"num_replicas": 2}
+
+
+def test_num_replicas_auto_fills_in_what_the_config_leaves_out() -> None:
+    auto = read_options({"num_replicas": "auto"})["autoscaling_config"]
+    assert auto == AutoscalingConfig(min_replicas=1, max_replicas=100, target_ongoing_requests=2)
+    some = {"num_replicas": "auto", "autoscaling_config": {"max_replicas": 7, "min_replicas": 0}}
+    assert read_options(some)["autoscaling_config"] == AutoscalingConfig(
+        min_replicas=0, max_replicas=7
+    )
+
+
+@pytest.mark.parametrize("given", [AutoscalingConfig(max_replicas=3), {"max_replicas": 3}])
+def test_a_config_may_be_an_object_or_a_dict(given: Any) -> None:
+    for number in ({}, {"num_replicas": None}):
+        read = read_options({"autoscaling_config": given, **number})
+        assert read == {"autoscaling_config": AutoscalingConfig(max_replicas=3)}
+
+
+def test_a_number_and_autoscaling_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="Manually setting num_replicas is not allowed when"):
+        read_options({"num_replicas": 2, "autoscaling_config": {"max_replicas": 3}})
+    auto = read_options({"num_replicas": "auto"})
+    assert merged_options(auto, {"num_replicas": 2}) == {"num_replicas": 2}
+    assert merged_options({"num_replicas": 2}, auto) == auto
+    assert merged_options(auto, {"max_ongoing_requests": 2}) == {**auto, "max_ongoing_requests": 2}
+    off = merged_options({"num_replicas": 2}, read_options({"autoscaling_config": None}))
+    assert off == {"num_replicas": 2, "autoscaling_config": None}
 
 
 def test_the_options_of_a_process_are_fields_too() -> None:

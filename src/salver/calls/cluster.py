@@ -196,7 +196,7 @@ class Cluster:
         self.start()
         view = self.directory.views.get(router.deployment)
         if view is not None:
-            router.update(view)
+            self.directory.show(view, router)
         for facts in self.directory.facts_of(router.deployment):
             router.learn(facts)
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from salver.calls.load import LoadReports
 from salver.errors import SalverError
 from salver.spec.ids import DeploymentId, ReplicaId
-from salver.spec.status import Delta, DeploymentView, ModelView, ReplicaFacts, RouteView
+from salver.spec.status import Delta, DeploymentView, Load, ModelView, ReplicaFacts, RouteView
 from salver.wire.rpc import Rpc
 
 if TYPE_CHECKING:
     from salver.calls.cluster import Cluster
+    from salver.calls.router import Router
 
 __all__ = ("Directory",)
 
@@ -41,6 +43,7 @@ class Directory:
         self._waiters: dict[DeploymentId, list[asyncio.Future[DeploymentView]]] = {}
         self._task: asyncio.Task[None] | None = None
         self._rpc: Rpc | None = None
+        self.loads = LoadReports(cluster.loop, self._tell_load)
 
     # ---- for the process
 
@@ -80,6 +83,7 @@ class Directory:
             return  # known from the snapshot that came with the watch
         if delta.full:
             self._forget_all_but({view.id for view in delta.deployments})
+            self.loads.again()
         for view in delta.deployments:
             self._tell(view)
         for facts in delta.facts:
@@ -130,10 +134,15 @@ class Directory:
         self.views[view.id] = view
         router = self._cluster.routers.get(view.id)
         if router is not None:
-            router.update(view)
+            self.show(view, router)
         for future in self._waiters.get(view.id, ()):
             if not future.done():
                 future.set_result(view)
+
+    def show(self, view: DeploymentView, router: Router) -> None:
+        """Tell a router what its deployment is like."""
+        router.update(view)
+        self.loads.follow(router, view)
 
     # ---- the control link
 
@@ -144,6 +153,7 @@ class Directory:
 
     def close(self) -> None:
         """Watch no more; who waits is told so."""
+        self.loads.close()
         if self._task is not None:
             self._task.cancel()
         if self._rpc is not None:
@@ -184,6 +194,10 @@ class Directory:
             refused = 0
             await closed.wait()
         self._cluster.lost()
+
+    def _tell_load(self, loads: list[Load]) -> None:
+        if self._rpc is not None:
+            self._rpc.notify("load", loads)
 
     def _changed(self, body: Any) -> None:
         delta = msgspec.convert(body, Delta)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from salver.calls.call import DONE, QUEUED, Call
 from salver.calls.fleet import Fleet
+from salver.calls.load import LoadReports
 from salver.calls.rules import ModelRule, Rule
 from salver.core.admission import Queue
 from salver.core.choice import SCAN, cost_a_call, least_loaded, of_two
@@ -56,6 +57,7 @@ class Router:
         "fleet",
         "links",
         "queue",
+        "reports",
         "waiting",
     )
 
@@ -73,6 +75,7 @@ class Router:
         self._turn = 0
         self._used = eager
         self._watch: asyncio.TimerHandle | None = None
+        self.reports: LoadReports | None = None  # of the load here, where anybody wants them
 
     # ---- calls
 
@@ -139,6 +142,8 @@ class Router:
             return
         self.queue.push(call.ticket, call)
         self.waiting += 1
+        if self.reports is not None:
+            self.reports.hurry()
 
     def _put_back(self, call: Call) -> None:
         """A call that no replica has begun waits again, in front."""

@@ -18,6 +18,7 @@ from salver.control.members import App, Member, Peer
 from salver.control.news import News
 from salver.control.publish import Publisher
 from salver.control.recovery import recover
+from salver.control.scaling import Scaling
 from salver.control.steps import Steps
 from salver.control.views import app_status, models_of, routes_of, serving_route, views_of
 from salver.core.ports import Engine, Exit, Resources, Store
@@ -57,6 +58,7 @@ class Controller:
         self._states: dict[str, str] = {}
         self._steps = Steps(engine, self.events, clock, self._touch)
         self._health = Health(self.unhealthy)
+        self.scaling = Scaling(store, self.events, clock, self._touch)
         self._dirty: set[str] = set()
         self._scheduled: asyncio.Handle | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -83,6 +85,7 @@ class Controller:
         if self._scheduled is not None:
             self._scheduled.cancel()
         self._health.close()
+        self.scaling.close()
         for task in (self._watch, *self._notices):
             if task is not None:
                 task.cancel()
@@ -197,9 +200,10 @@ class Controller:
         self._tell()
 
     def _reconcile(self, app: App) -> None:
+        self.scaling.follow(app)
         plan = reconcile(app.known(), self._clock())
         for deployment in plan.complete:
-            app.memory(deployment).settled = True
+            app.memory(deployment).completed()
         self._plans[app.name] = plan
         for action in plan.actions:
             self._steps.take(app, action)

@@ -56,6 +56,14 @@ class _Deployment:
         self.settled = False
         self.in_turn = False
         self.options = DeploymentOptions()  # of the last spec that had it
+        self.scaled = 0  # the autoscaler's last move: 1 up, -1 down
+        self.scaling = 0  # the same, while it is not done
+        self.troubles: dict[str, str] = {}  # of the autoscaler
+
+    def completed(self) -> None:
+        """There are as many as there should be."""
+        self.settled = True
+        self.scaling = min(self.scaling, 0)
 
 
 class App:
@@ -116,7 +124,14 @@ class App:
         memory.in_turn = memory.in_turn and any(
             target is None or r.version != target.version for r in replicas
         )
-        return Known(replicas, memory.failures, memory.settled, memory.in_turn)
+        scale = (memory.scaling, memory.scaled)
+        return Known(replicas, memory.failures, memory.settled, memory.in_turn, *scale)
+
+    def scale(self, deployment: DeploymentId, num_replicas: int) -> None:
+        """Want so many of it from now on."""
+        target = self.targets.get(deployment)
+        if target is not None and target.num_replicas != num_replicas:
+            self.targets[deployment] = msgspec.structs.replace(target, num_replicas=num_replicas)
 
     def of(self, deployment: DeploymentId) -> list[Member]:
         return [m for m in self.members.values() if m.deployment == deployment]

@@ -13,7 +13,7 @@ from salver.control.publish import Watcher
 from salver.errors import SalverError
 from salver.spec.app import AppSpec
 from salver.spec.start import Place
-from salver.spec.status import Delta, Event, ReplicaFacts
+from salver.spec.status import Delta, Event, Load, ReplicaFacts
 from salver.wire.rpc import Rpc
 
 __all__ = ("Session",)
@@ -56,6 +56,7 @@ class Session:
                 "facts": self._facts,
                 "watch": self._watch,
                 "applied": self._applied,
+                "load": self._load,
                 "deploy": self._deploy,
                 "delete": self._delete,
                 "wait": self._wait,
@@ -101,6 +102,10 @@ class Session:
             version = msgspec.convert(body, Applied).version
             self._controller.publisher.applied(self._watcher, version)
 
+    def _load(self, body: Any) -> None:
+        if self._watcher is not None:
+            self._controller.scaling.told(self._watcher.name, msgspec.convert(body, list[Load]))
+
     def _changed(self, delta: Delta) -> None:
         self.rpc.notify("changed", delta)
 
@@ -138,6 +143,7 @@ class Session:
         if self._watcher is not None:
             self._controller.publisher.remove(self._watcher)
             self._metrics.left(self._watcher.name, self.rpc)
+            self._controller.scaling.gone(self._watcher.name)
         if self._replica:
             self._controller.publisher.forget(self._replica)  # should it live, it says it again
             self._controller.detached(self._replica, self.rpc)

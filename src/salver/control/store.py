@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from salver.spec.app import AppSpec
+from salver.spec.ids import DeploymentId
 
 __all__ = ("MemoryStore", "SqliteStore")
 
@@ -17,6 +18,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._apps: dict[str, AppSpec] = {}
+        self._counts: dict[DeploymentId, int] = {}
 
     def load(self) -> list[AppSpec]:
         return list(self._apps.values())
@@ -27,6 +29,14 @@ class MemoryStore:
 
     def remove(self, name: str) -> None:
         self._apps.pop(name, None)
+
+    def counts(self) -> dict[DeploymentId, int]:
+        return dict(self._counts)
+
+    def put_count(self, deployment: DeploymentId, count: int | None) -> None:
+        self._counts.pop(deployment, None)
+        if count is not None:
+            self._counts[deployment] = count
 
     def close(self) -> None:
         """Nothing to close."""
@@ -45,6 +55,10 @@ class SqliteStore:
             "CREATE TABLE IF NOT EXISTS apps"
             " (position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, spec BLOB)"
         )
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS counts"
+            " (app TEXT, deployment TEXT, count INTEGER, PRIMARY KEY (app, deployment))"
+        )
 
     def load(self) -> list[AppSpec]:
         rows = self._database.execute("SELECT spec FROM apps ORDER BY position")
@@ -58,6 +72,17 @@ class SqliteStore:
 
     def remove(self, name: str) -> None:
         self._database.execute("DELETE FROM apps WHERE name = ?", (name,))
+
+    def counts(self) -> dict[DeploymentId, int]:
+        rows = self._database.execute("SELECT deployment, app, count FROM counts")
+        return {DeploymentId(name, app): count for name, app, count in rows}
+
+    def put_count(self, deployment: DeploymentId, count: int | None) -> None:
+        key = (deployment.app, deployment.name)
+        if count is None:
+            self._database.execute("DELETE FROM counts WHERE app = ? AND deployment = ?", key)
+        else:
+            self._database.execute("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", (*key, count))
 
     def close(self) -> None:
         self._database.close()

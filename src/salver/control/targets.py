@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from salver.core.autoscale import adjusted
 from salver.core.failures import budget
 from salver.core.ports import Resources
 from salver.core.rollout import Target
@@ -32,12 +33,15 @@ def resources_of(spec: DeploymentSpec) -> Resources:
 
 def _target(app: AppSpec, spec: DeploymentSpec) -> Target:
     options = spec.options
+    scales = options.autoscaling_config  # the autoscaler has the last word on the number
+    number = options.num_replicas if scales is None else scales.first_replicas
+    number = adjusted(number, app.target_capacity)
     return Target(
         version=_version(app, spec),
         config=_digest(_options_that("reconfigure", options)),
-        num_replicas=options.num_replicas,
+        num_replicas=number,
         startup_timeout_s=options.startup_timeout_s,
-        retries=budget(options.num_replicas, options.max_constructor_retry_count),
+        retries=budget(max(1, number), options.max_constructor_retry_count),
     )
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
 
 from salver.control.members import App
 from salver.core.appraise import appraise_app, appraise_deployment
 from salver.core.reconcile import has_failed
 from salver.core.rollout import Plan
 from salver.spec.ids import DeploymentId
-from salver.spec.status import AppStatus, DeploymentView, ModelView, ReplicaView, RouteView
+from salver.spec.status import (
+    AppStatus,
+    DeploymentStatusOverview,
+    DeploymentView,
+    ModelView,
+    ReplicaView,
+    RouteView,
+)
 
 __all__ = ("app_status", "models_of", "routes_of", "serving_route", "views_of")
 
@@ -17,12 +26,24 @@ __all__ = ("app_status", "models_of", "routes_of", "serving_route", "views_of")
 def app_status(app: App, now: float) -> AppStatus:
     known = app.known()
     deployments = {
-        d.name: appraise_deployment(app.targets.get(d), k, app.shortages(), now)
+        d.name: _with_troubles(
+            appraise_deployment(app.targets.get(d), k, app.shortages(), now),
+            app.memory(d).troubles,
+        )
         for d, k in known.known.items()
     }
     wanted = {n: s for n, s in deployments.items() if any(d.name == n for d in app.targets)}
     status, message = appraise_app(wanted, deleting=app.deleting)
     return AppStatus(status, message, app.deployed_at, deployments)
+
+
+def _with_troubles(
+    overview: DeploymentStatusOverview, troubles: Mapping[str, str]
+) -> DeploymentStatusOverview:
+    """What keeps the autoscaler from its work stands beside the rest."""
+    told = [f"autoscaling: {what}: {why}" for what, why in troubles.items() if why]
+    message = "; ".join(filter(None, [overview.message, *told]))
+    return msgspec.structs.replace(overview, message=message) if told else overview
 
 
 def views_of(app: App, plan: Plan | None) -> Iterator[DeploymentView]:
@@ -48,6 +69,7 @@ def views_of(app: App, plan: Plan | None) -> Iterator[DeploymentView]:
             gone=gone,
             ingress=bool(app.order) and deployment == _ingress(app),
             backpressure=options.backpressure_config,
+            report_s=scales.report_s if (scales := options.autoscaling_config) else 0.0,
         )
 
 

@@ -55,10 +55,16 @@ def appraise_app(
         named = {n: d.message for n, d in deployments.items() if d.status is status}
         if named:
             return verdict, "; ".join(f"{n}: {m}" for n, m in named.items() if m)
-    if all(d.status is DeploymentStatus.HEALTHY for d in deployments.values()):
+    if all(_is_well(d) for d in deployments.values()):
         return ApplicationStatus.RUNNING, ""
     messages = (f"{n}: {d.message}" for n, d in deployments.items() if d.message)
     return ApplicationStatus.DEPLOYING, "; ".join(messages)
+
+
+def _is_well(deployment: DeploymentStatusOverview) -> bool:
+    """Following the load is what a healthy deployment does."""
+    scales = deployment.status_trigger is DeploymentStatusTrigger.AUTOSCALING
+    return scales or deployment.status is DeploymentStatus.HEALTHY
 
 
 _WORST_FIRST: Final = (
@@ -79,6 +85,8 @@ def _judge(
     serving = [r for r in new if r.phase in SERVING]
     missing = target.num_replicas - len(serving)
     waits = _waits(target, new, known, shortages, now)
+    if missing > 0 and known.scaling > 0 and not known.failures.starts:
+        return DeploymentStatus.UPSCALING, DeploymentStatusTrigger.AUTOSCALING, waits
     if missing > 0 and known.settled:
         died = known.failures.deaths > 0 or known.failures.starts > 0
         if not died:
@@ -92,8 +100,16 @@ def _judge(
         return DeploymentStatus.UPDATING, trigger, waits
     if len(serving) > target.num_replicas:
         return DeploymentStatus.DOWNSCALING, DeploymentStatusTrigger.UNSPECIFIED, ""
-    trigger = DeploymentStatusTrigger.CONFIG_UPDATE_COMPLETED
-    return DeploymentStatus.HEALTHY, trigger, ""
+    if known.scaled < 0 and any(r.phase in ENDING for r in known.replicas):
+        return DeploymentStatus.DOWNSCALING, DeploymentStatusTrigger.AUTOSCALING, ""
+    return DeploymentStatus.HEALTHY, _COMPLETED[known.scaled], ""
+
+
+_COMPLETED: Final = {
+    0: DeploymentStatusTrigger.CONFIG_UPDATE_COMPLETED,
+    1: DeploymentStatusTrigger.UPSCALE_COMPLETED,
+    -1: DeploymentStatusTrigger.DOWNSCALE_COMPLETED,
+}
 
 
 def _waits(

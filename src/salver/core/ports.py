@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from salver.spec.app import AppSpec
+from salver.spec.ids import DeploymentId
 
 __all__ = ("Engine", "Exit", "ProcessSpec", "ProcessStatus", "Resources", "Store")
 
@@ -103,6 +104,12 @@ class Engine(Protocol):
 
 class Store(Protocol):
     """Keeps what is wanted through the death of the controller."""
+
+    def counts(self) -> dict[DeploymentId, int]:
+        """How many replicas the autoscaler wanted last, by deployment."""
+
+    def put_count(self, deployment: DeploymentId, count: int | None) -> None:
+        """None: the autoscaler has no say in it any more."""
 
     def load(self) -> list[AppSpec]:
         """Every app, in order of deployment."""

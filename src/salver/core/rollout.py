@@ -77,12 +77,15 @@ class Known(msgspec.Struct, frozen=True):
     """One deployment as known. `settled`: this version has been complete once.
 
     `in_turn`: there was no room for new beside old, so they are exchanged one by one.
+    `scaling`, `scaled`: the autoscaler's move that is under way and its last one; 1 up, -1 down.
     """
 
     replicas: tuple[Replica, ...] = ()
     failures: Failures = Failures()
     settled: bool = False
     in_turn: bool = False
+    scaling: int = 0
+    scaled: int = 0
 
 
 class AppKnown(msgspec.Struct, frozen=True):

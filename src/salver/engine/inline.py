@@ -17,6 +17,7 @@ from salver.core.ports import Exit, ProcessSpec, ProcessStatus, Resources
 from salver.engine.devices import Devices
 from salver.engine.machine import Machine
 from salver.errors import EngineError, SalverError
+from salver.replica.figures import autoscaling_stats
 from salver.replica.host import Host
 from salver.replica.metrics import families_of
 from salver.spec.ids import ReplicaId
@@ -71,6 +72,10 @@ async def _metrics(host: Host, _: Any) -> list[Family]:
     return families_of(host)
 
 
+async def _autoscaling_stats(host: Host, _: Any) -> Any:
+    return await autoscaling_stats(host)
+
+
 _METHODS: Final[dict[str, Callable[[Host, Any], Any]]] = {
     "start": _start,
     "reconfigure": _reconfigure,
@@ -78,6 +83,7 @@ _METHODS: Final[dict[str, Callable[[Host, Any], Any]]] = {
     "drain": _drain,
     "check_health": _check_health,
     "metrics": _metrics,
+    "autoscaling_stats": _autoscaling_stats,
 }
 
 

@@ -21,6 +21,7 @@ from salver.calls.cluster import Cluster
 from salver.calls.context import current_call
 from salver.calls.metrics import router_families
 from salver.errors import SalverError
+from salver.replica.figures import autoscaling_stats
 from salver.replica.host import Host, HostStats
 from salver.replica.metrics import families_of, scope_of
 from salver.spec.ids import ReplicaId
@@ -140,6 +141,7 @@ class _Replica:
             "reconfigure": self._reconfigure,
             "place": self._place,
             "check_health": self._check_health,
+            "autoscaling_stats": self._autoscaling_stats,
             "drain": self._drain,
             "stats": self._stats,
             "metrics": self._metrics,
@@ -184,6 +186,9 @@ class _Replica:
 
     async def _check_health(self, body: Any) -> bool:
         return await self._host.check_health(msgspec.convert(body, _Check).timeout_s)
+
+    async def _autoscaling_stats(self, _: Any) -> Any:
+        return await autoscaling_stats(self._host)
 
     async def _drain(self, body: Any) -> bool:
         self._state = "draining"

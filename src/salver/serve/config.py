@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from salver.spec.backpressure import BackpressureConfig
-from salver.spec.familiar import (
+from salver.spec.autoscaling import (
+    AggregationFunction,
     AutoscalingConfig,
     AutoscalingContext,
     AutoscalingPolicy,
+)
+from salver.spec.backpressure import BackpressureConfig
+from salver.spec.familiar import (
     ControllerOptions,
     DeploymentActorConfig,
     GangSchedulingConfig,
@@ -18,6 +21,7 @@ from salver.spec.familiar import (
 from salver.spec.logging import LoggingConfig
 
 __all__ = (
+    "AggregationFunction",
     "AutoscalingConfig",
     "AutoscalingContext",
     "AutoscalingPolicy",

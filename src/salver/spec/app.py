@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from salver.spec.autoscaling import AutoscalingPolicy
+from salver.spec.code import ImportedCode, PickledCode
 from salver.spec.endpoint import EndpointSpec
 from salver.spec.ids import DeploymentId
 from salver.spec.logging import LoggingConfig
 from salver.spec.options import DeploymentOptions
 
 __all__ = ("AppSpec", "DeploymentSpec", "ImportedCode", "PickledCode")
-
-
-class ImportedCode(msgspec.Struct, frozen=True, tag="import"):
-    """Code that every process can import: it is never pickled."""
-
-    module: str
-    qualname: str
-
-
-class PickledCode(msgspec.Struct, frozen=True, tag="pickle"):
-    """Code of a script's `__main__`, a notebook or a closure, by value."""
-
-    data: bytes
 
 
 class DeploymentSpec(msgspec.Struct, frozen=True):
@@ -38,13 +27,19 @@ class DeploymentSpec(msgspec.Struct, frozen=True):
 
 
 class AppSpec(msgspec.Struct, frozen=True):
-    """One app as wanted; the deployments come callees first, the ingress last."""
+    """One app as wanted; the deployments come callees first, the ingress last.
+
+    `autoscaling_policy` decides for all deployments that autoscale, instead of their own policies.
+    `target_capacity` is the share of all replicas that is to be there, in percent.
+    """
 
     name: str
     route_prefix: str | None
     deployments: tuple[DeploymentSpec, ...]
     sys_path: tuple[str, ...] = ()
     cwd: str = ""
+    autoscaling_policy: AutoscalingPolicy | None = None
+    target_capacity: float | None = None
 
     def with_logging(self, config: LoggingConfig | None) -> AppSpec:
         """The same; deployments that do not say how they log, log like this."""

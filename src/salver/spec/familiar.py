@@ -12,9 +12,6 @@ import msgspec
 from salver.spec.http import HttpSettings
 
 __all__ = (
-    "AutoscalingConfig",
-    "AutoscalingContext",
-    "AutoscalingPolicy",
     "ControllerOptions",
     "DeploymentActorConfig",
     "GangSchedulingConfig",
@@ -67,18 +64,6 @@ class _Later:
 
     def __init__(self, *_args: object, **_kwargs: object) -> None:
         _refuse(type(self).__name__)
-
-
-class AutoscalingConfig(_Later):
-    """How the number of replicas follows the load."""
-
-
-class AutoscalingContext(_Later):
-    """What a rule of autoscaling is told."""
-
-
-class AutoscalingPolicy(_Later):
-    """A rule of autoscaling."""
 
 
 class ControllerOptions(_Later):

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from difflib import get_close_matches
-from typing import Annotated, Any, Final, TypedDict
+from typing import Annotated, Any, Final, Literal, TypedDict
 
 import msgspec
 from msgspec import Meta
 
+from salver.spec.autoscaling import AutoscalingConfig, read_autoscaling
 from salver.spec.backpressure import BackpressureConfig
+from salver.spec.fields import check, default, meta, unknown
 from salver.spec.logging import LoggingConfig, read_logging
 
-__all__ = ("DeploymentOptions", "OptionsDict", "change_of", "description", "read_options")
+__all__ = (
+    "DeploymentOptions",
+    "OptionsDict",
+    "change_of",
+    "description",
+    "merged_options",
+    "read_options",
+)
 
 # What a change of an option asks of the replicas that run.
 NOTHING: Final = {"change": "nothing"}  # the controller or the callers act on it
@@ -24,7 +32,18 @@ RESTART: Final = {"change": "restart"}  # they cannot be taught, and are replace
 class DeploymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a deployment asks for. The decorator, `.options()` and files all end here."""
 
-    num_replicas: Annotated[int, Meta(gt=0, description="Copies that run.", extra=NOTHING)] = 1
+    num_replicas: Annotated[
+        int,
+        Meta(
+            gt=0,
+            description="Copies that run, unless autoscaling_config says otherwise.",
+            extra=NOTHING,
+        ),
+    ] = 1
+    autoscaling_config: Annotated[
+        AutoscalingConfig | None,
+        Meta(description="How the number of copies follows the load.", extra=NOTHING),
+    ] = None
     max_ongoing_requests: Annotated[
         int,
         Meta(
@@ -131,7 +150,8 @@ class OptionsDict(TypedDict, total=False):
     """What `@deployment(...)` takes: the fields above and the other names Ray Serve knows."""
 
     name: str
-    num_replicas: int
+    num_replicas: int | Literal["auto"] | None
+    autoscaling_config: AutoscalingConfig | dict[str, Any] | None
     max_ongoing_requests: int
     max_queued_requests: int
     user_config: Any
@@ -149,7 +169,6 @@ class OptionsDict(TypedDict, total=False):
     graceful_shutdown_timeout_s: float
     ray_actor_options: dict[str, Any]
     version: str | None
-    autoscaling_config: Any
     backpressure_config: BackpressureConfig | dict[str, Any] | None
     request_router_config: Any
     placement_group_bundles: Any
@@ -165,7 +184,6 @@ class OptionsDict(TypedDict, total=False):
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(DeploymentOptions)}
 # Known to users of Ray Serve, not there yet: the values that ask for nothing.
 _LATER: Final[dict[str, tuple[Any, ...]]] = {
-    "autoscaling_config": (None,),
     "request_router_config": (None, {}),
     "placement_group_bundles": (None, []),
     "placement_group_strategy": (None,),
@@ -182,7 +200,7 @@ _PROCESS_LATER: Final[dict[str, tuple[Any, ...]]] = {
     "fallback_strategy": (None, []),
 }
 # Where Ray Serve's users may write None for "as if it were left out".
-_NONE_IS_DEFAULT: Final = frozenset({"num_replicas", "backpressure_config"})
+_NONE_IS_DEFAULT: Final = frozenset({"backpressure_config"})
 _PROCESS_FIELDS: Final = ("num_cpus", "num_gpus", "memory", "resources")
 
 
@@ -197,6 +215,8 @@ def read_options(given: Mapping[str, Any]) -> dict[str, Any]:
     if process is not None:
         fields.update(_read_process_options(process))
     for name, value in given.items():
+        if name in _EITHER[0]:
+            continue  # read together, below
         if name in _FIELDS:
             _refuse_twice(name, process)
             fields[name] = _checked(name, value)
@@ -205,8 +225,38 @@ def read_options(given: Mapping[str, Any]) -> dict[str, Any]:
         elif name == "version":
             _refuse_version(value)
         elif name != "ray_actor_options":
-            raise TypeError(_unknown(name, [*_FIELDS, *_LATER, "name", "ray_actor_options"]))
-    return fields
+            known = [*_FIELDS, *_LATER, "name", "ray_actor_options"]
+            raise TypeError(unknown(name, known, "an option of a deployment"))
+    return fields | _read_replicas(given)
+
+
+def merged_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What was set, and then this: a fixed number of replicas and autoscaling end each other."""
+    merged = {**before, **after}
+    for one, other in _EITHER:
+        if after.get(one) is not None and other not in after:
+            merged.pop(other, None)
+    return merged
+
+
+_EITHER: Final = (("num_replicas", "autoscaling_config"), ("autoscaling_config", "num_replicas"))
+
+
+def _read_replicas(given: Mapping[str, Any]) -> dict[str, Any]:
+    """`num_replicas` and `autoscaling_config` together say how many there are."""
+    number, config = given.get("num_replicas"), given.get("autoscaling_config")
+    if number == "auto":
+        return {"autoscaling_config": read_autoscaling(config, auto=True)}
+    if config is None:
+        if "num_replicas" not in given:
+            return {"autoscaling_config": None} if "autoscaling_config" in given else {}
+        return {"num_replicas": 1 if number is None else _checked("num_replicas", number)}
+    if number is not None:
+        raise ValueError(
+            "Manually setting num_replicas is not allowed when autoscaling_config is provided. "
+            f'Leave out num_replicas={number!r}, or give num_replicas="auto".'
+        )
+    return {"autoscaling_config": read_autoscaling(config)}
 
 
 def _read_process_options(given: object) -> dict[str, Any]:
@@ -227,7 +277,7 @@ def _read_process_options(given: object) -> dict[str, Any]:
             fields["env_vars"] = _read_runtime_env(value)
         else:
             known = [*_PROCESS_FIELDS, *_PROCESS_LATER, "runtime_env"]
-            raise ValueError(_unknown(str(name), known, "key of ray_actor_options"))
+            raise ValueError(unknown(str(name), known, "a key of ray_actor_options"))
     return {name: _FIELDS[name].default_factory() if v is msgspec.NODEFAULT else v
             for name, v in fields.items()}  # fmt: skip
 
@@ -247,23 +297,13 @@ def _read_runtime_env(given: object) -> dict[str, str]:
 
 
 def _checked(name: str, value: Any) -> Any:
-    if name == "num_replicas" and value == "auto":
-        _refuse_later("num_replicas", value, ())
     if name in _NONE_IS_DEFAULT and value is None:
-        return _default(name)
+        return default(DeploymentOptions, name)
     if name == "user_config":
         return _checked_user_config(value)
     if name == "logging_config":
         return read_logging(value)
-    try:
-        checked = msgspec.convert(value, _FIELDS[name].type)
-    except msgspec.ValidationError as error:
-        kind = TypeError if ", got" in str(error) and value is not None else ValueError
-        raise kind(
-            f"{name}={value!r} is not valid: {_lower(str(error)).rstrip('.')}. "
-            f"What it means: {description(name)} "
-            f"Leave it out for the default, {_default(name)!r}."
-        ) from None
+    checked = check(DeploymentOptions, name, value)
     if name == "max_queued_requests" and checked == 0:
         raise ValueError(
             "max_queued_requests=0 is not valid: expected -1 (no bound) or at least 1. "
@@ -285,27 +325,12 @@ def _checked_user_config(value: Any) -> Any:
 
 def description(name: str) -> str:
     """What an option means, in a sentence."""
-    return _meta(name).description or ""
+    return meta(DeploymentOptions, name).description or ""
 
 
 def change_of(name: str) -> str:
     """What a change of this option asks of living replicas: nothing, reconfigure, restart."""
-    return str((_meta(name).extra or {})["change"])
-
-
-def _meta(name: str) -> Meta:
-    metas = getattr(_FIELDS[name].type, "__metadata__", ())
-    return next((meta for meta in metas if isinstance(meta, Meta)), Meta())
-
-
-def _default(name: str) -> Any:
-    field = _FIELDS[name]
-    return field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
-
-
-def _lower(text: str) -> str:
-    text = text[:1].lower() + text[1:].replace("`", "")
-    return text.replace("expected object", "expected dict").replace("object contains", "it has")
+    return str((meta(DeploymentOptions, name).extra or {})["change"])
 
 
 def _refuse_twice(name: str, process: object) -> None:
@@ -328,9 +353,3 @@ def _refuse_version(value: object) -> None:
         raise ValueError(
             f"version={value!r} is not valid: versions are made by Salver. Leave it out."
         )
-
-
-def _unknown(name: str, known: list[str], what: str = "option of a deployment") -> str:
-    near = get_close_matches(name, known, 1)
-    hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
-    return f"{name!r} is not an {what}. {hint}".replace("an key", "a key")

@@ -19,6 +19,7 @@ __all__ = (
     "DeploymentStatusTrigger",
     "DeploymentView",
     "Event",
+    "Load",
     "ModelView",
     "ReplicaFacts",
     "ReplicaState",
@@ -110,7 +111,10 @@ class ReplicaView(msgspec.Struct, frozen=True):
 
 
 class DeploymentView(msgspec.Struct, frozen=True):
-    """A deployment as a router sees it. `gone` says why no call will ever be served."""
+    """A deployment as a router sees it. `gone` says why no call will ever be served.
+
+    `report_s`: its load is to be told, at least so often; 0: nobody wants to know.
+    """
 
     id: DeploymentId
     max_ongoing_requests: int
@@ -119,6 +123,15 @@ class DeploymentView(msgspec.Struct, frozen=True):
     gone: str = ""
     ingress: bool = False
     backpressure: BackpressureConfig = BackpressureConfig()
+    report_s: float = 0.0
+
+
+class Load(msgspec.Struct, frozen=True, array_like=True):
+    """What one router has at hand: a router's word to the controller."""
+
+    deployment: DeploymentId
+    queued: int
+    running: int
 
 
 class ReplicaFacts(msgspec.Struct, frozen=True):

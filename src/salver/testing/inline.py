@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from salver.calls.cluster import Cluster
@@ -97,6 +98,7 @@ class InlineApp:
         self._metrics = Metrics(self._controller.events)
         engine.connect(self._attached, self._controller.publisher.note)
         await self._controller.open()
+        self._cluster.directory.loads.send = partial(self._controller.scaling.told, "inline")
         watcher = Watcher("inline", self._cluster.directory.apply, door=False)
         self._controller.publisher.add(watcher)
         door = HttpDoor.of(self._cluster, HttpSettings(), self._metrics.page)

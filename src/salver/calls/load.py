@@ -1,0 +1,84 @@
+"""Tells the controller of the calls that wait and run here, for deployments that autoscale."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from salver.spec.status import DeploymentView, Load
+
+if TYPE_CHECKING:
+    from salver.calls.router import Router
+
+__all__ = ("LoadReports",)
+
+_GAP_S: Final = 0.01  # between two reports for the sake of calls that wait
+
+
+class LoadReports:
+    """One per process. Calls pay nothing for it: it looks at the routers' counters now and then.
+
+    Only what has changed is told. A call that has to wait is told of at once.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, send: Callable[[list[Load]], None]) -> None:
+        self._loop = loop
+        self.send = send
+        self._routers: dict[Router, float] = {}  # and how often each is looked at
+        self._told: dict[Router, tuple[int, int]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._soon: asyncio.TimerHandle | None = None
+        self._last = 0.0
+
+    def follow(self, router: Router, view: DeploymentView) -> None:
+        """Report this router's load as long as its deployment asks for it, and as often."""
+        if view.gone or not view.report_s:
+            router.reports = None
+            self._routers.pop(router, None)
+            self._told.pop(router, None)
+            if not self._routers:
+                self._stop()
+        elif self._routers.get(router) != view.report_s:
+            router.reports = self
+            self._routers[router] = view.report_s
+            self.hurry()
+
+    def hurry(self) -> None:
+        """A call waits: its deployment may need another replica now."""
+        if self._soon is None:
+            at = max(self._loop.time(), self._last + _GAP_S)
+            self._soon = self._loop.call_at(at, self._report)
+
+    def again(self) -> None:
+        """There is a new controller, who knows nothing."""
+        self._told.clear()
+        if self._routers:
+            self.hurry()
+
+    def close(self) -> None:
+        """Report nothing more."""
+        self._stop()
+        self._routers.clear()
+        self._told.clear()
+
+    def _report(self) -> None:
+        self._stop()
+        self._last = self._loop.time()
+        news = []
+        for router in self._routers:
+            stats = router.stats()
+            load = stats.queued, stats.inflight
+            if self._told.get(router) != load:
+                self._told[router] = load
+                news.append(Load(router.deployment, *load))
+        if news:
+            self.send(news)
+        if self._routers:
+            self._timer = self._loop.call_later(min(self._routers.values()), self._report)
+
+    def _stop(self) -> None:
+        for timer in (self._timer, self._soon):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._soon = None
