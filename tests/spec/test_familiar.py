@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from salver.spec.familiar import BackpressureConfig, HTTPOptions, http_settings
+from salver.spec.familiar import GangSchedulingConfig, HTTPOptions, http_settings
 from salver.spec.http import HttpSettings
 
 
@@ -45,5 +45,5 @@ def test_what_is_wrong_is_named(given: Any, error: type[Exception], message: str
 
 
 def test_a_part_of_a_later_version_says_so_when_it_is_used() -> None:
-    with pytest.raises(NotImplementedError, match=r"^BackpressureConfig: not there yet"):
-        BackpressureConfig(status_code=429)
+    with pytest.raises(NotImplementedError, match=r"^GangSchedulingConfig: not there yet"):
+        GangSchedulingConfig(gang_size=2)
