@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from salver.doors.answers import Answers
 from salver.doors.connection import Connection
 from salver.doors.errors import say_close
 from salver.doors.head import Head, parse_head
+from salver.doors.oip import OpenInference
 from salver.doors.protocol import HttpProtocol
 from salver.doors.routes import Route, RouteTable
 from salver.doors.wheel import TimerWheel
 from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId
-from salver.spec.status import RouteView
+from salver.spec.status import ModelView, RouteView
 
 if TYPE_CHECKING:
     from salver.calls.cluster import Cluster
@@ -78,6 +80,9 @@ class HttpDoor:
         self._router_of = router_of
         self._numbers = numbers
         self._table: RouteTable | None = None
+        self._views: tuple[RouteView, ...] | None = None
+        self._protocols: OpenInference | None = None
+        self._has_models = False
         self._connections: set[Connection] = set()
         self._empty: asyncio.Event | None = None
         self._routed = asyncio.Event()
@@ -97,6 +102,9 @@ class HttpDoor:
             cluster.dialler.arena.lend,
             numbers,
         )
+        answers = Answers(cluster.directory.views.get, lambda: door.draining)
+        door._protocols = OpenInference(cluster.loop, answers, door._router_of)
+        cluster.directory.on_models(door.apply_models)
         cluster.directory.on_routes(door.apply)
         return door
 
@@ -106,9 +114,19 @@ class HttpDoor:
 
     def apply(self, routes: Iterable[RouteView]) -> None:
         """From now on these are the routes."""
-        self._table = RouteTable(routes, self._router_of)
+        self._views = tuple(routes)
+        protocols = self._protocols
+        before = protocols.match if protocols is not None and self._has_models else None
+        self._table = RouteTable(self._views, self._router_of, before)
         self.heads.clear()
         self._routed.set()
+
+    def apply_models(self, models: Iterable[ModelView]) -> None:
+        """From now on these are the models of the inference protocols."""
+        if self._protocols is not None:
+            self._has_models = self._protocols.apply(models)
+            if self._views is not None:
+                self.apply(self._views)
 
     async def routed(self) -> None:
         """Return when the routes are known, and no request need be told that it has none."""

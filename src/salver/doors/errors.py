@@ -8,6 +8,8 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
+import msgspec
+
 from salver.errors import (
     BackPressureError,
     CapacityError,
@@ -23,7 +25,7 @@ from salver.errors import (
     WireError,
 )
 
-__all__ = ("STATUS_OF", "refusal", "render", "say_close", "timed_out")
+__all__ = ("STATUS_OF", "in_json", "refusal", "render", "say_close", "timed_out")
 
 # A class that is not here is answered as the nearest of its bases that is.
 STATUS_OF: Final[dict[type[BaseException], int]] = {
@@ -56,6 +58,11 @@ def refusal(error: BaseException) -> tuple[int, str, tuple[tuple[str, str], ...]
     if isinstance(error, SalverError):
         return status, str(error), ()
     return status, "Internal Server Error", ()
+
+
+def in_json(text: str) -> str:
+    """The text as the inference protocols' own error."""
+    return msgspec.json.encode({"error": text}).decode()
 
 
 def timed_out(request_id: str, limit_s: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from salver.core.versions import default_version
+from salver.doors.routes import no_router
 from salver.oip.errors import ModelNotFoundError
 from salver.spec.ids import DeploymentId
 from salver.spec.status import ModelView
@@ -30,7 +31,9 @@ class ModelTable:
     """Immutable: a change of models is a new table."""
 
     def __init__(
-        self, views: Iterable[ModelView], router_of: Callable[[DeploymentId], Router]
+        self,
+        views: Iterable[ModelView] = (),
+        router_of: Callable[[DeploymentId], Router] = no_router,
     ) -> None:
         self._models: dict[str, dict[str, Model]] = {}
         for view in views:

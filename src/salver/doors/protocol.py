@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from salver.calls.context import request_id_of
 from salver.doors.body import Fill, Flow
 from salver.doors.connection import BUSY, CLOSING, DROP, FILL, FLOW, HEAD, READY
-from salver.doors.errors import refusal, render, timed_out
+from salver.doors.errors import in_json, refusal, render, timed_out
 from salver.doors.head import Head
 from salver.doors.http import HttpCall
 from salver.doors.intake import CONTINUE, Intake
@@ -202,6 +202,9 @@ class HttpProtocol(Intake):
             how["bodiless"] = head.method == b"HEAD"
             how["request_id"] = how.get("request_id") or head.request_id
             how["close"] = how.get("close") or head.close or self.door.draining
+            route = self.door.route_of(head)
+            if route is not None and route.json_errors:
+                text, how["content_type"] = in_json(text), "application/json"
         how["request_id"] = how.get("request_id") or self.door.new_request_id()
         reply = render(status, text, **how)
         self.door.count(reply)

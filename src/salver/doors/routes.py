@@ -11,15 +11,17 @@ from salver.spec.status import RouteView
 if TYPE_CHECKING:
     from salver.calls.router import Router
 
-__all__ = ("Route", "RouteTable")
+__all__ = ("Route", "RouteTable", "no_router")
 
 _CACHE_SIZE: Final = 4096
+_TAKEN: Final = ("/v1", "/v2")  # by an app, though the inference protocols have them too
 
 
 class Route:
     """One prefix and the router that calls under it go to."""
 
     __slots__ = ("app", "deployment", "prefix", "router")
+    json_errors = False
 
     def __init__(self, prefix: str, app: str, deployment: DeploymentId, router: Router) -> None:
         self.prefix = prefix
@@ -28,7 +30,8 @@ class Route:
         self.router = router
 
 
-def _no_router(deployment: DeploymentId) -> Router:
+def no_router(deployment: DeploymentId) -> Router:
+    """For tables that hold nothing."""
     raise KeyError(deployment)
 
 
@@ -38,8 +41,11 @@ class RouteTable:
     def __init__(
         self,
         views: Iterable[RouteView] = (),
-        router_of: Callable[[DeploymentId], Router] = _no_router,
+        router_of: Callable[[DeploymentId], Router] = no_router,
+        before: Callable[[str], Route | None] | None = None,
     ) -> None:
+        """`before` is asked first, but for the paths that an app has taken on purpose."""
+        self._before = before
         self._routes: dict[str, Route] = {}
         for view in views:
             prefix = view.prefix.rstrip("/")
@@ -59,6 +65,12 @@ class RouteTable:
         return route
 
     def _search(self, path: str) -> Route | None:
+        route = self._longest(path)
+        if self._before is None or (route is not None and route.prefix.startswith(_TAKEN)):
+            return route
+        return self._before(path) or route
+
+    def _longest(self, path: str) -> Route | None:
         if not path.startswith("/"):
             return self._routes.get("") if path == "*" else None
         end = len(path)

@@ -16,6 +16,7 @@ from salver.oip.errors import (
     MismatchError,
 )
 from salver.oip.signature import Argument, Output, Signature
+from salver.oip.slots import AnySlot, JsonSlot
 from salver.oip.types import InferRequest, InferResponse, Tensor
 
 __all__ = ("Binder",)
@@ -40,6 +41,7 @@ class Binder:
         for index, tensor in enumerate(request.inputs):
             argument = self._by_tensor.get(tensor.name)
             if argument is not None:
+                self._check_content_type(tensor, index)
                 given[argument.name] = _decoded(argument, tensor, index)
             elif self._group is not None:
                 left.append(tensor)
@@ -51,6 +53,14 @@ class Binder:
             except InvalidMessageError as error:
                 raise error.under("$.inputs") from None
         return self._completed(given, request)
+
+    def _check_content_type(self, tensor: Tensor, index: int) -> None:
+        given = tensor.parameters.get("content_type")
+        if given is not None:
+            try:
+                self.signature.registry.named(str(given))
+            except InvalidMessageError as error:
+                raise error.under(f"$.inputs[{index}]") from None
 
     def _completed(self, given: dict[str, Any], request: InferRequest) -> dict[str, Any]:
         for argument in self.signature.arguments:
@@ -164,6 +174,8 @@ class Binder:
     def _has_members(self, members: dict[str, Any], main: Argument) -> bool:
         """Whether an object names arguments, and is not itself the value of the only one."""
         if len(self.signature.carried) > 1 or main.tensor in members:
+            return True
+        if not isinstance(main.slot, AnySlot | JsonSlot):  # whose values are no objects
             return True
         return not members and not main.required
 

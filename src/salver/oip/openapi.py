@@ -28,8 +28,10 @@ def document(
     *,
     version: str = "",
     title: str = "",
+    plain: str = "",
 ) -> Schema:
-    """The document for a model, as plain data; `signature` adds what only a function has."""
+    """The document for a model, as plain data; `signature` adds what only a function has, and
+    `plain` is the path at which it takes plain JSON."""
     base = f"/v2/models/{metadata.name}" + (f"/versions/{version}" if version else "")
     schemas: dict[str, Schema] = {
         "Error": _object({"error": _STRING}),
@@ -52,6 +54,9 @@ def document(
         paths[f"/v1/models/{metadata.name}:predict"] = {
             "post": _operation("Predict (V1)", "V1Request", "V1Response")
         }
+        if plain:
+            schemas["Plain"] = plain_schema(signature)
+            paths[plain] = {"post": _plain_operation(signature)}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -113,6 +118,13 @@ def _stream_operation() -> Schema:
     operation = _operation("Generate, as a stream", "GenerateRequest", "GenerateResponse")
     success = {"description": "Events"} | _content(_STRING, "text/event-stream")
     operation["responses"]["200"] = success
+    return operation
+
+
+def _plain_operation(signature: Signature) -> Schema:
+    operation = _operation("The same, in plain JSON", "Plain", "GenerateResponse")
+    answer = _content({}, "text/event-stream") if signature.streams else _content({})
+    operation["responses"]["200"] = {"description": "Success"} | answer
     return operation
 
 

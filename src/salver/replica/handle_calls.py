@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from salver.replica.calls import ServedCall
     from salver.replica.host import Host
 
-__all__ = ("serve_call",)
+__all__ = ("items_of", "serve_call")
 
 _GENERATORS: Final = frozenset((GeneratorType, AsyncGeneratorType))
 _WITHDRAWN: Final = object()  # instead of a result: the caller has taken the call back
@@ -134,7 +134,7 @@ async def _stream(host: Host, call: ServedCall, method: Method, space: Context) 
     try:
         args, kwargs = decode_call(call.payload)
         call.payload = None
-        items = await _iterator(host, method, space, partial(method.call, *args, **kwargs))
+        items = await items_of(host, method, space, partial(method.call, *args, **kwargs))
         await _send_items(call, items)
         call.end(END, 0, b"")
     except asyncio.CancelledError:
@@ -157,7 +157,7 @@ async def _send_items(call: ServedCall, items: Any) -> None:
             await close()
 
 
-async def _iterator(host: Host, method: Method, space: Context, start: Any) -> Any:
+async def items_of(host: Host, method: Method, space: Context, start: Any) -> Any:
     """What to iterate over: of generators of both kinds, and of functions that return one."""
     if method.is_generator:
         if method.is_async:

@@ -7,8 +7,9 @@ import contextlib
 import inspect
 import logging
 import os
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextvars import Context, copy_context
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -30,6 +31,7 @@ from salver.replica.metrics import scope_of
 from salver.replica.models import current_catalogue
 from salver.replica.pool import Pool
 from salver.replica.reply import reply_error
+from salver.spec.endpoint import options_of
 from salver.spec.ids import ReplicaId
 from salver.spec.logging import LoggingConfig
 from salver.telemetry.registry import metric_scope
@@ -38,6 +40,8 @@ from salver.wire.messages import Hello
 
 if TYPE_CHECKING:
     from salver.calls.cluster import Cluster
+    from salver.replica.oip.model import Models
+    from salver.spec.endpoint import EndpointSpec
     from salver.spec.options import DeploymentOptions
     from salver.spec.start import Place, StartSpec
     from salver.wire.streams import Dialler, Listener
@@ -107,7 +111,8 @@ class Host:
         self._trailing: set[asyncio.Task[Any]] = set()
         self._idle: asyncio.Future[None] | None = None
         self._methods: dict[str, Method] = {}
-        self._door: AsgiDoor | MethodDoor | None = None
+        self._door: Callable[[ServedCall, Context], None] | None = None
+        self.endpoints: Models | None = None
         self._target: Any = None
         self._lifespan: Lifespan | None = None
 
@@ -164,10 +169,19 @@ class Host:
             self.state = self._lifespan.state
         elif (method := method_of(self._target, "__call__")) is not None:
             self._methods["__call__"] = method
-            self._door = MethodDoor(self, method)
+            if options_of(method.call) is None:
+                self._door = MethodDoor(self, method)
+        if spec.deployment.endpoints:
+            self._add_endpoints(spec.deployment.endpoints)
         if self.options.user_config is not None:
             await reconfigure(self._target, self.context, self.options.user_config)
         await check_health(self._target, self.options.health_check_timeout_s)
+
+    def _add_endpoints(self, endpoints: Sequence[EndpointSpec]) -> None:
+        # By name: it needs numpy, and most replicas have no endpoints.
+        part = import_module("salver.replica.oip.door")
+        self.endpoints = part.Models(self, self._target, endpoints)
+        self._door = part.EndpointDoor(self, self.endpoints, self._door)
 
     async def reconfigure(self, options: DeploymentOptions) -> None:
         """Take these options from now on; raises what the user's `reconfigure` raises."""

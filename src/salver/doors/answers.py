@@ -1,0 +1,180 @@
+"""What a door says about the server and its models without asking a replica."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+
+from salver.doors.local import Answer
+from salver.doors.models import Model, ModelTable
+from salver.oip.errors import InvalidMessageError, ModelNotFoundError, UnsupportedError
+from salver.oip.metadata import (
+    ErrorBody,
+    ModelIndexEntry,
+    ModelReady,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+)
+from salver.oip.page import page_of
+from salver.oip.repository import read_index
+from salver.oip.server_document import server_document
+from salver.spec.ids import DeploymentId
+from salver.spec.status import DeploymentView
+
+if TYPE_CHECKING:
+    from salver.doors.head import Head
+
+__all__ = ("EXTENSIONS", "Answers", "is_ready", "server_metadata")
+
+EXTENSIONS: Final = (
+    "binary_tensor_data",
+    "classification",
+    "generate",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+)
+_MODEL: Final = r"/v[12]/models/([^/:]+)(?:/versions/([^/:]+))?"
+_NAMED: Final = re.compile(rf"{_MODEL}(?:[/:].*)?", re.DOTALL)
+_STATUS_OF: Final[Mapping[type[Exception], int]] = {
+    ModelNotFoundError: 404,
+    UnsupportedError: 501,
+    InvalidMessageError: 400,
+}
+
+_Result: TypeAlias = Answer | Awaitable[Answer]
+
+
+class Answers:
+    """`answer(head, body)` for every request of the protocols that no replica is needed for."""
+
+    def __init__(
+        self,
+        view_of: Callable[[DeploymentId], DeploymentView | None],
+        draining: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.models = ModelTable()
+        self._view_of = view_of
+        self._draining = draining
+
+    async def answer(self, head: Head, body: bytes) -> Answer:
+        """Every error is in the protocol's own form."""
+        try:
+            found = self._find(head)
+            if isinstance(found, Answer):
+                return found
+            handler, arguments = found
+            result = handler(self, body, *arguments)
+            return await result if inspect.isawaitable(result) else result
+        except tuple(_STATUS_OF) as error:
+            status = next(_STATUS_OF[kind] for kind in type(error).__mro__ if kind in _STATUS_OF)
+            return _error(status, str(error))
+
+    def _find(self, head: Head) -> Answer | tuple[Callable[..., _Result], tuple[Any, ...]]:
+        path = head.path.rstrip("/")
+        for pattern, methods in _TABLE:
+            found = pattern.fullmatch(path)
+            if found is None:
+                continue
+            method = head.method.decode("latin-1")
+            handler = methods.get("GET" if method == "HEAD" else method)
+            if handler is not None:
+                return handler, found.groups()
+            text = f"{method[:20]} is not allowed here; use {' or '.join(methods)}."
+            return _error(405, text, (("allow", ", ".join(methods)),))
+        named = _NAMED.fullmatch(path)
+        if named is not None:  # a model that is not there is the better reason
+            self.models.find(named[1], named[2] or "")
+        return _error(404, f"Path {path[:80]!r} is not part of the protocol.")
+
+    # ---- the server
+
+    def _server(self, _: bytes) -> Answer:
+        return _json(server_metadata())
+
+    def _live(self, _: bytes) -> Answer:
+        return _json(ServerLive())
+
+    def _server_ready(self, _: bytes) -> Answer:
+        ready = not self._draining() and all(is_ready(m, self._view_of) for m in self.models)
+        return _json(ServerReady(ready), 200 if ready else 503)
+
+    def _docs(self, _: bytes) -> Answer:
+        views = [model.view for model in self.models]
+        paths = [f"{v.name}/versions/{v.version}" if v.version else v.name for v in views]
+        links = {f"Model {path}": f"/v2/models/{path}/docs" for path in paths}
+        return Answer(200, page_of(server_document(), links), "text/html; charset=utf-8")
+
+    def _document(self, _: bytes) -> Answer:
+        return _json(server_document())
+
+    # ---- models
+
+    def _names(self, _: bytes) -> Answer:
+        return _json({"models": list(dict.fromkeys(m.view.name for m in self.models))})
+
+    def _ready(self, _: bytes, name: str, version: str | None) -> Answer:
+        ready = is_ready(self.models.find(name, version or ""), self._view_of)
+        return _json(ModelReady(name, ready), 200 if ready else 503)
+
+    def _index(self, body: bytes) -> Answer:
+        only_ready = read_index(body)
+        entries = [self._entry(model) for model in self.models]
+        return _json([e for e in entries if e.state == "READY" or not only_ready])
+
+    def _entry(self, model: Model) -> ModelIndexEntry:
+        view = model.view
+        if is_ready(model, self._view_of):
+            return ModelIndexEntry(view.name, view.version, "READY")
+        deployment = self._view_of(view.deployment)
+        reason = deployment.gone if deployment is not None else ""
+        return ModelIndexEntry(
+            view.name, view.version, "UNAVAILABLE", reason or "no replica runs yet"
+        )
+
+
+def is_ready(model: Model, view_of: Callable[[DeploymentId], DeploymentView | None]) -> bool:
+    """Whether a replica answers for the model now."""
+    view = view_of(model.view.deployment)
+    return view is not None and bool(view.replicas)
+
+
+def server_metadata() -> ServerMetadata:
+    """Who we are, and which extensions are there."""
+    try:
+        number = version("salver")
+    except PackageNotFoundError:  # run from a checkout
+        number = "0"
+    return ServerMetadata("salver", number, list(EXTENSIONS))
+
+
+def _json(value: Any, status: int = 200) -> Answer:
+    more = (("retry-after", "1"),) if status == 503 else ()
+    return Answer(status, msgspec.json.encode(value).decode(), more=more)
+
+
+def _error(status: int, text: str, more: tuple[tuple[str, str], ...] = ()) -> Answer:
+    return Answer(status, msgspec.json.encode(ErrorBody(text)).decode(), more=more)
+
+
+_Handlers: TypeAlias = Mapping[str, Callable[..., _Result]]
+_TABLE: Final[tuple[tuple[re.Pattern[str], _Handlers], ...]] = tuple(
+    (re.compile(pattern, re.DOTALL), methods)
+    for pattern, methods in (
+        (r"/v2", {"GET": Answers._server}),
+        (r"/v2/health/live", {"GET": Answers._live}),
+        (r"/v2/health/ready", {"GET": Answers._server_ready}),
+        (r"/v2/docs", {"GET": Answers._docs}),
+        (r"/v2/docs/dataplane\.json", {"GET": Answers._document}),
+        (r"/v[12]/models", {"GET": Answers._names}),
+        (rf"{_MODEL}/ready", {"GET": Answers._ready}),
+        (r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?", {"GET": Answers._ready}),
+        (r"/v2/repository(?:/[^/]+)?/index", {"POST": Answers._index}),
+    )
+)

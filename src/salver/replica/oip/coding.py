@@ -1,0 +1,95 @@
+"""Bodies that are compressed: gzip and deflate, in and out, and bounded."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Final
+
+from salver.oip.errors import MalformedBodyError, UnsupportedError
+
+__all__ = ("TooLargeError", "compressed", "inflated", "preferred")
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_DEFLATE: Final = zlib.MAX_WBITS
+_LEVEL: Final = 1  # what is sent once is not worth more
+_SMALL: Final = 1024  # bodies below are sent as they are
+_SAMPLE: Final = 16 * 1024
+_WORTH: Final = 0.85
+
+
+class TooLargeError(MalformedBodyError):
+    """The body is larger than is let in."""
+
+
+def inflated(body: bytes | memoryview, coding: str, limit: int) -> bytes:
+    """The body without its content codings; TooLargeError as soon as there is more than `limit`."""
+    result: bytes | memoryview = body
+    for name in reversed([part.strip().lower() for part in coding.split(",")]):
+        if name in ("gzip", "x-gzip"):
+            result = _inflate(result, _GZIP, name, limit)
+        elif name == "deflate":
+            # Most who say deflate mean zlib's format, some the bare one.
+            bare = len(result) < 2 or (result[0] & 0x0F) != 8 or (result[0] << 8 | result[1]) % 31
+            result = _inflate(result, -_DEFLATE if bare else _DEFLATE, name, limit)
+        elif name not in ("", "identity"):
+            raise UnsupportedError(
+                f"content encoding {name[:40]!r} is not known; send gzip, deflate or none"
+            )
+    return bytes(result)
+
+
+def _inflate(data: bytes | memoryview, bits: int, name: str, limit: int) -> bytes:
+    reader = zlib.decompressobj(bits)
+    try:
+        text = reader.decompress(data, limit + 1)
+        if len(text) > limit:
+            raise TooLargeError(f"the body is longer than {limit} bytes once it is decompressed")
+    except zlib.error as error:
+        raise MalformedBodyError(f"the body is no {name}: {error}") from None
+    if not reader.eof or reader.unused_data:
+        raise MalformedBodyError(f"the body is no whole {name} stream")
+    return text
+
+
+def preferred(accepted: str) -> str:
+    """The coding to answer in, by an Accept-Encoding header; empty: none."""
+    best, coding = 0.0, ""
+    for part in accepted.lower().split(","):
+        name, _, rest = part.partition(";")
+        name = name.strip()
+        quality = _quality(rest)
+        if name in ("gzip", "deflate") and quality > best:
+            best, coding = quality, name
+    return coding
+
+
+def _quality(parameters: str) -> float:
+    name, _, value = parameters.partition("=")
+    if name.strip() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0
+
+
+def compressed(body: bytes, coding: str) -> bytes | None:
+    """The body in that coding; None where that is not worth while: numbers rarely are."""
+    if len(body) < _SMALL:
+        return None
+    packer: Callable[[bytes], bytes] = _gzip if coding == "gzip" else _zlib
+    if len(body) > 4 * _SAMPLE:
+        sample = body[len(body) // 2 :][:_SAMPLE]
+        if len(_zlib(sample)) > _WORTH * len(sample):
+            return None
+    return packer(body)
+
+
+def _gzip(data: bytes) -> bytes:
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+    return packer.compress(data) + packer.flush()
+
+
+def _zlib(data: bytes) -> bytes:
+    return zlib.compress(data, _LEVEL)

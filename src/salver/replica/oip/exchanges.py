@@ -1,0 +1,137 @@
+"""One request in each of the forms that HTTP knows: bytes to arguments, results to bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from salver.oip.codecs.json import to_json
+from salver.oip.generate import read_generate, write_generate
+from salver.oip.rest import HttpBody, RestFormat, write_response
+from salver.oip.types import InferRequest
+from salver.oip.v1 import V1Request, bind_v1, read_v1, write_v1
+from salver.replica.oip.model import Model
+
+__all__ = (
+    "Exchange",
+    "ExplainExchange",
+    "GenerateExchange",
+    "InferExchange",
+    "PlainExchange",
+    "PredictExchange",
+    "described",
+)
+
+Body = bytes | memoryview
+
+
+class Exchange:
+    """Made for one request; `events`: it is answered by a stream of events."""
+
+    __slots__ = ("body", "events", "header_length", "model", "request", "rest")
+
+    request: InferRequest
+
+    def __init__(
+        self,
+        model: Model,
+        body: Body,
+        rest: RestFormat,
+        header_length: str | None = None,
+        *,
+        events: bool = False,
+    ) -> None:
+        self.model = model
+        self.body = body
+        self.rest = rest
+        self.header_length = header_length
+        self.events = events
+
+    def arguments(self) -> list[dict[str, Any]]:
+        """What the method is called with: once, or once for each row of a request."""
+        raise NotImplementedError
+
+    def answer(self, results: list[Any]) -> HttpBody:
+        """The body that says what the calls returned."""
+        return HttpBody(self.item(results[0]))
+
+    def item(self, result: Any) -> bytes:
+        """One result, or one item of a stream, as JSON."""
+        raise NotImplementedError
+
+
+class InferExchange(Exchange):
+    """V2 inference, JSON and binary."""
+
+    __slots__ = ()
+
+    def arguments(self) -> list[dict[str, Any]]:
+        model = self.model
+        self.request = self.rest.read_request(self.body, self.header_length, model.metadata)
+        self.body = b""  # what refers to it keeps it
+        return [model.arguments(self.request)]
+
+    def answer(self, results: list[Any]) -> HttpBody:
+        request = self.request
+        return write_response(self.model.response(results[0], request), request.wants_binary)
+
+    def item(self, result: Any) -> bytes:
+        return write_response(self.model.response(result, self.request)).text
+
+
+class GenerateExchange(Exchange):
+    """The generate extension: plain members in and out."""
+
+    __slots__ = ()
+
+    def arguments(self) -> list[dict[str, Any]]:
+        model = self.model
+        self.request = read_generate(self.body, model.metadata, self.rest)
+        return [model.arguments(self.request)]
+
+    def item(self, result: Any) -> bytes:
+        return write_generate(self.model.response(result, self.request))
+
+
+class PredictExchange(Exchange):
+    """V1: rows or columns."""
+
+    __slots__ = ("_v1",)
+
+    _v1: V1Request
+
+    def arguments(self) -> list[dict[str, Any]]:
+        self._v1 = read_v1(self.body)
+        return bind_v1(self.model.binder, self._v1)
+
+    def answer(self, results: list[Any]) -> HttpBody:
+        return HttpBody(write_v1(self.model.binder, self._v1, results))
+
+
+class ExplainExchange(PredictExchange):
+    """V1 explanations: predictions under another name."""
+
+    __slots__ = ()
+
+    def answer(self, results: list[Any]) -> HttpBody:
+        answer = super().answer(results).text
+        for name in (b'{"predictions":', b'{"outputs":'):
+            if answer.startswith(name):
+                return HttpBody(b'{"predictions":[],"explanations":' + answer[len(name) :])
+        return HttpBody(answer)
+
+
+class PlainExchange(Exchange):
+    """Named arguments as a JSON object, the result as JSON."""
+
+    __slots__ = ()
+
+    def arguments(self) -> list[dict[str, Any]]:
+        return [self.model.binder.bind_json(self.body)]
+
+    def item(self, result: Any) -> bytes:
+        return self.model.binder.pack_json(result)
+
+
+def described(models: list[Model]) -> bytes:
+    """What a plain GET is told: that somebody is there, and who."""
+    return to_json({"status": "alive", "models": [model.name for model in models]})

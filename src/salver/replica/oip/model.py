@@ -1,0 +1,152 @@
+"""One endpoint of the living object as a model: neutral requests in, neutral responses out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextvars import Context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from salver.core.versions import default_version
+from salver.errors import SalverError
+from salver.oip.binding import Binder
+from salver.oip.classification import classified
+from salver.oip.errors import ModelNotFoundError, UnsupportedError
+from salver.oip.signature import Signature
+from salver.oip.types import InferRequest, InferResponse
+from salver.replica.handle_calls import items_of
+from salver.replica.invoke import Method, method_of
+from salver.replica.oip.counters import Counters
+from salver.spec.endpoint import EndpointOptions, EndpointSpec, options_of
+
+if TYPE_CHECKING:
+    from salver.replica.host import Host
+
+__all__ = ("Model", "Models", "one_of")
+
+_MANY: Final = (
+    "the model answered with a stream, and this call takes one answer; "
+    "use generate_stream (REST) or ModelStreamInfer (gRPC)"
+)
+
+
+class Model:
+    """A method, what its signature says, and how often it was called."""
+
+    def __init__(self, host: Host, spec: EndpointSpec, method: Method, versions: list[str]) -> None:
+        self.host = host
+        self.name = spec.model
+        self.version = spec.version
+        self.method = method
+        self.options = options_of(method.call) or EndpointOptions()
+        self.signature = Signature.of(method.call)
+        self.binder = Binder(self.signature)
+        self.metadata = self.signature.metadata(self.name, versions, self.options.platform)
+        self.counters = Counters()
+        self.streams = self.signature.streams or method.is_generator
+
+    # ---- the neutral form: every protocol ends here
+
+    async def infer(self, request: InferRequest, space: Context) -> InferResponse:
+        """The one answer to a request; `space` is the context of the user's code."""
+        return self.response(await self.run(self.arguments(request), space), request)
+
+    async def stream(
+        self, request: InferRequest, space: Context
+    ) -> AsyncGenerator[InferResponse, None]:
+        """Every answer to a request."""
+        async for item in self.items(self.arguments(request), space):
+            yield self.response(item, request)
+
+    def arguments(self, request: InferRequest) -> dict[str, Any]:
+        """What the method is called with."""
+        return self.binder.bind(request)
+
+    def response(self, result: Any, request: InferRequest) -> InferResponse:
+        """What the method's result is, or one item of it."""
+        response = self.binder.pack(result, request)
+        response.model_name = self.name
+        response.model_version = self.version
+        for output in request.outputs:
+            if "classification" in output.parameters:
+                return classified(response, request.outputs, self.options.labels)
+        return response
+
+    # ---- the user's code
+
+    async def run(self, given: dict[str, Any], space: Context) -> Any:
+        """The result of the method; of a stream, its only item."""
+        method = self.method
+        if self.streams:
+            return await one_of(self.items(given, space))
+        if method.is_async:
+            return await method.call(**given)
+        result = await self.host.pool.run(space.copy(), partial(method.call, **given))
+        return await result if hasattr(type(result), "__await__") else result
+
+    async def items(self, given: dict[str, Any], space: Context) -> AsyncGenerator[Any, None]:
+        """The items of a stream; of a method that does not stream, its result."""
+        if not self.streams:
+            yield await self.run(given, space)
+            return
+        start = partial(self.method.call, **given)
+        items = await items_of(self.host, self.method, space, start)
+        try:
+            async for item in items:
+                yield item
+        finally:
+            close = getattr(items, "aclose", None)
+            if close is not None:
+                await close()
+
+
+async def one_of(items: AsyncGenerator[Any, None]) -> Any:
+    """The only item of a stream."""
+    found: list[Any] = []
+    try:
+        async for item in items:
+            if found:
+                raise UnsupportedError(_MANY)
+            found.append(item)
+    finally:
+        await items.aclose()
+    if not found:
+        raise UnsupportedError("the model answered with an empty stream")
+    return found[0]
+
+
+class Models:
+    """The models of one replica."""
+
+    def __init__(self, host: Host, target: Any, specs: Sequence[EndpointSpec]) -> None:
+        self._by_name: dict[str, dict[str, Model]] = {}
+        self._by_method: dict[str, Model] = {}
+        for spec in specs:
+            method = method_of(target, spec.method)
+            if method is None:
+                raise SalverError(
+                    f"Endpoint {spec.method!r} of model {spec} is not there any more."
+                )
+            versions = sorted(s.version for s in specs if s.model == spec.model and s.version)
+            model = Model(host, spec, method, versions)
+            self._by_name.setdefault(spec.model, {})[spec.version] = model
+            self._by_method[spec.method] = model
+        self.main = self._by_method[specs[0].method]
+
+    def find(self, name: str, version: str = "") -> Model:
+        """The model of that name and version; ModelNotFoundError."""
+        versions = self._by_name.get(name)
+        if versions is None:
+            raise ModelNotFoundError(name)
+        found = versions.get(version or default_version(versions))
+        if found is None:
+            raise ModelNotFoundError(name, version)
+        return found
+
+    def of_method(self, method: str) -> Model | None:
+        """The model that a method of the object is."""
+        return self._by_method.get(method)
+
+    def all(self) -> list[Model]:
+        """Every one of them, in the order of the class."""
+        return list(self._by_method.values())

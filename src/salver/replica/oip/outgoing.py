@@ -1,0 +1,61 @@
+"""Answers that are JSON, or JSON and then the bytes of tensors, as HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from salver.oip.binary import HEADER
+from salver.oip.rest import HttpBody
+from salver.replica.heads import JSON
+from salver.replica.oip.coding import compressed
+from salver.replica.reply import send_rendered, send_response
+from salver.wire.frames import CLOSE, HTTP, LARGE, RES
+
+if TYPE_CHECKING:
+    from salver.replica.calls import ServedCall
+
+__all__ = ("send",)
+
+_BINARY: Final = (b"content-type", b"application/octet-stream")
+_LENGTH: Final = HEADER.lower().encode()
+_VARY: Final = (b"vary", b"accept-encoding")
+
+
+def send(call: ServedCall, accepts: str, body: HttpBody) -> None:
+    """Answer 200 with it, compressed where the client likes that and it pays."""
+    if accepts:
+        _send_compressed(call, accepts, body)
+    elif body.header_length is None:
+        send_rendered(call, (JSON, body.text))
+    elif body.size < LARGE:
+        send_response(call, 200, _headers(body), body.join())
+    else:
+        _send_large(call, body)
+
+
+def _headers(body: HttpBody) -> list[tuple[bytes, bytes]]:
+    if body.header_length is None:
+        return [(b"content-type", JSON)]
+    return [_BINARY, (_LENGTH, b"%d" % body.header_length)]
+
+
+def _send_compressed(call: ServedCall, coding: str, body: HttpBody) -> None:
+    whole = body.join()
+    packed = compressed(whole, coding)
+    headers = [*_headers(body), _VARY]
+    if packed is not None:
+        headers.append((b"content-encoding", coding.encode()))
+    send_response(call, 200, headers, whole if packed is None else packed)
+
+
+def _send_large(call: ServedCall, body: HttpBody) -> None:
+    """The tensors leave from where they lie."""
+    close = bool(call.flags & CLOSE)
+    extra = b"content-length: %d\r\n" % body.size
+    if close:
+        extra += b"connection: close\r\n"
+    heads = call.caller.host.heads
+    head = heads.any(200, _headers(body), call.context.request_id, extra)
+    call.status = 200
+    parts = [memoryview(blob) for blob in body.blobs if len(blob)]
+    call.end(RES, HTTP | CLOSE if close else HTTP, head + body.text, parts)
