@@ -26,7 +26,7 @@ LAYERS = {
     "control": 4, "engine": 4,
     "replica": 3,
     "calls": 2,
-    "core": 1, "wire": 1, "oip": 1, "openai": 1,
+    "core": 1, "wire": 1, "oip": 1, "openai": 1, "environment": 1,
     "spec": 0, "telemetry": 0, "settings": 0,
     "errors": -1,
 }  # fmt: skip

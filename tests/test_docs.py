@@ -36,6 +36,8 @@ class Reader:
             (self.folder / (file or "block.py")).write_text(content)
             if not file or file.startswith("test_"):
                 self.printed = self.run([sys.executable, file or "block.py"])
+        elif kind == "yaml" and file:
+            (self.folder / file).write_text(content)
         elif kind == "sh":
             for line in content.splitlines():
                 self.type(line)
@@ -49,6 +51,8 @@ class Reader:
             words = shlex.split(line)[1:]
             where = ROOT if "--app-dir" in words else self.folder
             self.url = self.salver_command(*words, "--port", "0", cwd=where).url
+        elif line.startswith("salver"):
+            self.printed = self.run([sys.executable, "-m", *shlex.split(line)])
         elif line.startswith("curl"):
             words = shlex.split(line.replace("http://127.0.0.1:8000/", self.url))
             self.printed = self.run([words[0], "--silent", "--show-error", *words[1:]])

@@ -22,7 +22,7 @@ from salver.session import Session
 from salver.settings import Settings
 from salver.spec.familiar import ProxyLocation, gRPCOptions, http_settings
 from salver.spec.http import HttpSettings
-from salver.spec.ids import DeploymentId
+from salver.spec.ids import DeploymentId, check_name, check_prefix
 from salver.spec.logging import LoggingConfig, read_logging
 from salver.spec.status import ApplicationStatus, ServeStatus
 
@@ -298,32 +298,6 @@ def _check_target(target: object, name: str, route_prefix: str | None) -> None:
     check_name(name)
     if route_prefix is not None:
         check_prefix(route_prefix)
-
-
-def check_name(name: str) -> None:
-    """Refuse what the names of the app's replicas could not be read back from."""
-    if not isinstance(name, str) or not name or "#" in name:
-        raise SalverError(f"name={name!r} is not valid: expected at least one character, none a #.")
-
-
-def check_prefix(prefix: str) -> None:
-    """Refuse what no path can match, what could match two ways, and what is the door's own."""
-    if prefix == "/-" or prefix.startswith("/-/"):
-        raise ValueError(
-            f"route_prefix={prefix!r} is not valid: below '/-' are Salver's own pages, such as "
-            "'/-/healthz'. Choose another."
-        )
-    wrong = (
-        not prefix.startswith("/")
-        or (prefix != "/" and prefix.endswith("/"))
-        or any(mark in prefix for mark in "{}?#")
-        or "//" in prefix
-    )
-    if wrong:
-        raise ValueError(
-            f"route_prefix={prefix!r} is not valid: expected '/' or a path such as '/models', with "
-            "a slash before it, none behind it, and no braces."
-        )
 
 
 def _refuse_later(given: dict[str, Any]) -> None:

@@ -9,8 +9,9 @@ import secrets
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -22,15 +23,18 @@ import msgspec
 
 from salver.core.autoscale import default_autoscaling_policy
 from salver.core.graph import Graph
+from salver.environment.prepare import Prepared, prepare
 from salver.errors import SalverError, TargetError
 from salver.program import Application, Deployment
+from salver.settings import Settings
 from salver.spec.app import AppSpec, DeploymentSpec, ImportedCode, PickledCode
 from salver.spec.autoscaling import AutoscalingPolicy
 from salver.spec.endpoint import endpoints_of
+from salver.spec.environment import RuntimeEnv
 from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions
 
-__all__ = ("build", "portable_policy")
+__all__ = ("ChangeError", "Changes", "build", "portable_policy")
 
 _logger = logging.getLogger("salver")
 # What is only good in the process that made it, and as good when made anew.
@@ -40,8 +44,29 @@ _MADE_ANEW: Final = {
 }
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What a configuration says of an app besides its code, and wins over it."""
+
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by deployment
+    environment: RuntimeEnv = field(default_factory=RuntimeEnv)  # of all; this process is in it
+
+
+class ChangeError(SalverError):
+    """A configuration asks of a deployment what does not go with its code."""
+
+    def __init__(self, deployment: str, message: str) -> None:
+        self.deployment = deployment
+        super().__init__(message)
+
+
 def build(
-    app: Application, name: str, route_prefix: str | None, *, version: str | None = None
+    app: Application,
+    name: str,
+    route_prefix: str | None,
+    changes: Changes | None = None,
+    *,
+    version: str | None = None,
 ) -> AppSpec:
     """The spec of a bound app: discovery and pickling are one pass over the arguments.
 
@@ -49,8 +74,9 @@ def build(
     far as they can. Without one it is new code every time: of code found by its import path nobody
     can tell whether something that it imports has changed.
     """
-    graph: Graph[DeploymentSpec] = Graph()
-    _add(graph, app, name)
+    building = _Building(name, changes or Changes())
+    building.add(app)
+    graph = building.graph
     for new, taken in graph.renamed.items():
         _logger.warning(
             "App %s has more than one deployment named %s; this one is called %s. "
@@ -84,20 +110,53 @@ def _refuse_same_models(specs: Sequence[DeploymentSpec]) -> None:
                 )
 
 
-def _add(graph: Graph[DeploymentSpec], app: Application, app_name: str) -> str:
-    deployment = app.deployment
+class _Building:
+    """One app on its way: its graph, and what is changed of its deployments."""
 
-    def make(unique: str) -> DeploymentSpec:
-        return DeploymentSpec(
-            id=DeploymentId(unique, app_name),
-            code=code_of(deployment),
-            arguments=_pickled((app.args, app.kwargs), graph, app_name, deployment),
-            options=_portable(deployment.settings),
-            version="",  # which its app has
-            endpoints=endpoints_of(deployment.func_or_class, unique),
+    def __init__(self, app_name: str, changes: Changes) -> None:
+        self.graph: Graph[DeploymentSpec] = Graph()
+        self.app_name = app_name
+        self._changes = changes
+
+    def add(self, app: Application) -> str:
+        """The name under which the app's deployment is in the graph."""
+        deployment = app.deployment
+        return self.graph.add(
+            app, deployment.name, lambda unique: self._spec(app, unique), deployment.named_by
         )
 
-    return graph.add(app, deployment.name, make, deployment.named_by)
+    def _spec(self, app: Application, unique: str) -> DeploymentSpec:
+        deployment = app.deployment
+        options = self._options(deployment, unique)
+        prepared = _prepared(options)
+        env_vars = {**self._changes.environment.env_vars, **options.env_vars}
+        return DeploymentSpec(
+            id=DeploymentId(unique, self.app_name),
+            code=code_of(deployment),
+            arguments=_pickled((app.args, app.kwargs), self, deployment),
+            options=_portable(msgspec.structs.replace(options, env_vars=env_vars)),
+            version="",  # which its app has
+            endpoints=endpoints_of(deployment.func_or_class, unique),
+            sys_path=prepared.sys_path,
+            cwd=prepared.cwd,
+        )
+
+    def _options(self, deployment: Deployment, unique: str) -> DeploymentOptions:
+        changed = self._changes.options.get(unique)
+        if not changed:
+            return deployment.settings
+        try:
+            return deployment.options(**changed).settings
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise ChangeError(unique, str(error)) from None
+
+
+def _prepared(options: DeploymentOptions) -> Prepared:
+    """What this deployment has of its own."""
+    env = RuntimeEnv({}, options.working_dir, options.py_modules, options.pip)
+    if env == RuntimeEnv():
+        return Prepared()
+    return prepare(env, Path(Settings.read().cache_dir))
 
 
 def code_of(deployment: Deployment) -> ImportedCode | PickledCode:
@@ -106,7 +165,7 @@ def code_of(deployment: Deployment) -> ImportedCode | PickledCode:
     module, qualname = code.__module__, code.__qualname__
     if importable(module) and _found(module, qualname, code):
         return ImportedCode(module, qualname)
-    return PickledCode(_pickled(code, None, "", deployment))
+    return PickledCode(_pickled(code, None, deployment))
 
 
 def importable(module: str) -> bool:
@@ -159,16 +218,14 @@ def _by_value(module: str, *, always: bool = False) -> Iterator[None]:
         cloudpickle.unregister_pickle_by_value(loaded)
 
 
-def _pickled(
-    value: object, graph: Graph[DeploymentSpec] | None, app_name: str, owner: Deployment
-) -> bytes:
+def _pickled(value: object, building: _Building | None, owner: Deployment) -> bytes:
     buffer = io.BytesIO()
-    pickler = _Pickler(buffer, graph, app_name)
+    pickler = _Pickler(buffer, building)
     try:
         with _by_value(owner.func_or_class.__module__):
             pickler.dump(value)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
-        what = "arguments" if graph else "code"
+        what = "arguments" if building else "code"
         raise SalverError(
             f"The {what} of deployment {owner.name} cannot be sent to another process: {error}. "
             "Make what cannot be pickled (connections, open files, locks of C code) inside "
@@ -185,16 +242,13 @@ def _is_starlette_state(obj: object) -> bool:
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """By value where needed; apps become references to handles; locks are made anew."""
 
-    def __init__(
-        self, file: io.BytesIO, graph: Graph[DeploymentSpec] | None, app_name: str
-    ) -> None:
+    def __init__(self, file: io.BytesIO, building: _Building | None) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
-        self.graph = graph
-        self.app_name = app_name
+        self.building = building
 
     def persistent_id(self, obj: object) -> tuple[str, str, str] | None:
-        if self.graph is not None and isinstance(obj, Application):
-            return ("handle", _add(self.graph, obj, self.app_name), self.app_name)
+        if self.building is not None and isinstance(obj, Application):
+            return ("handle", self.building.add(obj), self.building.app_name)
         return None
 
     def reducer_override(self, obj: object) -> Any:
@@ -258,7 +312,7 @@ def _policy_code(function: Any) -> ImportedCode | PickledCode:
     buffer = io.BytesIO()
     try:
         with _by_value(module, always=True):
-            _Pickler(buffer, None, "").dump(function)
+            _Pickler(buffer, None).dump(function)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         if by_name:
             return ImportedCode(module, qualname)

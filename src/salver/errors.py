@@ -11,6 +11,8 @@
     |-- WireError                   bytes between processes that make no sense, or no secret
     |-- EngineError                 a process could not be started
     |   `-- CapacityError           ... for want of CPUs, GPUs or named resources
+    |-- EnvironmentFailedError      a `runtime_env` could not be made
+    |-- ConfigError                 a configuration file is wrong, in one or more places
     `-- TargetError                 what was asked to run cannot be found or imported
 
 Every error can be pickled: its fields are its constructor's arguments.
@@ -20,14 +22,18 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 __all__ = (
     "BackPressureError",
     "CapacityError",
+    "ConfigError",
     "DeployFailedError",
     "DeploymentUnavailableError",
     "EngineError",
+    "EnvironmentFailedError",
+    "Problem",
     "ReplicaDiedError",
     "ReplicaUnavailableError",
     "RequestCancelledError",
@@ -177,3 +183,31 @@ def twin_of(error: E) -> E:
     twin.__cause__, twin.__context__ = error.__cause__, error.__context__
     twin.__suppress_context__ = error.__suppress_context__
     return twin.with_traceback(error.__traceback__)
+
+
+class EnvironmentFailedError(SalverError):
+    """The folders, modules or packages of a `runtime_env` are not there or cannot be installed."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a file, and where: the path of keys, line and column from 1."""
+
+    path: str
+    message: str
+    line: int = 1
+    column: int = 1
+
+
+class ConfigError(SalverError):
+    """A configuration file is wrong; every problem that was found, in the order of the file."""
+
+    def __init__(self, file: str, problems: list[Problem]) -> None:
+        self.file = file
+        self.problems = problems
+        count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = [f"{file} has {count}:"]
+        for problem in problems:
+            at = f" {problem.path}:" if problem.path else ""
+            lines.append(f"  {file}:{problem.line}:{problem.column}:{at} {problem.message}")
+        super().__init__("\n".join(lines))

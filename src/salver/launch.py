@@ -48,13 +48,26 @@ class Instance:
 
     @classmethod
     def start(
-        cls, http: HttpSettings, capacity: Capacity, logging: LoggingConfig | None = None
+        cls,
+        http: HttpSettings,
+        capacity: Capacity,
+        logging: LoggingConfig | None = None,
+        *,
+        doors: bool = True,
+        prelude: tuple[str, ...] = (),
     ) -> Instance:
-        """Return once it listens. EngineError: it could not, and why (a busy port, say)."""
+        """Return once it listens. EngineError: it could not, and why (a busy port, say).
+
+        Without `doors` nothing listens: apps are called by handles. `prelude`: functions, as
+        "module:function", that every process calls before all else.
+        """
+        config = _config(http if doors else None, capacity, logging)
         directory = tempfile.mkdtemp(prefix="salver-")  # mode 0700
         try:
             _write_secret(Path(directory) / "secret")
-            keeper = KeeperProcess.start(_config(directory, http, capacity, logging))
+            keeper = KeeperProcess.start(
+                msgspec.structs.replace(config, instance=directory, preload=prelude)
+            )
             try:
                 keeper.wait_ready()
             except BaseException:  # Ctrl-C, say: it must not go on while its directory is removed
@@ -67,7 +80,9 @@ class Instance:
 
     @property
     def url(self) -> str:
-        """Where the HTTP door answers, with the real port."""
+        """Where the HTTP door answers, with the real port; empty: there is none."""
+        if "http" not in self.keeper.addresses:
+            return ""
         host, port = self.keeper.addresses["http"]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -96,13 +111,14 @@ def _write_secret(path: Path) -> None:
 
 
 def _config(
-    directory: str, http: HttpSettings, capacity: Capacity, logging: LoggingConfig | None
+    http: HttpSettings | None, capacity: Capacity, logging: LoggingConfig | None
 ) -> KeeperConfig:
+    entries = {kind: entry for kind, entry in ENTRIES.items() if http or kind != "ingress"}
     return KeeperConfig(
-        instance=directory,
-        entries=ENTRIES,
-        listen=(Listen("http", http.host, http.port),),
-        settings={"ingress": msgspec.to_builtins(http)},
+        instance="",  # which is made once all this is right
+        entries=entries,
+        listen=(Listen("http", http.host, http.port),) if http else (),
+        settings={"ingress": msgspec.to_builtins(http)} if http else {},
         logging=logging or LoggingConfig(log_level=Settings.read().log_level),
         num_cpus=capacity.num_cpus,
         num_gpus=capacity.num_gpus,

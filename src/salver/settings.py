@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 __all__ = ("Settings",)
 
@@ -17,15 +18,17 @@ class Settings:
     http_host: str = "127.0.0.1"
     http_port: int = 8000
     log_level: str = "INFO"
+    cache_dir: str = ""  # of what is made once and kept, such as the packages of an app
 
     @classmethod
     def read(cls) -> Settings:
-        """From SALVER_HTTP_HOST, SALVER_HTTP_PORT and SALVER_LOG_LEVEL."""
+        """From SALVER_HTTP_HOST, SALVER_HTTP_PORT, SALVER_LOG_LEVEL and SALVER_CACHE_DIR."""
         get = os.environ.get
         return cls(
             http_host=get("SALVER_HTTP_HOST", cls.http_host),
             http_port=_port(get("SALVER_HTTP_PORT", str(cls.http_port))),
             log_level=_level(get("SALVER_LOG_LEVEL", cls.log_level)),
+            cache_dir=get("SALVER_CACHE_DIR") or _cache_dir(get("XDG_CACHE_HOME")),
         )
 
 
@@ -36,6 +39,10 @@ def _level(text: str) -> str:
         f"SALVER_LOG_LEVEL={text!r} is not a level: expected one of {', '.join(_LEVELS)}, or a "
         "number. Set it right, or unset it to use INFO."
     )
+
+
+def _cache_dir(home: str | None) -> str:
+    return str((Path(home) if home else Path.home() / ".cache") / "salver")
 
 
 def _port(text: str) -> int:

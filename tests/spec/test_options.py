@@ -79,9 +79,9 @@ def test_every_option_says_what_its_change_asks_of_living_replicas(name: str) ->
         ({"backpressure_config": 3}, TypeError, r"^backpressure_config=3 .* expected dict"),
         ({"max_surge_percent": 5}, NotImplementedError, r"^max_surge_percent=5: .*not there yet"),
         (
-            {"ray_actor_options": {"runtime_env": {"pip": ["x"]}}},
+            {"ray_actor_options": {"runtime_env": {"conda": "x"}}},
             NotImplementedError,
-            r"^runtime_env\['pip'\]=\['x'\]: .*not there yet",
+            r"^runtime_env\['conda'\]='x' is not supported: Salver makes pip environments only",
         ),
     ],
 )

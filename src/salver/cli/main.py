@@ -15,7 +15,10 @@ __all__ = ("main",)
 
 # name -> (where it is, what it does)
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "run": ("salver.cli.run:run", "Run an app on this machine until Ctrl-C."),
+    "build": ("salver.cli.build:build", "Write a configuration file for apps."),
+    "check": ("salver.cli.check:check", "Find what is wrong with an app or a file, serve nothing."),
+    "run": ("salver.cli.run:run", "Run an app, or a file of apps, here until Ctrl-C."),
+    "schema": ("salver.cli.schema:schema", "Print the JSON schema of configuration files."),
 }
 
 HELP = """Serve Python code behind an API, on this machine.

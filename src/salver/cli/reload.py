@@ -1,4 +1,4 @@
-"""Changes of Python files below a directory, and a process that forgets what it had imported."""
+"""Changes of files, and a process that forgets what it had imported."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from watchfiles import PythonFilter, awatch
+from watchfiles import Change, PythonFilter, awatch
 
-__all__ = ("changes",)
+__all__ = ("changed_files", "changes")
 
 
 async def changes(directory: str) -> AsyncIterator[list[str]]:
@@ -20,8 +20,21 @@ async def changes(directory: str) -> AsyncIterator[list[str]]:
         yield sorted({str(Path(path).relative_to(root)) for _, path in burst})
 
 
-def _root(directory: str) -> Path:
-    return Path(directory).absolute()
+async def changed_files(directories: list[str], file: str) -> AsyncIterator[list[str]]:
+    """The paths of what changed, burst by burst: Python files below the directories, or `file`."""
+    python = PythonFilter()
+    folders = {_root(directory) for directory in (*directories, str(Path(file).parent))}
+    own = str(_root(file))
+
+    def concerns(change: Change, path: str) -> bool:
+        return path == own or python(change, path)
+
+    async for burst in awatch(*folders, watch_filter=concerns, debounce=200, step=50):
+        yield sorted({path for _, path in burst})
+
+
+def _root(path: str) -> Path:
+    return Path(path).absolute()
 
 
 def forget(root: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
@@ -15,23 +17,42 @@ import msgspec
 from salver.errors import SalverError
 from salver.launch import Capacity, Instance
 from salver.settings import Settings
+from salver.spec.familiar import http_settings
 from salver.spec.http import HttpSettings
+from salver.spec.logging import read_logging
 
 __all__ = ("RunOptions", "run")
 
-# Loaded while the keeper starts: what builds an app and talks to the controller.
+# Loaded while the keeper starts: what builds apps and talks to the controller.
 _SERVING: Final = "salver.cli.serving"
+_SOURCES: Final = "salver.cli.sources"
+_APPS: Final = "salver.cli.apps"
+_FILES: Final = (".yaml", ".yml", ".json", ".toml")
 
-EXAMPLES = """Run the app that TARGET names, on this machine, until Ctrl-C.
+EXAMPLES = """Run what TARGET names, on this machine, until Ctrl-C.
 
-TARGET is `module:name`; the name is an app (`app = Hello.bind()`) or a function that takes the
-ARGS (`key=value`, as a dict or a pydantic model) and returns one.
+TARGET is `module:name` or a configuration file. The name is an app (`app = Hello.bind()`) or a
+function that takes the ARGS (`key=value`, as a dict or a pydantic model) and returns one. A file
+(.yaml, .yml, .json) says which apps run, under which names and options; it wins over their code.
 
 \b
 Examples:
     salver run hello:app
     salver run hello:app --port 8080 --reload
     salver run translate:build language=fr size=small
+    salver run config.yaml
+    salver run config.yaml --reload     (only the apps that changed start anew)
+    salver run --like ray program:app   (its imports say `from ray import serve`)
+
+\b
+A file, which `salver build hello:app -o config.yaml` writes and `salver check config.yaml` checks:
+    applications:
+      - name: hello
+        route_prefix: /
+        import_path: hello:app
+        deployments:
+          - name: Hello
+            num_replicas: 2
 """
 
 
@@ -45,6 +66,7 @@ class RunOptions:
     route_prefix: str | None
     app_dir: str
     reload: bool
+    prelude: tuple[str, ...] = ()  # "module:function", called first in every process
 
 
 def _read_args(_ctx: click.Context, _param: click.Parameter, given: Any) -> dict[str, str]:
@@ -81,20 +103,57 @@ def _read_prefix(_ctx: click.Context, _param: click.Parameter, given: str) -> st
 @click.option("-d", "--app-dir", default=".", show_default=True,
               type=click.Path(exists=True, file_okay=False),
               help="Where the module is looked for first.")  # fmt: skip
-@click.option("-r", "--reload", is_flag=True, help="Run the new code when a file changes.")
+@click.option(
+    "-r",
+    "--reload",
+    is_flag=True,
+    help="Run the new code, and what the file says, when they change.",
+)
 @click.option("--num-cpus", type=click.FloatRange(0), help="CPUs to share out.  [default: all]")
 @click.option("--num-gpus", type=click.FloatRange(0), help="GPUs to share out.  [default: all]")
 @click.option("--resources", callback=_read_resources, help="Named resources, as JSON.")
 def run(**given: Any) -> None:
     """Start, serve, stop; one readable error and an exit code when something is wrong."""
-    http = _http(given.pop("host"), given.pop("port"))
+    address = {name: given.pop(name) for name in ("host", "port")}
+    address = {name: value for name, value in address.items() if value is not None}
     capacity = Capacity(
         given.pop("num_cpus"), given.pop("num_gpus"), resources=given.pop("resources")
     )
+    options = RunOptions(**given)
+    try:
+        start, source = _start(options, address, capacity)
+    except SalverError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    sys.exit(_serve(start, source, reload=options.reload))
+
+
+Start = Callable[[], Instance]
+
+
+def _start(
+    options: RunOptions, address: dict[str, Any], capacity: Capacity
+) -> tuple[Start, Callable[[], Any]]:
+    """How to start the instance, and, for when that is on its way, where the apps come from."""
+    if not options.target.endswith(_FILES):
+        start = partial(Instance.start, _http(address, {}), capacity)
+        return start, lambda: import_module(_SOURCES).TargetSource(options)
+    config, document = import_module(_APPS).read_file(options.target)
+    sources = import_module(_SOURCES)
+    if (error := sources.misplaced(options)) is not None:
+        raise error
+    doors = config.proxy_location != "Disabled"
+    http = _http(address, config.http_options or {})
+    logging = read_logging(config.logging_config)
+    start = partial(Instance.start, http, capacity, logging, doors=doors)
+    return start, lambda: sources.FileSource(options, config, document)
+
+
+def _serve(start: Start, source: Callable[[], Any], *, reload: bool) -> int:
     with ThreadPoolExecutor(1, "salver-start") as thread:
-        starting = thread.submit(Instance.start, http, capacity)
+        starting = thread.submit(start)
         try:
-            code = import_module(_SERVING).serve(starting, RunOptions(**given))
+            code: int = import_module(_SERVING).serve(starting, source(), reload=reload)
         except SalverError as error:
             click.echo(f"Error: {error}", err=True)
             code = 1
@@ -102,18 +161,17 @@ def run(**given: Any) -> None:
             code = 130
         finally:
             _end(starting)
-    sys.exit(code)
+    return code
 
 
-def _http(host: str | None, port: int | None) -> HttpSettings:
+def _http(given: dict[str, Any], said: dict[str, Any]) -> HttpSettings:
+    """The command line wins over the file, the file over the environment."""
     try:
         settings = Settings.read()
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    return HttpSettings(
-        host=settings.http_host if host is None else host,
-        port=settings.http_port if port is None else port,
-    )
+    default = HttpSettings(host=settings.http_host, port=settings.http_port)
+    return http_settings({**said, **given}, default=default)
 
 
 def _end(starting: Any) -> None:

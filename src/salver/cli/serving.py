@@ -5,20 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable
 from concurrent.futures import Future
 from contextlib import suppress
-from importlib import import_module
 from typing import Any, Final
 
 import click
 
-from salver.api import check_name, check_prefix
-from salver.build import build
-from salver.cli.run import RunOptions
-from salver.cli.target import load
+from salver.cli.sources import Source, Work
 from salver.control.client import ControlClient
-from salver.errors import SalverError, TargetError
+from salver.errors import SalverError
 from salver.launch import Instance
 from salver.spec.app import AppSpec
 from salver.spec.status import ApplicationStatus, Event
@@ -28,48 +23,36 @@ __all__ = ("serve",)
 _ENDED: Final = "The keeper has ended unexpectedly, and everything with it."
 _OLD_SERVES: Final = "The old code keeps serving."
 _NOTHING_SERVES: Final = "Nothing serves yet. The next change is tried again."
-_RELOAD: Final = "salver.cli.reload"
 _TRACEBACK: Final = "Traceback (most recent call last):"
 _COLOURS: Final = {"RUNNING": "green", "HEALTHY": "green", "DEPLOY_FAILED": "red"}
 
 
-def serve(starting: Future[Instance], options: RunOptions) -> int:
+def serve(starting: Future[Instance], source: Source, *, reload: bool) -> int:
     """Serve until told to stop; the exit code."""
-    app = _build(options)
+    work = source.load()
     instance = starting.result()
-    return asyncio.run(_Serving(instance, options).run(app))
-
-
-def _build(options: RunOptions) -> AppSpec:
-    check_name(options.name)
-    if options.route_prefix is not None:
-        try:
-            check_prefix(options.route_prefix)
-        except ValueError as error:
-            raise TargetError(str(error)) from None
-    return build(
-        load(options.target, options.args, options.app_dir), options.name, options.route_prefix
-    )
+    return asyncio.run(_Serving(instance, source, reload=reload).run(work))
 
 
 class _Serving:
     """One `salver run`, from the first deploy to the last process's end."""
 
-    def __init__(self, instance: Instance, options: RunOptions) -> None:
+    def __init__(self, instance: Instance, source: Source, *, reload: bool) -> None:
         self._instance = instance
-        self._options = options
+        self._source = source
+        self._reload = reload
         self._stop = asyncio.Event()
         self._forced = False
         self._served = False  # ever
         self._one_at_a_time = asyncio.Lock()
 
-    async def run(self, app: AppSpec) -> int:
+    async def run(self, work: Work) -> int:
         self._catch_signals()
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[Any] = loop.create_future()
         keeper = self._instance.keeper.fileno()  # which has none any more once it has ended
         loop.add_reader(keeper, self._keeper_spoke, ended)
-        serving: asyncio.Future[Any] = asyncio.create_task(self._serve(app))
+        serving: asyncio.Future[Any] = asyncio.create_task(self._serve(work))
         stopping: asyncio.Future[Any] = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait([serving, stopping, ended], return_when=asyncio.FIRST_COMPLETED)
@@ -119,15 +102,16 @@ class _Serving:
         if not ended.done() and self._instance.keeper.poll() is None:
             ended.set_result(None)
 
-    # ---- the app
+    # ---- the apps
 
-    async def _serve(self, app: AppSpec) -> int:
-        """Deploy and stay; 1 when the app could not be brought up and nothing may change that."""
+    async def _serve(self, work: Work) -> int:
+        """Deploy and stay; 1 when no app could be brought up and nothing may change that."""
         tasks = [asyncio.create_task(self._show_events())]
-        if self._options.reload:  # watches from the beginning: no change may be missed
+        if self._reload:  # watches from the beginning: no change may be missed
             tasks.append(asyncio.create_task(self._reload_for_ever()))
         try:
-            if not await self._deploy(app) and not self._options.reload:
+            await self._do(work)
+            if not self._served and not self._reload:
                 return 1
             await asyncio.gather(*tasks)
             return 0
@@ -135,27 +119,44 @@ class _Serving:
             for task in tasks:
                 task.cancel()
 
-    async def _deploy(self, app: AppSpec) -> bool:
+    async def _do(self, work: Work) -> bool:
+        """Carry it out; whether all of it worked."""
         async with self._one_at_a_time:
-            seen = await self._with_control(lambda control: _deploy_and_wait(control, app))
+            control = await self._dial()
+            try:
+                for app in work.deploy:
+                    await control.deploy(app)
+                ran = await asyncio.gather(*(self._wait(control, app) for app in work.deploy))
+                for name in work.delete:
+                    await control.delete(name)
+            finally:
+                control.close()
+        return all(ran)
+
+    async def _wait(self, control: ControlClient, app: AppSpec) -> bool:
+        seen = await control.wait(app.name)
         if seen.status is ApplicationStatus.RUNNING:
             self._served = True
             self._say_ready(app)
             return True
+        self._source.failed(app.name)
         click.echo(f"Error: app {app.name} could not be brought up. {seen.message}", err=True)
         return False
 
     async def _reload_for_ever(self) -> None:
-        changes = import_module(_RELOAD).changes(self._options.app_dir)
-        async for changed in changes:
+        async for changed in self._source.changes():
             _say(f"Changed: {', '.join(changed)}. Running the new code.")
             try:
-                app = _build(self._options)
+                work = await self._source.again()
             except SalverError as error:
                 click.echo(f"Error: {error}", err=True)
                 worked = False
             else:
-                worked = await self._deploy(app)
+                for remark in work.remarks:
+                    _say(remark)
+                worked = await self._do(work)
+                if not work.deploy and not work.delete:
+                    _say("No app has changed.")
             if not worked:
                 click.echo(_OLD_SERVES if self._served else _NOTHING_SERVES, err=True)
 
@@ -178,26 +179,13 @@ class _Serving:
     async def _dial(self) -> ControlClient:
         return await ControlClient.dial(self._instance.address, self._instance.secret())
 
-    async def _with_control(self, action: Any) -> Any:
-        control = await self._dial()
-        try:
-            return await action(control)
-        finally:
-            control.close()
-
     def _say_ready(self, app: AppSpec) -> None:
-        if app.route_prefix is None:
+        if app.route_prefix is None or not self._instance.url:
             _say(f"App {app.name} runs. It has no route: call it by its handle.")
             return
         url = self._instance.url + app.route_prefix
         _say(f"App {app.name} is ready: {url}")
         _say(f"    curl {url}")
-
-
-async def _deploy_and_wait(control: ControlClient, app: AppSpec) -> Any:
-    await control.deploy(app)
-    waiting: Awaitable[Any] = control.wait(app.name)
-    return await waiting
 
 
 def _show(event: Event) -> None:

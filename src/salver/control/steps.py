@@ -135,8 +135,8 @@ class Steps:
             deployment=spec,
             replica_id=member.replica.id,
             route_prefix=app.spec.route_prefix,
-            sys_path=app.spec.sys_path,
-            cwd=app.spec.cwd,
+            sys_path=(*spec.sys_path, *app.spec.sys_path),
+            cwd=spec.cwd or app.spec.cwd,
             place=member.place,
         )
         self._events.emit(member.replica.id, "STARTING")

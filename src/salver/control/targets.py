@@ -49,7 +49,8 @@ def _version(app: AppSpec, spec: DeploymentSpec) -> str:
     """Changes with everything that a living replica cannot be taught."""
     route = app.route_prefix if spec.ingress else None
     options = _options_that("restart", spec.options)
-    return _digest((spec.version, options, app.sys_path, app.cwd, route))
+    code = (spec.version, (*spec.sys_path, *app.sys_path), spec.cwd or app.cwd)
+    return _digest((code, options, route))
 
 
 def _options_that(change: str, options: DeploymentOptions) -> list[Any]:

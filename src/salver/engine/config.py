@@ -27,7 +27,9 @@ class KeeperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entries: dict[str, str]
     listen: tuple[Listen, ...] = (Listen(),)
     ingresses: int = 1
-    preload: tuple[str, ...] = ()  # imported once in the keeper, shared by all that it forks
+    # Modules imported, and functions ("module:function") called, once in the keeper, for all that
+    # it forks.
+    preload: tuple[str, ...] = ()
     settings: dict[str, dict[str, Any]] = {}
     env: dict[str, str] = {}  # added to every process
     logging: LoggingConfig = LoggingConfig()  # of every process, until it is told otherwise

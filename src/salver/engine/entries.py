@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from salver.engine.config import KeeperConfig
 from salver.engine.process import Entry
@@ -22,8 +22,11 @@ class Entries:
     @classmethod
     def load(cls, config: KeeperConfig) -> Entries:
         """Import every entry point and everything to preload; EngineError shows what failed."""
-        for module in config.preload:
-            _import(module)
+        for name in config.preload:
+            if ":" in name:
+                _resolve("preload", name)()
+            else:
+                _import(name)
         return cls({kind: _resolve(kind, name) for kind, name in config.entries.items()})
 
     def find(self, kind: str) -> Entry:
@@ -39,7 +42,7 @@ class Entries:
         return kind in self._entries
 
 
-def _resolve(kind: str, name: str) -> Entry:
+def _resolve(kind: str, name: str) -> Callable[..., None]:
     module, colon, attribute = name.partition(":")
     if not colon:
         raise EngineError(f"Entry point {name!r} of {kind!r} must be written 'module:function'.")

@@ -24,6 +24,8 @@ class DeploymentSpec(msgspec.Struct, frozen=True):
     version: str
     ingress: bool = False
     endpoints: tuple[EndpointSpec, ...] = ()
+    sys_path: tuple[str, ...] = ()  # in front of the app's
+    cwd: str = ""  # instead of the app's
 
 
 class AppSpec(msgspec.Struct, frozen=True):

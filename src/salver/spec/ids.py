@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ("DeploymentId", "ReplicaId")
+from salver.errors import SalverError
+
+__all__ = ("DeploymentId", "ReplicaId", "check_name", "check_prefix")
 
 
 class DeploymentId(msgspec.Struct, frozen=True, order=True):
@@ -35,3 +37,29 @@ class ReplicaId(msgspec.Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return f"{self.deployment_id}#{self.unique_id}"
+
+
+def check_name(name: str) -> None:
+    """Refuse what the names of the app's replicas could not be read back from."""
+    if not isinstance(name, str) or not name or "#" in name:
+        raise SalverError(f"name={name!r} is not valid: expected at least one character, none a #.")
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuse what no path can match, what could match two ways, and what is the door's own."""
+    if prefix == "/-" or prefix.startswith("/-/"):
+        raise ValueError(
+            f"route_prefix={prefix!r} is not valid: below '/-' are Salver's own pages, such as "
+            "'/-/healthz'. Choose another."
+        )
+    wrong = (
+        not prefix.startswith("/")
+        or (prefix != "/" and prefix.endswith("/"))
+        or any(mark in prefix for mark in "{}?#")
+        or "//" in prefix
+    )
+    if wrong:
+        raise ValueError(
+            f"route_prefix={prefix!r} is not valid: expected '/' or a path such as '/models', with "
+            "a slash before it, none behind it, and no braces."
+        )

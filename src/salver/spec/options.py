@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from salver.spec.autoscaling import AutoscalingConfig, read_autoscaling
 from salver.spec.backpressure import BackpressureConfig
+from salver.spec.environment import EnvVars, Pip, PyModules, WorkingDir, read_runtime_env
 from salver.spec.fields import check, default, meta, unknown
 from salver.spec.logging import LoggingConfig, read_logging
 
@@ -88,10 +89,10 @@ class DeploymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         dict[str, Annotated[float, Meta(ge=0)]],
         Meta(description="Named resources.", extra=RESTART),
     ] = {}
-    env_vars: Annotated[
-        dict[str, str],
-        Meta(description="Environment variables of a replica's process.", extra=RESTART),
-    ] = {}
+    env_vars: EnvVars = {}
+    working_dir: WorkingDir = None
+    py_modules: PyModules = []
+    pip: Pip = None
     logging_config: Annotated[
         LoggingConfig | None,
         Meta(
@@ -161,6 +162,9 @@ class OptionsDict(TypedDict, total=False):
     resources: dict[str, float]
     env_vars: dict[str, str]
     logging_config: LoggingConfig | dict[str, Any] | None
+    working_dir: str | None
+    py_modules: list[str]
+    pip: list[str] | str | None
     startup_timeout_s: float
     max_constructor_retry_count: int
     health_check_period_s: float
@@ -267,14 +271,14 @@ def _read_process_options(given: object) -> dict[str, Any]:
             '{"num_cpus": 1, "num_gpus": 0.5}.'
         )
     fields: dict[str, Any] = {name: _FIELDS[name].default for name in ("num_cpus", "num_gpus")}
-    fields |= {"memory": 0.0, "resources": {}, "env_vars": {}}
+    fields |= {"memory": 0.0, "resources": {}, **_read_environment(None)}
     for name, value in given.items():
         if name in _PROCESS_FIELDS:
             fields[name] = _checked(name, _FIELDS[name].default if value is None else value)
         elif name in _PROCESS_LATER:
             _refuse_later(f"ray_actor_options[{name!r}]", value, _PROCESS_LATER[name])
         elif name == "runtime_env":
-            fields["env_vars"] = _read_runtime_env(value)
+            fields |= _read_environment(value)
         else:
             known = [*_PROCESS_FIELDS, *_PROCESS_LATER, "runtime_env"]
             raise ValueError(unknown(str(name), known, "a key of ray_actor_options"))
@@ -282,18 +286,9 @@ def _read_process_options(given: object) -> dict[str, Any]:
             for name, v in fields.items()}  # fmt: skip
 
 
-def _read_runtime_env(given: object) -> dict[str, str]:
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise TypeError(
-            f'runtime_env={given!r} is not valid: expected a dict such as {{"env_vars": {{...}}}}.'
-        )
-    for name, value in given.items():
-        if name != "env_vars":
-            _refuse_later(f"runtime_env[{name!r}]", value, (None, {}, [], ""))
-    checked: dict[str, str] = _checked("env_vars", dict(given.get("env_vars") or {}))
-    return checked
+def _read_environment(given: object) -> dict[str, Any]:
+    """`runtime_env` says the same as the options of its fields' names."""
+    return msgspec.structs.asdict(read_runtime_env(given))
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -303,6 +298,8 @@ def _checked(name: str, value: Any) -> Any:
         return _checked_user_config(value)
     if name == "logging_config":
         return read_logging(value)
+    if name in ("working_dir", "py_modules", "pip"):
+        return getattr(read_runtime_env({name: value}), name)
     checked = check(DeploymentOptions, name, value)
     if name == "max_queued_requests" and checked == 0:
         raise ValueError(

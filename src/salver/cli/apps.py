@@ -1,0 +1,93 @@
+"""The apps of a configuration file, each built in a process of its own, side by side."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from salver.cli.building import Built, Mistake, Order
+from salver.engine.process import current_environment
+from salver.errors import ConfigError, Problem, SalverError
+from salver.spec.app import AppSpec
+from salver.spec.document import Document
+from salver.spec.environment import read_runtime_env
+from salver.spec.file import AppEntry, ConfigFile, read_config
+
+__all__ = ("ConfigApps", "read_file")
+
+_AT_ONCE: Final = 4
+# -P: the directory where the command was given must not shadow modules of ours.
+_PROGRAM: Final = (
+    "import sys; root, fd = sys.argv[1:]; root in sys.path or sys.path.insert(0, root); "
+    "from salver.cli.building import main; main(int(fd))"
+)
+
+
+def read_file(path: str) -> tuple[ConfigFile, Document]:
+    """A configuration by its path; SalverError: it cannot be read, or what is wrong in it."""
+    file = Path(path)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise SalverError(f"{path} cannot be read: {error.strerror}.") from None
+    return read_config(path, content, file.absolute().parent)
+
+
+class ConfigApps:
+    """Builds what a file says, again and again, and knows what has changed since the last time."""
+
+    def __init__(self, path: str, app_dir: str, prelude: tuple[str, ...] = ()) -> None:
+        self._path = path
+        self._app_dir = str(Path(app_dir).absolute())
+        self._prelude = prelude
+        self._changed = 0  # how often code has changed that no app was seen to import
+        self.files: set[str] = set()  # of the apps' code
+
+    def build(self, config: ConfigFile, document: Document) -> list[AppSpec]:
+        """Every app; ConfigError with what is wrong in any of them."""
+        orders = [self._order(entry, config.target_capacity) for entry in config.applications]
+        with ThreadPoolExecutor(_AT_ONCE, "salver-build") as threads:
+            built = list(threads.map(_build, orders))
+        self.files |= {file for one in built for file in one.files}
+        problems: list[Problem] = [
+            document.problem_at(("applications", index, *mistake.path), mistake.message)
+            for index, one in enumerate(built)
+            for mistake in one.mistakes
+        ]
+        if problems:
+            raise ConfigError(self._path, problems)
+        return [one.app for one in built if one.app is not None]
+
+    def unseen(self, changed: list[str]) -> None:
+        """These files have changed. Where nobody knows whose code one is, all apps are new."""
+        if any(file not in self.files for file in changed):
+            self._changed += 1
+
+    def _order(self, entry: AppEntry, capacity: float | None) -> Order:
+        salt = str(self._changed or "")
+        return Order(entry, self._app_dir, salt, capacity, self._prelude)
+
+
+def _build(order: Order) -> Built:
+    env = current_environment() | read_runtime_env(order.entry.runtime_env).env_vars
+    root = str(Path(__file__).parents[2])
+    with tempfile.TemporaryFile() as answer:
+        done = subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, "-P", "-c", _PROGRAM, root, str(answer.fileno())],
+            input=msgspec.msgpack.encode(order),
+            pass_fds=(answer.fileno(),),
+            env=env,
+            check=False,
+        )
+        answer.seek(0)
+        data = answer.read()
+    if done.returncode != 0 or not data:
+        message = f"the process that imports it ended with exit code {done.returncode}."
+        return Built(mistakes=(Mistake(("import_path",), message),))
+    return msgspec.msgpack.decode(data, type=Built)

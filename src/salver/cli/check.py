@@ -1,0 +1,63 @@
+"""`salver check`: everything that can be found wrong without serving."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import click
+
+from salver.build import build
+from salver.cli.apps import ConfigApps, read_file
+from salver.cli.target import load
+from salver.errors import SalverError
+from salver.spec.app import AppSpec, DeploymentSpec
+
+__all__ = ("check",)
+
+FILES: Final = (".yaml", ".yml", ".json", ".toml")
+
+EXAMPLES = """Read and import what TARGET names, a file or `module:name`, and serve nothing.
+
+Every key and value of a file is checked; then each app is imported in a process of its own, with
+its environment, its arguments and its options. All that is wrong is told at once, with its place.
+
+\b
+Examples:
+    salver check config.yaml
+    salver check hello:app
+Exit code: 0 when it can be served, 1 when not.
+"""
+
+
+@click.command(help=EXAMPLES)
+@click.argument("target")
+@click.option("-d", "--app-dir", default=".", show_default=True,
+              type=click.Path(exists=True, file_okay=False),
+              help="Where modules are looked for first.")  # fmt: skip
+def check(target: str, app_dir: str) -> None:
+    """Say what would run, or what is wrong."""
+    try:
+        apps = _apps(target, app_dir)
+    except (SalverError, ValueError) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    click.echo(f"{target} is valid: {_counted(len(apps), 'app')}.")
+    for app in apps:
+        click.echo(f"  {app.name}  {app.route_prefix or 'no route'}")
+        for deployment in app.deployments:
+            click.echo(f"    {_line(deployment)}")
+
+
+def _apps(target: str, app_dir: str) -> list[AppSpec]:
+    if target.endswith(FILES):
+        return ConfigApps(target, app_dir).build(*read_file(target))
+    return [build(load(target, {}, app_dir), "default", "/")]
+
+
+def _line(deployment: DeploymentSpec) -> str:
+    return f"{deployment.id.name}: {_counted(deployment.options.num_replicas, 'replica')}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,1 @@
+"""`runtime_env` made real: folders, modules and packages as entries of `sys.path`."""

@@ -1,0 +1,30 @@
+"""Folders that are made once, by whichever process comes first, and kept."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ("locked_folder",)
+
+
+@contextmanager
+def locked_folder(path: Path) -> Iterator[tuple[Path, bool]]:
+    """The folder, and whether it is yours to fill. Others wait; half-filled ones start anew."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = path.with_name(f"{path.name}.done")
+    if done.exists():
+        yield path, False
+        return
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.exists():
+            yield path, False
+            return
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+        yield path, True
+        done.touch()

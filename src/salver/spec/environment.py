@@ -1,0 +1,125 @@
+"""`runtime_env`: what the processes of an app, or of one deployment, are given besides its code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from salver.spec.fields import unknown
+
+__all__ = ("EnvVars", "Pip", "PyModules", "RuntimeEnv", "WorkingDir", "read_runtime_env")
+
+
+# What a change of one asks of replicas: `spec/options.py` has the other answers.
+_RESTART: Final = {"change": "restart"}
+EnvVars = Annotated[
+    dict[str, str],
+    Meta(description="Environment variables of a replica's process.", extra=_RESTART),
+]
+WorkingDir = Annotated[
+    str | None,
+    Meta(
+        description="Folder, or zip of one, that replicas start in and import from first.",
+        extra=_RESTART,
+    ),
+]
+PyModules = Annotated[
+    list[str],
+    Meta(
+        description="Packages and modules to import: local folders, files, wheels.", extra=_RESTART
+    ),
+]
+Pip = Annotated[
+    list[str] | str | None,
+    Meta(
+        description="Packages, or a requirements file: installed once, into their own folder.",
+        extra=_RESTART,
+    ),
+]
+
+
+class RuntimeEnv(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Variables, a folder, modules and packages. A deployment has options of the same names."""
+
+    env_vars: EnvVars = {}
+    working_dir: WorkingDir = None
+    py_modules: PyModules = []
+    pip: Pip = None
+
+    def over(self, under: RuntimeEnv) -> RuntimeEnv:
+        """This one where it says something, the other where not; variables are merged."""
+        return RuntimeEnv(
+            {**under.env_vars, **self.env_vars},
+            self.working_dir if self.working_dir is not None else under.working_dir,
+            self.py_modules or under.py_modules,
+            self.pip if self.pip is not None else under.pip,
+        )
+
+
+_REFUSED: Final = {
+    "conda": "Salver makes pip environments only. Start it inside the conda environment.",
+    "uv": "give the same list as `pip`.",
+    "container": "replicas share this machine. Start Salver inside the container.",
+    "image_uri": "replicas share this machine. Start Salver inside the container.",
+    "excludes": "nothing is copied, so nothing is left out.",
+    "java_jars": "Salver runs Python.",
+    "nsight": "start the profiler around `salver run`.",
+    "config": "an environment is built when an app is deployed, without a limit of its own.",
+}
+_REMOTE: Final = "Salver fetches nothing: download it, and give the path of the folder or the zip."
+
+
+def read_runtime_env(given: object) -> RuntimeEnv:
+    """What was set, checked. TypeError, ValueError, NotImplementedError: what is wrong with it."""
+    if given is None:
+        return RuntimeEnv()
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f'runtime_env={given!r} is not valid: expected a dict such as {{"env_vars": {{...}}}}.'
+        )
+    fields = {}
+    for name, value in given.items():
+        if name in RuntimeEnv.__struct_fields__:
+            if value is not None:
+                fields[name] = _pip(value) if name == "pip" else value
+        elif name not in _REFUSED:
+            known = RuntimeEnv.__struct_fields__
+            raise ValueError(unknown(str(name), known, "a key of runtime_env"))
+        elif value not in (None, {}, [], ""):
+            raise NotImplementedError(
+                f"runtime_env[{name!r}]={value!r} is not supported: {_REFUSED[name]}"
+            )
+    return _converted(fields)
+
+
+def _converted(fields: dict[str, Any]) -> RuntimeEnv:
+    try:
+        env = msgspec.convert(fields, RuntimeEnv)
+    except msgspec.ValidationError as error:
+        raise TypeError(f"runtime_env={fields!r} is not valid: {error}.") from None
+    _refuse_remote("working_dir", env.working_dir or "")
+    for module in env.py_modules:
+        _refuse_remote("py_modules", module)
+    return env
+
+
+def _refuse_remote(name: str, place: str) -> None:
+    scheme, mark, _ = place.partition("://")
+    if mark and scheme not in ("file", "local"):
+        raise NotImplementedError(f"{name}: {place!r} is not supported. {_REMOTE}")
+
+
+def _pip(value: Any) -> Any:
+    """Ray's users may write a dict; what it says besides the packages is not for us."""
+    if not isinstance(value, Mapping):
+        return value
+    for name, one in value.items():
+        if name != "packages" and one not in (None, False, []):
+            raise NotImplementedError(
+                f"runtime_env['pip'][{name!r}]={one!r} is not supported. Give the packages as a "
+                "list, or the path of a requirements file, which may hold pip's options."
+            )
+    return value.get("packages", [])

@@ -1,0 +1,143 @@
+"""A document held against a Struct: every mistake with its path, not only the first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import FieldInfo
+
+from salver.spec.document import Document, Path
+from salver.spec.fields import unknown
+
+__all__ = ("Fields", "check", "check_keys", "expected", "fields_of", "struct_in")
+
+Fields = Mapping[str, FieldInfo]
+_AT: Final = re.compile(r" - at `\$(.*)`$")
+_STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[\.\.\.\]")
+_SHOWN: Final = 60
+
+
+def fields_of(struct: type[msgspec.Struct]) -> Fields:
+    """The fields by the names that files use."""
+    return {field.encode_name: field for field in msgspec.structs.fields(struct)}
+
+
+def check(document: Document, value: Any, struct: type[msgspec.Struct], path: Path) -> None:
+    """Note every unknown key, wrong value and missing key of a mapping meant as `struct`."""
+    if not isinstance(value, Mapping):
+        document.problem(path, f"got {shown(value)}, expected a mapping.")
+        return
+    fields = fields_of(struct)
+    check_keys(document, value, fields, path)
+    for key, item in value.items():
+        if key in fields:
+            _check_value(document, item, fields[key].type, (*path, key))
+    for name, field in fields.items():
+        if field.required and name not in value:
+            document.problem(path, f"{name} is missing. What it means: {meaning(field.type)}")
+
+
+def check_keys(
+    document: Document, value: Mapping[str, Any], known: Iterable[str], path: Path
+) -> None:
+    """Note every key that is not known, with the nearest one that is."""
+    names = list(known)
+    for key in value:
+        if key not in names:
+            document.problem((*path, key), unknown(key, names, "a key here"), at_key=True)
+
+
+def _check_value(document: Document, value: Any, kind: Any, path: Path) -> None:
+    inner = struct_in(kind)
+    if inner is not None and isinstance(value, Mapping):
+        before = len(document.problems)
+        check(document, value, inner, path)
+        if len(document.problems) > before:
+            return
+    item = _item_struct(kind)
+    if item is not None and isinstance(value, list):
+        for index, one in enumerate(value):
+            check(document, one, item, (*path, index))
+        return
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        where, message = expected(error, value)
+        document.problem((*path, *where), f"{message}{_choices(kind)}{_help(kind)}")
+
+
+def expected(error: msgspec.ValidationError, value: Any) -> tuple[Path, str]:
+    """Where in the value it is wrong, and `got ..., expected ...`."""
+    text = str(error)
+    where: Path = ()
+    if found := _AT.search(text):
+        text = text[: found.start()]
+        where = tuple(
+            step[0] or int(step[1]) for step in _STEP.findall(found[1]) if step[0] or step[1]
+        )
+    wanted = text.replace("`", "").split(", got")[0]
+    wanted = wanted[:1].lower() + wanted[1:]
+    return where, f"got {shown(_at(value, where))}, {wanted}."
+
+
+def _at(value: Any, where: Path) -> Any:
+    for step in where:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return value
+    return value
+
+
+def shown(value: Any) -> str:
+    """A value as the file's author would know it again, and no longer than a line."""
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def struct_in(kind: Any) -> type[msgspec.Struct] | None:
+    """The Struct in `Struct | None`, annotated or not."""
+    kinds = [one for one in _alternatives(kind) if one is not NoneType]
+    structs = [one for one in kinds if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+    return structs[0] if len(structs) == 1 else None
+
+
+def _item_struct(kind: Any) -> type[msgspec.Struct] | None:
+    for one in _alternatives(kind):
+        if get_origin(one) in (list, tuple) and get_args(one):
+            return struct_in(get_args(one)[0])
+    return None
+
+
+def _alternatives(kind: Any) -> list[Any]:
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in (Union, UnionType):
+        return [inner for one in get_args(kind) for inner in _alternatives(one)]
+    return [kind]
+
+
+def meaning(kind: Any) -> str:
+    """The description that a type was annotated with."""
+    for meta in getattr(kind, "__metadata__", ()):
+        if isinstance(meta, Meta) and meta.description:
+            return meta.description
+    return ""
+
+
+def _choices(kind: Any) -> str:
+    for one in _alternatives(kind):
+        if isinstance(one, type) and issubclass(one, Enum):
+            return f" Expected one of {', '.join(str(member.value) for member in one)}."
+    return ""
+
+
+def _help(kind: Any) -> str:
+    means = meaning(kind)
+    return f" What it means: {means}" if means else ""

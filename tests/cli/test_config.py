@@ -1,0 +1,293 @@
+"""`salver run config.yaml`, `check`, `build`, `schema`, as they are used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import Command
+from tests.environment.wheels import make_wheel
+
+SHOP = """
+import os
+import sys
+from pydantic import BaseModel
+import salver
+
+
+class Args(BaseModel):
+    word: str
+    times: int = 1
+
+
+@salver.deployment(num_replicas=1, max_ongoing_requests=7)
+class Shop:
+    def __init__(self, text="plain"):
+        self.text = text
+
+    def __call__(self, request):
+        return {"text": self.text, "pid": os.getpid(), "level": os.environ.get("LEVEL"),
+                "own": os.environ.get("OWN"), "cwd": os.getcwd()}
+
+    def reconfigure(self, config):
+        self.text = config["text"]
+
+
+app = Shop.bind()
+
+
+def build(args: Args):
+    return Shop.bind(args.word * args.times)
+"""
+CONFIG = """\
+http_options:
+  port: 0
+applications:
+  - name: one
+    route_prefix: /one
+    import_path: shop:app
+    runtime_env:
+      env_vars: {LEVEL: app}
+    deployments:
+      - name: Shop
+        ray_actor_options:
+          runtime_env: {env_vars: {OWN: deployment}}
+  - name: two
+    route_prefix: /two
+    import_path: shop:build
+    args: {word: ab, times: 2}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def test_the_apps_of_a_file_run_side_by_side(salver_command: Command, folder: Path) -> None:
+    served = salver_command("run", "config.yaml", cwd=folder)
+    urls = {url.rpartition("/")[2]: url for url in (served.url, served.url)}
+    one, two = httpx.get(urls["one"]).json(), httpx.get(urls["two"]).json()
+    assert (one["text"], one["level"], one["own"]) == ("plain", "app", "deployment")
+    assert (two["text"], two["level"], two["own"]) == ("abab", None, None)
+    assert served.stop() == 0
+
+
+def test_reload_touches_only_what_has_changed(salver_command: Command, folder: Path) -> None:
+    served = salver_command("run", "config.yaml", "--reload", cwd=folder)
+    urls = {url.rpartition("/")[2]: url for url in (served.url, served.url)}
+    before = {name: httpx.get(url).json() for name, url in urls.items()}
+    config = CONFIG.replace("times: 2", "times: 3")
+    (folder / "config.yaml").write_text(config)
+    served.line(r"App two is ready")
+    after = {name: httpx.get(url).json() for name, url in urls.items()}
+    assert after["two"]["text"] == "ababab"
+    assert after["one"]["pid"] == before["one"]["pid"]
+    light = config.replace("- name: Shop", "- name: Shop\n        user_config: {text: told}")
+    (folder / "config.yaml").write_text(light)
+    served.line(r"App one is ready")
+    told = httpx.get(urls["one"]).json()
+    assert (told["text"], told["pid"]) == ("told", before["one"]["pid"])
+    (folder / "config.yaml").write_text("applications: 3\n")
+    served.error("The old code keeps serving.")
+    assert httpx.get(urls["two"]).json()["pid"] == after["two"]["pid"]
+    (folder / "config.yaml").write_text(light.partition("  - name: two")[0])
+    served.line(r" two DELETED")
+    assert httpx.get(urls["one"]).json()["pid"] == before["one"]["pid"]
+    (folder / "shop.py").write_text(SHOP.replace('"pid"', '"new": 1, "pid"'))
+    served.line(r"App one is ready")
+    assert httpx.get(urls["one"]).json()["new"] == 1
+    assert served.stop() == 0
+
+
+def test_the_command_line_wins_over_the_file(salver_command: Command, folder: Path) -> None:
+    (folder / "config.yaml").write_text(CONFIG.replace("port: 0", "port: 1"))
+    served = salver_command("run", "config.yaml", "--port", "0", cwd=folder)
+    assert httpx.get(served.url).status_code == 200
+    assert served.stop() == 0
+
+
+def test_an_app_that_fails_leaves_the_others(salver_command: Command, folder: Path) -> None:
+    failing = CONFIG.replace("plain", "").replace(
+        "      - name: Shop", "      - name: Shop\n        max_constructor_retry_count: 1\n"
+        "        user_config: {wrong: 1}"
+    )  # fmt: skip
+    (folder / "config.yaml").write_text(failing)
+    served = salver_command("run", "config.yaml", cwd=folder)
+    assert httpx.get(served.url).json()["text"] == "abab"
+    served.error("Error: app one could not be brought up.")
+    assert served.stop() == 0
+
+
+def test_without_doors_nothing_listens(salver_command: Command, folder: Path) -> None:
+    (folder / "config.yaml").write_text(f"proxy_location: Disabled\n{CONFIG}")
+    served = salver_command("run", "config.yaml", cwd=folder)
+    served.line(r"App (one|two) runs. It has no route")
+    assert served.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--name", "x"), "--name is for an app that is named by module"),
+        (("--route-prefix", "/x"), "--route-prefix is for an app"),
+        (("a=b",), "ARGS is for an app"),
+    ],
+)
+def test_what_the_file_says_itself_is_not_said_beside_it(
+    salver_command: Command, folder: Path, words: tuple[str, ...], message: str
+) -> None:
+    served = salver_command("run", "config.yaml", *words, cwd=folder)
+    assert served.process.wait() == 1
+    assert message in served.errors()
+
+
+WRONG = """\
+applications:
+  - name: one
+    import_path: shop:nothing
+  - name: two
+    route_prefix: /two
+    import_path: shop:build
+    args: {wrod: x}
+  - name: three
+    route_prefix: /three
+    import_path: shop:app
+    deployments:
+      - {name: Shopp, num_replicas: 2}
+  - name: four
+    route_prefix: /four
+    import_path: shop:app
+    runtime_env: {working_dir: nowhere}
+  - name: five
+    route_prefix: /five
+    import_path: crash:app
+"""
+
+
+@pytest.mark.parametrize("verb", ["check", "run"])
+def test_every_app_that_is_wrong_is_told(salver_command: Command, folder: Path, verb: str) -> None:
+    (folder / "wrong.yaml").write_text(WRONG)
+    (folder / "crash.py").write_text("import os\nos._exit(7)\n")
+    served = salver_command(verb, "wrong.yaml", cwd=folder)
+    assert served.process.wait() == 1
+    errors = served.errors()
+    assert "Error: wrong.yaml has 5 problems:" in errors
+    assert "wrong.yaml:3:18: applications[0].import_path: 'shop' has no 'nothing'." in errors
+    assert "wrong.yaml:7:11: applications[1].args: Building 'shop:build' failed:" in errors
+    assert (
+        "wrong.yaml:12:16: applications[2].deployments[0].name: the app has no deployment 'Shopp'. "
+        "It has: Shop."
+    ) in errors
+    assert "applications[3].runtime_env: working_dir='" in errors
+    assert (
+        "applications[4].import_path: the process that imports it ended with exit code 7" in errors
+    )
+
+
+def test_check_says_what_would_run(salver_command: Command, folder: Path) -> None:
+    served = salver_command("check", "config.yaml", cwd=folder)
+    assert served.process.stdout is not None
+    said = served.process.stdout.read()
+    assert said.startswith("config.yaml is valid: 2 apps.\n  one  /one\n    Shop: 1 replica\n")
+    assert served.process.wait() == 0
+
+
+def test_what_is_built_runs(salver_command: Command, folder: Path) -> None:
+    built = salver_command("build", "shop:app", "-o", "new.yaml", cwd=folder)
+    built.line(r"Wrote new\.yaml\. Next: salver run new\.yaml")
+    assert built.process.wait() == 0
+    text = (folder / "new.yaml").read_text()
+    assert "        max_ongoing_requests: 7  # Requests that one replica works on" in text
+    assert "        # num_replicas: 1  # Copies that run." in text
+    served = salver_command("run", "new.yaml", "--port", "0", cwd=folder)
+    assert httpx.get(served.url).json()["text"] == "plain"
+    assert served.stop() == 0
+
+
+def test_build_names_several_apps_apart(salver_command: Command, folder: Path) -> None:
+    (folder / "other.py").write_text("from shop import app\n")
+    built = salver_command("build", "shop:app", "other:app", cwd=folder)
+    assert built.process.stdout is not None
+    (folder / "new.yaml").write_text(built.process.stdout.read())
+    assert built.process.wait() == 0
+    checked = salver_command("check", "new.yaml", cwd=folder)
+    checked.line(r"^  shop  /shop$")
+    checked.line(r"^  other  /other$")
+    assert checked.process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(("shop:nothing",), "has no 'nothing'"), (("shop:app", "shop:app"), "is given twice")],
+)
+def test_build_says_what_is_wrong(
+    salver_command: Command, folder: Path, words: tuple[str, ...], message: str
+) -> None:
+    built = salver_command("build", *words, cwd=folder)
+    assert built.process.wait() == 1
+    assert message in built.errors()
+
+
+def test_schema_is_json(salver_command: Command) -> None:
+    printed = salver_command("schema")
+    assert printed.process.stdout is not None
+    assert json.loads(printed.process.stdout.read())["title"] == "Salver configuration"
+    assert printed.process.wait() == 0
+
+
+PACKED = """
+import salver
+import salver_tiny
+
+
+@salver.deployment
+class Packed:
+    def __call__(self, request):
+        return [salver_tiny.VALUE]
+
+
+@salver.deployment
+class Other:
+    def __call__(self, request):
+        import salver_other
+        return [salver_other.VALUE]
+
+
+app = Packed.bind()
+other = Other.bind()
+"""
+
+
+def test_every_app_has_its_packages_and_its_folder(
+    salver_command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One app's packages are the whole app's, one deployment's are its own."""
+    monkeypatch.setenv("SALVER_CACHE_DIR", str(folder / "cache"))
+    (folder / "code").mkdir()
+    (folder / "code" / "packed.py").write_text(PACKED)
+    tiny = make_wheel(folder, "salver_tiny", "VALUE = 41\n")
+    other = make_wheel(folder, "salver_other", "VALUE = 42\n")
+    (folder / "packed.yaml").write_text(
+        "http_options: {port: 0}\n"
+        "applications:\n"
+        "- {name: a, route_prefix: /a, import_path: packed:app,\n"
+        f"   runtime_env: {{working_dir: code, pip: [./{tiny.name}]}}}}\n"
+        "- name: b\n"
+        "  route_prefix: /b\n"
+        "  import_path: packed:other\n"
+        f"  runtime_env: {{working_dir: code, pip: [./{tiny.name}]}}\n"
+        "  deployments:\n"
+        "  - name: Other\n"
+        f"    ray_actor_options: {{runtime_env: {{pip: [./{other.name}]}}}}\n"
+    )
+    served = salver_command("run", "packed.yaml", cwd=folder)
+    urls = {url.rpartition("/")[2]: url for url in (served.url, served.url)}
+    assert httpx.get(urls["a"]).json() == [41]
+    assert httpx.get(urls["b"]).json() == [42]
+    assert served.stop() == 0
