@@ -300,7 +300,7 @@ async def test_streams_are_iterated_over_on_a_loop(
 async def test_a_stream_is_neither_awaited_nor_asked_for_a_result(
     handle: DeploymentHandle[Any],
 ) -> None:
-    stream = handle.options(stream=True).numbers.remote(1)
+    stream = handle.options(stream=True).numbers.remote(10_000)
     with pytest.raises(TypeError):
         await stream
     with pytest.raises(TypeError):
@@ -370,12 +370,52 @@ def test_unknown_options_are_refused(handle: DeploymentHandle[Any]) -> None:
     assert handle.options(request_serialization="cloudpickle", _by_reference=False)
 
 
-@pytest.mark.parametrize("name", ["choose_replica", "dispatch", "broadcast"])
-def test_what_handles_cannot_do_yet_is_refused_by_name(
-    handle: DeploymentHandle[Any], name: str
-) -> None:
-    with pytest.raises(NotImplementedError, match=f"{name}.*not there yet"):
-        getattr(handle, name)("plus")
+async def test_a_replica_is_chosen_first_and_called_later(handle: DeploymentHandle[Any]) -> None:
+    async with handle.choose_replica(1, by=2) as replica:
+        assert replica.replica_id.startswith("callee#Callee#")
+        assert await handle.plus.dispatch(replica, 1, by=2) == 3
+    async with handle.choose_replica() as replica:
+        stream = handle.options(stream=True, method_name="numbers").dispatch(replica, 3)
+        assert [item async for item in stream] == [0, 1, 2]
+    async with handle.choose_replica() as replica:
+        assert await handle.plus.dispatch(replica, handle.plus.remote(1)) == 3
+
+
+def test_every_replica_is_called(handle: DeploymentHandle[Any]) -> None:
+    assert handle.broadcast("plus", 1, by=4).results(timeout_s=20) == [5]
+    assert handle.broadcast("plus", handle.plus.remote(1)).results() == [3]
+    with pytest.raises(ZeroDivisionError):
+        handle.broadcast("afails").results()
+    (error,) = handle.broadcast("afails").results(return_exceptions=True)
+    assert isinstance(error, ZeroDivisionError)
+    with pytest.raises(TimeoutError):
+        handle.broadcast("forever").results(timeout_s=0.01)
+
+
+def test_a_handle_is_set_up_before_it_is_used(handle: DeploymentHandle[Any]) -> None:
+    fresh = pickle.loads(pickle.dumps(handle))
+    assert not fresh.is_initialized
+    with pytest.raises(TypeError, match="no option 'locally'"):
+        fresh._init(locally=True)
+    fresh._init(_prefer_local_routing=True)
+    assert fresh.is_initialized
+    with pytest.raises(RuntimeError, match="in use already"):
+        fresh._init()
+    assert fresh.plus.remote(1).result() == 2
+    fresh.shutdown()
+    assert not fresh.is_initialized
+    assert fresh.plus.remote(1).result() == 2
+
+
+def test_there_are_no_objects_of_ray(handle: DeploymentHandle[Any]) -> None:
+    response, stream = handle.plus.remote(1), handle.options(stream=True).numbers.remote(1)
+    for refused in (response._to_object_ref, response._to_object_ref_sync,
+                    stream._to_object_ref_gen, stream._to_object_ref_gen_sync):  # fmt: skip
+        with pytest.raises(NotImplementedError, match="no objects of Ray's"):
+            refused()
+    assert response.by_reference
+    assert response.result() == 2
+    assert list(stream) == [0]
 
 
 def test_what_a_handle_is(handle: DeploymentHandle[Any]) -> None:

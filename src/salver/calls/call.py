@@ -32,7 +32,7 @@ class Call:
     call_id: int
     state: int
     streaming: bool
-    ticket: int  # order of arrival at the router
+    ticket: int  # order of arrival at the router; 0: it is for the replica of its link, no other
 
     def __init__(self, *, streaming: bool = False) -> None:
         self.router = None

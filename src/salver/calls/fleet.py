@@ -126,6 +126,8 @@ class Fleet:
             # Nobody there: the controller will say so, and a call that finds no replica at all
             # tries once more. Nobody answered for long: it is busy, and may answer yet.
             self._dials.pop(link, None)
+            link.gone = True
+            link.lane.forsake()
             if self.known.get(link.replica.id) is link:
                 del self.known[link.replica.id]
                 if cluster.loop.time() - started > _BUSY_S:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from difflib import get_close_matches
-from typing import Any, Final, Generic, NoReturn, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from salver.calls.arguments import encode_call
+from salver.calls.broadcast import DeploymentBroadcastResponse
 from salver.calls.cluster import Cluster
-from salver.calls.context import current_call, pack_meta
+from salver.calls.context import Child, current_call, pack_meta
 from salver.calls.response import DeploymentResponse
 from salver.calls.router import Router
+from salver.calls.selection import Choosing, ReplicaSelection
 from salver.calls.stream import DeploymentResponseGenerator, StreamCall
 from salver.spec.ids import DeploymentId
 from salver.wire.messages import Meta
@@ -19,6 +24,7 @@ from salver.wire.messages import Meta
 __all__ = ("DeploymentHandle", "HandleOptions")
 
 T = TypeVar("T")
+_INIT_OPTIONS: Final = ("_prefer_local_routing", "_run_router_in_separate_loop", "_source")
 _SERIALIZATIONS: Final = ("cloudpickle", "pickle", "msgpack", "orjson")
 
 
@@ -109,6 +115,86 @@ class DeploymentHandle(Generic[T]):
         router = self._router = Cluster.at(self._address).router(self._id)
         return router
 
+    @asynccontextmanager
+    async def choose_replica(
+        self, *_args: Any, _reserve: bool = True, **_kwargs: Any
+    ) -> AsyncIterator[ReplicaSelection]:
+        """Choose a replica as for a call with these arguments, and keep a slot there.
+
+            async with handle.choose_replica(prompt) as replica:
+                response = handle.dispatch(replica, prompt)
+
+        It waits while every replica is busy. A slot that is not used is free again at the end.
+        """
+        router = self._router_now()
+        future: asyncio.Future[ReplicaSelection] = asyncio.get_running_loop().create_future()
+        choosing = Choosing(self._meta, future)
+        router.cluster.run(router.submit, choosing)
+        try:
+            selection = await future
+        except asyncio.CancelledError:
+            router.cluster.run(choosing.cancel, None)
+            raise
+        if not _reserve:
+            selection.end()
+        try:
+            yield selection
+        finally:
+            selection.end()
+
+    def dispatch(self, selection: ReplicaSelection, *args: Any, **kwargs: Any) -> Any:
+        """Call the replica that `choose_replica` found; otherwise as `remote`.
+
+        Raises ReplicaUnavailableError when it is gone; so does the response when it goes before the
+        call has begun.
+        """
+        router = self._router_now()
+        selection.take(self._id)
+        payload, upstreams = encode_call(args, kwargs)
+        meta, children = self._inherited()
+        method = self._options.method_name
+        call: DeploymentResponse | StreamCall
+        made: DeploymentResponse | DeploymentResponseGenerator
+        if self._options.stream:
+            call = StreamCall(router, method, payload, meta, children)
+            made = DeploymentResponseGenerator(call)
+        else:
+            made = call = DeploymentResponse(router, method, payload, meta, children)
+        if upstreams:
+            call.submit_after(upstreams, selection.send)
+        else:
+            router.cluster.run(selection.send, call)
+        return made
+
+    def broadcast(self, method_name: str, *args: Any, **kwargs: Any) -> DeploymentBroadcastResponse:
+        """Call this method of every replica that runs now; `.results()` has what they answer."""
+        if not isinstance(method_name, str):
+            raise TypeError(
+                f"handle.broadcast({method_name!r}): expected the name of a method, then its "
+                'arguments: handle.broadcast("reset", 1).'
+            )
+        router = self._router_now()
+        payload, upstreams = encode_call(args, kwargs)
+        meta, children = self._inherited()
+        made = DeploymentBroadcastResponse(router, method_name, payload, meta, upstreams)
+        router.cluster.run(made.begin, children)
+        return made
+
+    def _router_now(self) -> Router:
+        router = self._router
+        return self._connect() if router is None or router.cluster.closed else router
+
+    def _inherited(self) -> tuple[bytes, set[Child] | None]:
+        """What a call takes over from the one that runs now: its meta, and where it is noted."""
+        context = current_call.get()
+        if context is None:
+            return self._meta, None
+        if self._meta:
+            options = self._options
+            meta = context.meta_with(options.multiplexed_model_id, options.session_id)
+            return meta, context.children
+        return context.meta, context.children
+
     # ---- variants
 
     def options(self, **options: Any) -> DeploymentHandle[T]:
@@ -172,26 +258,28 @@ class DeploymentHandle(Generic[T]):
         routers = (self._router, *(method._router for method in self._methods.values()))
         return next((router for router in routers if router is not None), None)
 
-    def choose_replica(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        """Known from Ray Serve, and not there yet."""
-        _refuse("choose_replica")
-
-    def dispatch(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        """Known from Ray Serve, and not there yet."""
-        _refuse("dispatch")
-
-    def broadcast(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        """Known from Ray Serve, and not there yet."""
-        _refuse("broadcast")
-
     def _init(self, **options: Any) -> None:
-        """Accepted for programs written for Ray Serve: there is nothing to choose here."""
+        """Connect now; the options choose between places and threads, of which there is one here.
+
+        RuntimeError: it is in use already.
+        """
+        if self.is_initialized:
+            raise RuntimeError(f"{self!r} is in use already. Call _init before its first call.")
+        for name in options:
+            if name not in _INIT_OPTIONS:
+                raise TypeError(
+                    f"handle._init() has no option {name!r}. There are: {', '.join(_INIT_OPTIONS)}."
+                )
+        self._connect()
 
     def shutdown(self) -> None:
-        """Accepted for programs written for Ray Serve: handles own nothing that must be closed."""
+        """Let go of the routers; the next call takes one again. Calls under way go on."""
+        self._router = None
+        self._methods.clear()
 
     async def shutdown_async(self) -> None:
-        """Accepted for programs written for Ray Serve: handles own nothing that must be closed."""
+        """The same as `shutdown`."""
+        self.shutdown()
 
     def __repr__(self) -> str:
         method = self._options.method_name
@@ -200,13 +288,6 @@ class DeploymentHandle(Generic[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DeploymentHandle, (self._id, self._address, self._options)
-
-
-def _refuse(name: str) -> NoReturn:
-    raise NotImplementedError(
-        f"handle.{name}() is not there yet in this version of Salver. For a method of the "
-        f'deployment that is called so: `handle.options(method_name="{name}").remote(...)`.'
-    )
 
 
 def _check_serialization(options: HandleOptions) -> None:

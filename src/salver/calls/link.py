@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from salver.calls.call import SENT, Call
+from salver.calls.lane import Lane
 from salver.core.choice import belief, window_after_answer, window_after_ready
 from salver.errors import ReplicaDiedError, SalverError
 from salver.spec.status import ReplicaView
@@ -40,7 +41,10 @@ class Link:
 
     __slots__ = (
         "conn",
+        "gone",
+        "heeded",
         "inflight",
+        "lane",
         "last_id",
         "leaving",
         "limit",
@@ -71,7 +75,10 @@ class Link:
         self.pending: dict[int, Call] = {}
         self.names: dict[str, int] = {"__call__": 0}
         self.open = False  # takes new calls
+        self.gone = False  # will take none again
         self.leaving = False  # takes none any more; closes when the last one is done
+        self.lane = Lane(self)
+        self.heeded = False  # the router hears of every answer: it leaves, or calls wait for it
         self.worked = False  # has answered once
 
     def __repr__(self) -> str:
@@ -97,8 +104,22 @@ class Link:
         if self.pending.pop(call.call_id, None) is not None:
             self.inflight -= 1
             self.conn.send(CANCEL, 0, 0, call.call_id)
-            if self.router.waiting or self.leaving:
+            if self.router.waiting or self.heeded:
                 self.router.freed(self)
+
+    # ---- slots that are kept for calls to come
+
+    def reserve(self) -> None:
+        """Keep a slot for a call to come."""
+        self.inflight += 1
+
+    def release(self) -> None:
+        """The slot is not kept any more."""
+        self.inflight -= 1
+        if self.open or self.leaving:
+            self.router.freed(self)
+
+    # ---- what has not begun
 
     def look(self) -> bool:
         """Tell whether a call that was there at the last look has not begun yet."""
@@ -134,8 +155,9 @@ class Link:
 
     def retire(self) -> None:
         """Start nothing more; close when what runs is done."""
-        self.leaving = True
+        self.leaving = self.heeded = True
         self.open = False
+        self.lane.forsake()
         self.close_if_done()
 
     def close_if_done(self) -> None:
@@ -179,7 +201,7 @@ class Link:
                 self._heard(aux, own)
             call.answered(flags, payload)
             router = self.router
-            if router.waiting or self.leaving:
+            if router.waiting or self.heeded:
                 router.freed(self)
         elif type == CHUNK:
             call = self.pending.get(call_id)
@@ -235,7 +257,7 @@ class Link:
             call.ended(flags)
         else:
             call.errored(payload)
-        if self.router.waiting or self.leaving:
+        if self.router.waiting or self.heeded:
             self.router.freed(self)
 
     def _late(self, under_way: int) -> None:
@@ -245,7 +267,7 @@ class Link:
         without having begun it (one to a method that is not there, say).
         """
         self._heard(under_way, self.inflight)
-        if self.router.waiting:
+        if self.router.waiting or self.heeded:
             self.router.freed(self)
 
     def _heard(self, under_way: int, own: int) -> None:
@@ -268,7 +290,9 @@ class Link:
         begun = conn.recall(self.last_id)  # it may live, and be about to begin some
         calls, self.pending = self.pending, {}
         self.open = False
+        self.gone = True
         self.inflight = 0
+        self.lane.forsake()
         self.router.closed(self, [call for call_id, call in calls.items() if call_id > begun])
         lost = [call for call_id, call in calls.items() if call_id <= begun]
         for call in lost:

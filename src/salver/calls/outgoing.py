@@ -101,6 +101,11 @@ class HandleCall(Call):
         return self.router.cluster
 
     @property
+    def by_reference(self) -> bool:
+        """Always: as an argument of another call its result goes there undecoded."""
+        return True
+
+    @property
     def model_id(self) -> str:
         return self._asked()[0]
 
@@ -243,8 +248,11 @@ class HandleCall(Call):
 
     # ---- arguments that are results of other calls
 
-    def submit_after(self, upstreams: list[HandleCall]) -> None:
+    def submit_after(
+        self, upstreams: list[HandleCall], submit: Callable[[HandleCall], object] | None = None
+    ) -> None:
         """Submit the call once these are done, their results among its arguments."""
+        send = submit or self.router.submit
         cluster = self.router.cluster
         sent = False
 
@@ -252,22 +260,24 @@ class HandleCall(Call):
             nonlocal sent
             if not sent and self.state != DONE and all(u.state == DONE for u in upstreams):
                 sent = True
-                self._splice_and_submit(upstreams)
+                if self._splice(upstreams):
+                    send(self)
 
         for upstream in upstreams:
             upstream._waiters.append(lambda: cluster.run(look, None))
         cluster.run(look, None)
 
-    def _splice_and_submit(self, upstreams: list[HandleCall]) -> None:
+    def _splice(self, upstreams: list[HandleCall]) -> bool:
+        """Put the results in; False: one of them failed, and the call with it."""
         parts = [encoded(self._payload)]
         for upstream in upstreams:
             result = upstream.encoded_result()
             if result is None:
                 self._fail_like(upstream)
-                return
+                return False
             parts.append(result)
         self._payload = splice(parts)
-        self.router.submit(self)
+        return True
 
     def _fail_like(self, upstream: HandleCall) -> None:
         error = upstream.failure()

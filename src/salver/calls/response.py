@@ -31,6 +31,12 @@ _NOT_PICKLED: Final = (
 )
 
 
+_NO_OBJECT: Final = (
+    "Results travel between Salver's own processes and are no objects of Ray's, so there is no "
+    "ObjectRef. Pass the response itself as an argument to another handle call, or await it."
+)
+
+
 class DeploymentResponse(HandleCall):
     """The answer to a call that is under way.
 
@@ -88,6 +94,12 @@ class DeploymentResponse(HandleCall):
                 f"No answer within {timeout_s:g}s. The call goes on; `response.cancel()` ends it."
             )
         return self._outcome()
+
+    def _to_object_ref(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Not here: a result is no object of Ray's."""
+        raise NotImplementedError(_NO_OBJECT)
+
+    _to_object_ref_sync = _to_object_ref
 
     def __reduce__(self) -> NoReturn:
         raise SalverError(_NOT_PICKLED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from salver.calls.call import DONE, QUEUED, Call
 from salver.calls.fleet import Fleet
@@ -45,7 +45,6 @@ class Router:
     """
 
     __slots__ = (
-        "_gone",
         "_rule",
         "_ticket",
         "_turn",
@@ -55,6 +54,7 @@ class Router:
         "cluster",
         "deployment",
         "fleet",
+        "gone",
         "links",
         "queue",
         "reports",
@@ -68,7 +68,7 @@ class Router:
         self.believes = False  # some link believes that others have calls under way there
         self.queue: Queue[Call] = Queue()
         self._rule: Rule | None = None  # None: the least loaded replica
-        self._gone = ""  # why no call will ever be served
+        self.gone = ""  # why no call will ever be served
         self.fleet = Fleet(self)
         self.links = self.fleet.open  # those that take calls
         self._ticket = 0
@@ -130,8 +130,8 @@ class Router:
         return link
 
     def _wait(self, call: Call) -> None:
-        if self._gone:
-            call.failed(DeploymentUnavailableError(self.deployment, self._gone))
+        if self.gone:
+            call.failed(DeploymentUnavailableError(self.deployment, self.gone))
             return
         if not self._used or self.fleet.incomplete:
             self._used = True  # a replica that could not be dialled is, now that it is needed
@@ -149,10 +149,13 @@ class Router:
         """A call that no replica has begun waits again, in front."""
         if call.state == DONE:
             return
+        if not call.ticket and call.link is not None:
+            call.link.lane.wait(call, first=True)
+            return
         call.state = QUEUED
         call.link = None
-        if self._gone:
-            call.failed(DeploymentUnavailableError(self.deployment, self._gone))
+        if self.gone:
+            call.failed(DeploymentUnavailableError(self.deployment, self.gone))
             return
         self.queue.put_back(call.ticket, call)
         self.waiting += 1
@@ -196,6 +199,8 @@ class Router:
         if link.leaving:
             link.close_if_done()
             return
+        if link.lane:
+            link.lane.serve()
         while self.waiting and link.open and link.inflight < link.window:
             if not self._start_next(link):
                 return
@@ -210,6 +215,7 @@ class Router:
     def opened(self, link: Link) -> None:
         """The link takes calls."""
         self.fleet.opened(link)
+        link.lane.serve()
         self._wake()
         self._look_later()
 
@@ -235,7 +241,7 @@ class Router:
         if view.gone:
             self.give_up(view.gone)
             return
-        self._gone = ""
+        self.gone = ""
         self._turn = 0
         self.fleet.follow(view)
         if self._used:
@@ -264,7 +270,7 @@ class Router:
 
     def give_up(self, why: str) -> None:
         """No call will be served any more: those that wait fail, those that run may finish."""
-        self._gone = why
+        self.gone = why
         self._turn = 0
         self.fleet.retire()
         calls = self.queue.drain()
@@ -279,6 +285,17 @@ class Router:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+
+    def every_link(self) -> list[Link]:
+        """The links to all replicas, made where there are none yet."""
+        self._used = True
+        self.fleet.dial()
+        return list(self.fleet.known.values())
+
+    def metadata_of(self, replica: str) -> dict[str, Any]:
+        """What the replica's `record_replica_metadata` returned."""
+        said = self.cluster.directory.facts_of(self.deployment)
+        return next((facts.metadata for facts in said if facts.replica == replica), {})
 
     def stats(self) -> RouterStats:
         return RouterStats(len(self.links), self.waiting, self.fleet.inflight)

@@ -209,6 +209,15 @@ class DeploymentResponseGenerator(AsyncIterator[Any], Iterator[Any]):
         """Always a TypeError: a stream has items, not a result."""
         raise TypeError(_ONE_BY_ONE)
 
+    def _to_object_ref_gen(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Not here: items are no objects of Ray's."""
+        raise NotImplementedError(
+            "Items travel between Salver's own processes and are no objects of Ray's, so there is "
+            "no ObjectRefGenerator. Iterate over the response."
+        )
+
+    _to_object_ref_gen_sync = _to_object_ref_gen
+
     def __reduce__(self) -> NoReturn:
         raise RuntimeError(
             "A DeploymentResponseGenerator cannot be passed to another handle call. Iterate over "
