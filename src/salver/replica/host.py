@@ -51,6 +51,7 @@ __all__ = ("Host", "HostStats")
 T = TypeVar("T")
 _logger: Final = logging.getLogger("salver")
 _MISSING: Final = object()
+Door = Callable[[ServedCall, Context], None]
 
 
 class HostStats(msgspec.Struct, frozen=True):
@@ -111,7 +112,7 @@ class Host:
         self._trailing: set[asyncio.Task[Any]] = set()
         self._idle: asyncio.Future[None] | None = None
         self._methods: dict[str, Method] = {}
-        self._door: Callable[[ServedCall, Context], None] | None = None
+        self._door: Door | None = None
         self.endpoints: Models | None = None
         self._target: Any = None
         self._lifespan: Lifespan | None = None
@@ -172,16 +173,10 @@ class Host:
             if options_of(method.call) is None:
                 self._door = MethodDoor(self, method)
         if spec.deployment.endpoints:
-            self._add_endpoints(spec.deployment.endpoints)
+            self._door = _endpoint_door(self, self._target, spec.deployment.endpoints, self._door)
         if self.options.user_config is not None:
             await reconfigure(self._target, self.context, self.options.user_config)
         await check_health(self._target, self.options.health_check_timeout_s)
-
-    def _add_endpoints(self, endpoints: Sequence[EndpointSpec]) -> None:
-        # By name: it needs numpy, and most replicas have no endpoints.
-        part = import_module("salver.replica.oip.door")
-        self.endpoints = part.Models(self, self._target, endpoints)
-        self._door = part.EndpointDoor(self, self.endpoints, self._door)
 
     async def reconfigure(self, options: DeploymentOptions) -> None:
         """Take these options from now on; raises what the user's `reconfigure` raises."""
@@ -291,7 +286,7 @@ class Host:
     def serve_http(self, call: ServedCall, space: Context) -> None:
         """Run an HTTP call that has been let in."""
         if self._door is None:
-            space.run(reply_error, call, self._unknown("__call__"))  # the log knows the request
+            space.run(reply_error, call, _unknown(self, "__call__"))  # the log knows the request
         else:
             self._door(call, space)
 
@@ -305,16 +300,10 @@ class Host:
                 call.fail(error)
                 return
             if method is None:
-                call.fail(self._unknown(name))
+                call.fail(_unknown(self, name))
                 return
             self._methods[method.name] = method
         serve_call(self, call, method, space)
-
-    def _unknown(self, name: str | None) -> SalverError:
-        return SalverError(
-            f"Deployment {self.deployment} has no method {name!r}. "
-            f"Available methods: {method_names(self._target)}."
-        )
 
     def joined(self, caller: Caller) -> None:
         """A caller has connected."""
@@ -375,3 +364,20 @@ class Host:
             self.rejected,
             self.errors,
         )
+
+
+def _endpoint_door(
+    host: Host, target: Any, endpoints: Sequence[EndpointSpec], inner: Door | None
+) -> Door:
+    """The door of a deployment with endpoints. By name: it needs numpy, and most have none."""
+    part = import_module("salver.replica.oip.door")
+    host.endpoints = part.Models(host, target, endpoints)
+    door: Door = part.EndpointDoor(host, host.endpoints, inner)
+    return door
+
+
+def _unknown(host: Host, name: str | None) -> SalverError:
+    return SalverError(
+        f"Deployment {host.deployment} has no method {name!r}. "
+        f"Available methods: {method_names(host._target)}."
+    )
