@@ -8,15 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from salver.build import build
-from salver.calls.context import CallContext, current_call
+from salver.calls.context import current_call
 from salver.calls.handle import DeploymentHandle
 from salver.errors import DeployFailedError, SalverError
 from salver.launch import Capacity
 from salver.program import Application
-from salver.replica.batcher import current_batch
 from salver.replica.context import ReplicaContext, current_replica
 from salver.session import Session
 from salver.settings import Settings
@@ -233,39 +230,6 @@ def get_multiplexed_model_id() -> str:
     """The model that the current call asks for; empty when it asks for none."""
     call = current_call.get()
     return call.model_id if call is not None else ""
-
-
-class _RequestContext:
-    """The current call under the names that users of Ray Serve read."""
-
-    def get(self) -> RequestContext:
-        """Empty outside a call."""
-        return RequestContext.of(current_call.get())
-
-
-class RequestContext(msgspec.Struct, frozen=True):
-    """What is known of the current call."""
-
-    route: str = ""
-    request_id: str = ""
-    app_name: str = ""
-    multiplexed_model_id: str = ""
-    session_id: str = ""
-
-    @classmethod
-    def of(cls, call: CallContext | None) -> RequestContext:
-        """Empty where there is no call."""
-        if call is None:
-            return cls()
-        return cls(call.route, call.request_id, call.app, call.model_id, call.session_id)
-
-
-request_context = _RequestContext()
-
-
-def batch_request_contexts() -> list[RequestContext]:
-    """The calls that the running batch works for, in its order; empty outside a batch."""
-    return [RequestContext.of(call) for call in current_batch.get()]
 
 
 def _wait(name: str) -> None:

@@ -9,12 +9,14 @@ import asyncio
 import contextvars
 import dataclasses
 import json
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
+import msgspec
 import numpy as np
 import pydantic
 import pytest
@@ -318,11 +320,18 @@ def test_paths_without_an_app(client: httpx.Client, failing: DeploymentHandle[An
 # ---- ids and contexts
 
 
+async def _seen() -> str:
+    return _serve_request_context.get().request_id
+
+
 @serve.deployment
 class Inner:
     def context(self) -> list[str]:
         found = _serve_request_context.get()
         return [found.request_id, found.route, found.app_name]
+
+    def whole(self) -> dict[str, Any]:
+        return msgspec.to_builtins(_serve_request_context.get())  # type: ignore[no-any-return]
 
 
 @serve.deployment
@@ -338,7 +347,20 @@ class Outer:
             "own": [context.request_id, context.route, context.app_name],
             "child": await response,
             "response": response.request_id,
+            "context": msgspec.to_builtins(context),
         }
+
+    async def everywhere(self) -> list[str]:
+        """The request id as seen in a child task, in a thread, and by a generator elsewhere."""
+        ids = [_serve_request_context.get().request_id]
+        ids.append(await asyncio.create_task(_seen()))
+        ids.append(await asyncio.to_thread(lambda: _serve_request_context.get().request_id))
+        return ids
+
+    async def child(self) -> list[dict[str, Any]]:
+        """What is known here, and in a call made from here."""
+        own = msgspec.to_builtins(_serve_request_context.get())
+        return [own, await self.inner.whole.remote()]
 
     def replica(self) -> list[Any]:
         context = serve.get_replica_context()
@@ -373,6 +395,31 @@ def test_request_ids_come_in_go_out_and_are_inherited(
     assert said["own"] == [number, "/outer", "outer"]
     assert said["child"] == [number, "/outer", "outer"]
     assert said["response"] == number
+
+
+def test_a_child_call_inherits_the_request_and_not_the_model(
+    outer: DeploymentHandle[Any],
+) -> None:
+    handle = outer.options(multiplexed_model_id="m", session_id="s")
+    own, child = handle.child.remote().result()
+    assert own["request_id"] == child["request_id"] != ""
+    assert own["_internal_request_id"] != child["_internal_request_id"] != ""
+    assert (own["multiplexed_model_id"], own["session_id"]) == ("m", "s")
+    assert (child["multiplexed_model_id"], child["session_id"]) == ("", "")
+    assert own["app_name"] == child["app_name"] == "outer"
+    assert own["is_http_request"] is child["is_http_request"] is False
+
+
+def test_the_context_is_the_same_in_tasks_and_threads(outer: DeploymentHandle[Any]) -> None:
+    assert len(set(outer.everywhere.remote().result())) == 1
+
+
+def test_an_http_request_s_context_knows_its_client(client: httpx.Client, outer: Any) -> None:
+    context = client.get("/outer/whole").json()["context"]
+    assert context["is_http_request"] is True
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", context["_client"])
+    assert context["grpc_context"] is context["_ray_trace_ctx"] is None
+    assert context["cancel_on_parent_request_cancel"] is True
 
 
 def test_ids_differ(outer: DeploymentHandle[Any], client: httpx.Client) -> None:

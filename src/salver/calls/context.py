@@ -58,6 +58,7 @@ class CallContext:
         "app",
         "call_id",
         "endings",
+        "head",
         "model_id",
         "peer",
         "route",
@@ -82,6 +83,7 @@ class CallContext:
         self.peer = peer
         self.call_id = call_id
         self.endings: list[Callable[[], object]] | None = None
+        self.head = b""  # of an HTTP request
         self._children: set[Child] | None = None
         self._meta = b""
 

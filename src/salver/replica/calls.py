@@ -310,8 +310,7 @@ class Caller:
             context, payload = _with_meta(payload)
             context.peer, context.call_id = self.peer, call_id
             if not context.app:
-                context.app = host.app
-                context.route = host.route
+                context.app, context.route = host.app, host.route
         else:
             context = CallContext("", host.app, host.route, "", "", self.peer, call_id)
         host.ongoing += 1  # not before its meta was read: what cannot be read holds no slot
@@ -328,6 +327,7 @@ class Caller:
                 call.payload = _body(payload, aux)
             if flags & BODY:
                 call.upload = Upload(call)
+            context.head = call.head
             host.serve_http(call, space)
         else:
             call.payload = payload

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from salver.api import batch_request_contexts as _get_serve_batch_request_context
-from salver.api import request_context as _serve_request_context
 from salver.replica.context import ReplicaContext
+from salver.replica.request import RequestContext as _RequestContext
+from salver.replica.request import batch_request_contexts as _get_serve_batch_request_context
+from salver.replica.request import request_context as _serve_request_context
 
-__all__ = ("ReplicaContext", "_get_serve_batch_request_context", "_serve_request_context")
+__all__ = (
+    "ReplicaContext",
+    "_RequestContext",
+    "_get_serve_batch_request_context",
+    "_get_serve_request_context",
+    "_serve_request_context",
+)
+
+_get_serve_request_context = _serve_request_context.get
