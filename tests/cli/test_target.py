@@ -13,6 +13,9 @@ from salver.errors import TargetError
 from salver.program import Application
 
 SHOP = """
+from __future__ import annotations
+import dataclasses
+import typing
 import pydantic
 import salver
 
@@ -31,6 +34,27 @@ def with_dict(args):
     return Shop.bind(args)
 
 def with_model(args: Args):
+    return Shop.bind(args)
+
+@dataclasses.dataclass
+class Data:
+    size: int
+    deep: bool = False
+    near: Args | None = None
+
+def with_data(args: Data):
+    return Shop.bind(args)
+
+class Typed(typing.TypedDict, total=False):
+    size: int
+
+def with_typed(args: Typed):
+    return Shop.bind(args)
+
+def with_text(args: str):
+    return Shop.bind(args)
+
+def with_mapping(args: dict[str, str]):
     return Shop.bind(args)
 
 def with_nothing():
@@ -68,6 +92,10 @@ def test_a_builder_gets_its_arguments(shop: str) -> None:
     assert load("target_shop:with_dict", {"a": "b"}, shop).args == ({"a": "b"},)
     (args,) = load("target_shop:with_model", {"size": "3"}, shop).args
     assert (args.size, args.name) == (3, "none")
+    (args,) = load("target_shop:with_data", {"size": "3", "deep": "true"}, shop).args
+    assert (args.size, args.deep) == (3, True)
+    assert load("target_shop:with_typed", {"size": "3"}, shop).args == ({"size": 3},)
+    assert load("target_shop:with_mapping", {"a": "b"}, shop).args == ({"a": "b"},)
     assert isinstance(load("target_shop:with_nothing", {}, shop), Application)
 
 
@@ -90,7 +118,20 @@ def test_a_builder_gets_its_arguments(shop: str) -> None:
         ("target_shop:with_two", {}, r"takes 2 parameters"),
         ("target_shop:with_nothing", {"a": "b"}, r"takes 0 parameters"),
         ("target_shop:wrong_result", {}, r"returned 7: expected an app"),
-        ("target_shop:with_model", {"size": "big"}, r"(?s)^Building .* failed:.*size.*integer"),
+        (
+            "target_shop:with_model",
+            {"size": "big"},
+            r"are not valid: size: .* integer",
+        ),
+        (
+            "target_shop:with_model",
+            {"sise": "1"},
+            r"no argument 'sise'. Did you mean size\?$",
+        ),
+        ("target_shop:with_data", {"size": "big"}, r"not valid: .*Expected `int`.*`\$.size`\.$"),
+        ("target_shop:with_data", {"deep": "1"}, r"not valid: .*missing required field `size`"),
+        ("target_shop:with_typed", {"x": "1"}, r"takes no argument 'x'. It takes: size\.$"),
+        ("target_shop:with_text", {"x": "1"}, r"asks for str: the parameter of a function"),
         ("target_shop:failing", {}, r"(?s)^Building .* failed:.*KeyError: .the user's own mistake"),
         ("target_broken:app", {}, r"(?s)^Importing 'target_broken' failed:.*ZeroDivisionError"),
         ("target_missing:app", {}, r"(?s)^Importing .*No module named 'a_module_that_is_nowhere'"),

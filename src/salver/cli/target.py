@@ -6,20 +6,20 @@ import importlib
 import inspect
 import sys
 import traceback
-import typing
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from salver.cli.arguments import as_asked_for
 from salver.errors import TargetError
 from salver.program import Application, Deployment
 
 __all__ = ("load",)
 
 
-def load(target: str, args: Mapping[str, str], app_dir: str) -> Application:
+def load(target: str, args: Mapping[str, Any], app_dir: str) -> Application:
     """Import what the target names and make an app of it. TargetError says what is wrong."""
     module_name, attribute = _split(target)
     directory = str(Path(app_dir).absolute())
@@ -103,7 +103,7 @@ def _no_attribute(holder: Any, part: str, target: str) -> str:
     return f"{module!r} has no {part!r}. {hint}"
 
 
-def _as_app(found: Any, target: str, args: Mapping[str, str]) -> Application:
+def _as_app(found: Any, target: str, args: Mapping[str, Any]) -> Application:
     if isinstance(found, Application):
         if args:
             raise TargetError(
@@ -128,16 +128,11 @@ def _article(noun: str) -> str:
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
-def _call_builder(builder: Any, target: str, args: Mapping[str, str]) -> Application:
-    parameters = list(inspect.signature(builder).parameters.values())
-    if len(parameters) > 1 or (args and not parameters):
-        raise TargetError(
-            f"{target!r} takes {len(parameters)} parameters: a function that builds an app takes "
-            "one, a dict or a pydantic model that holds the arguments, or none at all."
-        )
+def _call_builder(builder: Any, target: str, args: Mapping[str, Any]) -> Application:
     try:
-        given = [_typed(builder, parameters[0], dict(args))] if parameters else []
-        app = builder(*given)
+        app = builder(*as_asked_for(builder, args, target))
+    except TargetError:
+        raise
     except Exception as error:  # noqa: BLE001 - the user's function may raise anything
         raise TargetError(f"Building {target!r} failed:\n{user_traceback(error)}") from None
     if not isinstance(app, Application):
@@ -145,9 +140,3 @@ def _call_builder(builder: Any, target: str, args: Mapping[str, str]) -> Applica
             f"{target!r} returned {app!r}: expected an app, which `SomeDeployment.bind()` makes."
         )
     return app
-
-
-def _typed(builder: Any, parameter: inspect.Parameter, args: dict[str, str]) -> Any:
-    kind = typing.get_type_hints(builder).get(parameter.name)
-    validate = getattr(kind, "model_validate", None)
-    return validate(args) if validate is not None else args
