@@ -11,7 +11,9 @@ def test_what_is_set_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALVER_HTTP_HOST", "0.0.0.0")
     monkeypatch.setenv("SALVER_HTTP_PORT", "0")
     monkeypatch.setenv("SALVER_LOG_LEVEL", "debug")
+    monkeypatch.setenv("RAY_SERVE_FORCE_LOCAL_TESTING_MODE", "1")
     settings = Settings.read()
+    assert settings.local_testing
     assert (settings.http_host, settings.http_port, settings.log_level) == ("0.0.0.0", 0, "DEBUG")
 
 

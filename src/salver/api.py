@@ -147,7 +147,7 @@ def _run_apps(
         build(app.target, app.name, app.route_prefix).with_logging(read_logging(app.logging_config))
         for app in targets
     ]
-    if inline:
+    if inline or Settings.read().local_testing:
         return [session.inline(spec) for spec in specs]
     session.start_if_needed(_default_http())
     for spec in specs:
@@ -191,10 +191,10 @@ def status() -> ServeStatus:
 
 def get_app_handle(name: str) -> DeploymentHandle[Any]:
     """The handle of a running app's ingress."""
-    found = session.ingress_of(name)
-    if found is None:
+    handle = session.app_handle(name)
+    if handle is None:
         raise SalverError(f"No app named {name!r} runs. `salver.status()` tells which ones do.")
-    return session.handle(found)
+    return handle
 
 
 def get_deployment_handle(

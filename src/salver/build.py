@@ -25,7 +25,7 @@ from salver.core.autoscale import default_autoscaling_policy
 from salver.core.graph import Graph
 from salver.environment.prepare import Prepared, prepare
 from salver.errors import SalverError, TargetError
-from salver.program import Application, Deployment
+from salver.program import INGRESS_MARK, Application, Deployment
 from salver.settings import Settings
 from salver.spec.app import AppSpec, DeploymentSpec, ImportedCode, PickledCode
 from salver.spec.autoscaling import AutoscalingPolicy
@@ -108,6 +108,15 @@ def _refuse_same_models(specs: Sequence[DeploymentSpec]) -> None:
                     f"Two endpoints of this app are the model {found}: {owner} and {own}. "
                     "Give one of them another name or version: @endpoint(name=..., version=...)."
                 )
+
+
+def _refuse_hidden_routes(inner: Deployment) -> None:
+    if hasattr(inner.func_or_class, INGRESS_MARK):
+        raise SalverError(
+            f"Deployment {inner.name} has @ingress and is an argument of another: no request would "
+            "ever reach its routes, for only the outermost deployment of an app answers HTTP. Make "
+            "it that, run it as an app of its own, or leave out @ingress."
+        )
 
 
 class _Building:
@@ -248,6 +257,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def persistent_id(self, obj: object) -> tuple[str, str, str] | None:
         if self.building is not None and isinstance(obj, Application):
+            _refuse_hidden_routes(obj.deployment)
             return ("handle", self.building.add(obj), self.building.app_name)
         return None
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn, TypeVar, Unpack, overload
 from salver.spec.logging import LoggingConfig
 from salver.spec.options import DeploymentOptions, OptionsDict, merged_options, read_options
 
-__all__ = ("Application", "Deployment", "deployment", "ingress")
+__all__ = ("INGRESS_MARK", "Application", "Deployment", "deployment", "ingress")
 
 C = TypeVar("C", bound=type)
 
@@ -189,7 +189,7 @@ def deployment(
     return decorate
 
 
-_MARK: Final = "__salver_asgi__"
+INGRESS_MARK: Final = "__salver_asgi__"
 _BUILDER: Final = "__serve_build_asgi_app__"
 
 
@@ -222,7 +222,7 @@ def ingress(app: Any = None) -> Callable[[C], C]:
             raise TypeError(
                 f"@ingress({app!r}): expected an ASGI app or a function that returns one."
             )
-        setattr(cls, _MARK, app)
+        setattr(cls, INGRESS_MARK, app)
         return cls
 
     return decorate

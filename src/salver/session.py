@@ -21,6 +21,7 @@ from salver.calls.handle import DeploymentHandle
 from salver.control.client import ControlClient
 from salver.errors import SalverError
 from salver.launch import Capacity, Instance
+from salver.replica.context import current_replica
 from salver.spec.app import AppSpec
 from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId
@@ -44,7 +45,7 @@ class Session:
         self._lock = threading.RLock()
         self._instance: Instance | None = None
         self._cluster: Cluster | None = None
-        self._inline: list[Any] = []
+        self._inline: dict[str, Any] = {}  # apps of this very process, by name
         self._ingresses: dict[str, DeploymentId] = {}
         self._handles: WeakValueDictionary[tuple[DeploymentId, str], DeploymentHandle[Any]]
         self._handles = WeakValueDictionary()
@@ -83,9 +84,9 @@ class Session:
 
     def cluster(self) -> Cluster | None:
         """How this process reaches its instance; None: nothing runs."""
-        adopted = Cluster.here()
-        if adopted is not None:
-            return adopted
+        own = _own_cluster()
+        if own is not None:
+            return own
         if self._pid != os.getpid():  # a fork: the instance is our parent's
             self._instance = self._cluster = None
         return self._cluster
@@ -122,6 +123,9 @@ class Session:
 
     def delete(self, name: str, *, wait: bool) -> None:
         """Stop an app."""
+        inline = self._inline.pop(name, None)
+        if inline is not None:
+            inline.close()
         if self.cluster() is None:
             return
         self._ingresses.pop(name, None)
@@ -132,18 +136,31 @@ class Session:
 
     def status(self) -> ServeStatus:
         """What is; empty when nothing runs."""
-        if self.cluster() is None:
-            return ServeStatus()
-        return self._ask(lambda control: control.status())
+        if self.cluster() is not None:
+            status = self._ask(lambda control: control.status())
+        else:
+            status = ServeStatus()
+        apps = dict(status.applications)
+        for inline in self._inline.values():
+            apps |= inline.status().applications
+        return msgspec.structs.replace(status, applications=apps)
 
     def has(self, deployment: DeploymentId) -> bool:
         """Whether such a deployment is wanted now."""
-        adopted = Cluster.here()
-        if adopted is not None:
-            directory = adopted.directory
+        own = _own_cluster()
+        if own is not None:
+            directory = own.directory
             return directory.version == 0 or deployment in directory.views
         app = self.status().applications.get(deployment.app)
         return app is not None and deployment.name in app.deployments
+
+    def app_handle(self, app: str) -> DeploymentHandle[Any] | None:
+        """The handle of an app's ingress; None: there is no such app."""
+        inline = self._inline.get(app)
+        if inline is not None:
+            return inline.handle  # type: ignore[no-any-return]
+        found = self.ingress_of(app)
+        return None if found is None else self.handle(found)
 
     def ingress_of(self, app: str) -> DeploymentId | None:
         """The deployment that an app's handle calls."""
@@ -167,6 +184,11 @@ class Session:
 
     def _submit(self, action: Callable[[ControlClient], Awaitable[T]]) -> Future[T]:
         cluster = self._reached()
+        if cluster.address.startswith("memory:"):
+            raise SalverError(
+                "Code of an app in local testing mode can call others by handle, and no more: run, "
+                "delete and look at apps from outside."
+            )
         return asyncio.run_coroutine_threadsafe(
             _with_control(cluster.address, action), cluster.loop
         )
@@ -174,10 +196,12 @@ class Session:
     # ---- inline
 
     def inline(self, app: AppSpec) -> Any:
-        """Run an app in this process; returns its handle."""
+        """Run an app in this process; returns its handle. One of the same name ends."""
         running = import_module(_INLINE).InlineApp.begin(app)
         self._pid = os.getpid()
-        self._inline.append(running)
+        before, self._inline[app.name] = self._inline.get(app.name), running
+        if before is not None:
+            before.close()
         atexit.register(self.close)
         return running.handle
 
@@ -188,12 +212,12 @@ class Session:
         with self._lock:
             instance, self._instance = self._instance, None
             cluster, self._cluster = self._cluster, None
-            inline, self._inline = self._inline, []
+            inline, self._inline = self._inline, {}
             self._ingresses.clear()
         atexit.unregister(self.close)
         if self._pid != os.getpid():
             return
-        for running in inline:
+        for running in inline.values():
             running.close()
         if instance is None:
             return
@@ -215,6 +239,15 @@ async def _with_control(address: str, action: Callable[[ControlClient], Awaitabl
         return await action(control)
     finally:
         control.close()
+
+
+def _own_cluster() -> Cluster | None:
+    """That of the replica or the door which the running code is of."""
+    adopted = Cluster.here()
+    if adopted is not None:
+        return adopted
+    replica = current_replica.get(None)
+    return Cluster.at(replica.instance) if replica is not None and replica.instance else None
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -19,16 +19,19 @@ class Settings:
     http_port: int = 8000
     log_level: str = "INFO"
     cache_dir: str = ""  # of what is made once and kept, such as the packages of an app
+    local_testing: bool = False
 
     @classmethod
     def read(cls) -> Settings:
-        """From SALVER_HTTP_HOST, SALVER_HTTP_PORT, SALVER_LOG_LEVEL and SALVER_CACHE_DIR."""
+        """From SALVER_HTTP_HOST, SALVER_HTTP_PORT, SALVER_LOG_LEVEL, SALVER_CACHE_DIR, and the
+        variable by which Ray Serve's users have all apps run in the test's own process."""
         get = os.environ.get
         return cls(
             http_host=get("SALVER_HTTP_HOST", cls.http_host),
             http_port=_port(get("SALVER_HTTP_PORT", str(cls.http_port))),
             log_level=_level(get("SALVER_LOG_LEVEL", cls.log_level)),
             cache_dir=get("SALVER_CACHE_DIR") or _cache_dir(get("XDG_CACHE_HOME")),
+            local_testing=get("RAY_SERVE_FORCE_LOCAL_TESTING_MODE", "0") == "1",
         )
 
 

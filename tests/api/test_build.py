@@ -17,7 +17,7 @@ from typing import Any
 import pydantic
 import pytest
 
-from salver import deployment
+from salver import deployment, ingress
 from salver.build import build
 from salver.core.graph import CycleError, DuplicateNameError
 from salver.errors import SalverError
@@ -152,6 +152,18 @@ def test_what_cannot_be_sent_is_named() -> None:
         build(Leaf.bind(number for number in [1]), "shop", "/")
 
 
+@deployment
+@ingress(lambda: None)
+class Hidden:
+    pass
+
+
+def test_routes_that_no_request_would_reach_are_refused() -> None:
+    with pytest.raises(SalverError, match=r"^Deployment Hidden has @ingress and is an argument"):
+        build(Root.bind([Hidden.bind()]), "shop", "/")
+    assert build(Hidden.bind(), "shop", "/").ingress.id.name == "Hidden"
+
+
 def test_options_travel() -> None:
     spec = build(Leaf.options(num_replicas=4).bind(), "shop", None).ingress
     assert spec.options.num_replicas == 4
@@ -179,13 +191,12 @@ class Door:
 
 @salver.deployment
 class Wrapper:
-    def __init__(self, door): ...
     def names(self):
         return Door.name, app
 
-app = Wrapper.bind(Door.bind())
-built = build(app, "default", "/")
-sys.stdout.buffer.write(pickle.dumps([d.code.data for d in built.deployments]))
+app = Wrapper.bind()
+built = [build(one, "default", "/").ingress for one in (Door.bind(), app)]
+sys.stdout.buffer.write(pickle.dumps([d.code.data for d in built]))
 """
 
 

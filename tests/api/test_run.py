@@ -169,7 +169,8 @@ def test_nothing_runs_until_something_is_run() -> None:
         ({"route_prefix": "/x/"}, ValueError, r"^route_prefix='/x/' is not valid"),
         ({"route_prefix": "/{x}"}, ValueError, r"is not valid"),
         ({"name": ""}, salver.SalverError, r"^name='' is not valid"),
-        ({"logging_config": {}}, NotImplementedError, r"^logging_config=\{\}: not there yet"),
+        ({"tracing_config": {}}, NotImplementedError, r"^tracing_config=\{\}: not there yet"),
+        ({"logging_config": {"level": 1}}, TypeError, r"^'level' is not a key of logging_config"),
         ({"nme": "x"}, TypeError, r"unexpected argument 'nme'"),
     ],
 )

@@ -447,13 +447,10 @@ def test_what_ingress_refuses() -> None:
             def __call__(self) -> None: ...
 
 
-def test_only_the_root_may_be_an_app(door: str) -> None:
-    """Ray Serve refuses a second FastAPI app; here the inner one is simply called by handle."""
-    handle = serve.run(
-        Asks.bind(Shop.bind(Pricer.bind(), owner="inner")), name="inner", route_prefix=None
-    )
-    assert handle.remote().result() == {"owner": "inner"}
-    serve.delete("inner")
+def test_only_the_root_may_have_routes() -> None:
+    """No request would reach the inner one's. By handle it can be called as an app of its own."""
+    with pytest.raises(serve.SalverError, match=r"^Deployment Shop has @ingress and is an arg"):
+        serve.run(Asks.bind(Shop.bind(Pricer.bind())), name="inner", route_prefix=None)
 
 
 @serve.deployment

@@ -30,6 +30,7 @@ class ReplicaContext(msgspec.Struct):
     code_version: str = ""
     gang_context: None = None
     max_ongoing_requests: int = 0
+    instance: str = ""  # the address of what it is part of
 
     @property
     def app_name(self) -> str:

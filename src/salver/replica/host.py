@@ -90,7 +90,7 @@ class Host:
         identity = ReplicaId.parse(replica_id)
         self.deployment = identity.deployment_id.name
         self.app = identity.deployment_id.app
-        self.context = ReplicaContext(identity)
+        self.context = ReplicaContext(identity, instance=cluster.address)
         self.logging = LoggingConfig()  # where the deployment has none of its own
         self.facts = Facts(replica_id)
         # What calls read, so plain attributes.

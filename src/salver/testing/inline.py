@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
+
+import msgspec
 
 from salver.calls.cluster import Cluster
 from salver.calls.handle import DeploymentHandle
@@ -35,6 +38,7 @@ __all__ = ("InlineApp",)
 
 T = TypeVar("T")
 _CLOSE_S: Final = 30.0
+_logger: Final = logging.getLogger("salver")
 
 
 class InlineApp:
@@ -53,7 +57,7 @@ class InlineApp:
         """Return once it runs; DeployFailedError: it does not, and why."""
         inline = cls()
         try:
-            inline._do(inline._open(app))
+            inline._do(inline._open(_without_resources(app)))
         except BaseException:
             inline.close()
             raise
@@ -124,6 +128,24 @@ class InlineApp:
         await self._controller.close()
         self._cluster.close()
         self._dialler.close()
+
+
+def _without_resources(app: AppSpec) -> AppSpec:
+    """The same for a process that shares nothing out: it runs where there is no GPU, too."""
+    deployments = []
+    for spec in app.deployments:
+        options = spec.options
+        for name in ("num_gpus", "resources", "env_vars"):
+            if value := getattr(options, name):
+                _logger.warning(
+                    "%s=%r of deployment %s means nothing to an app in this process.",
+                    name, value, spec.id,
+                )  # fmt: skip
+        options = msgspec.structs.replace(
+            options, num_cpus=None, num_gpus=0.0, memory=0.0, resources={}
+        )
+        deployments.append(msgspec.structs.replace(spec, options=options))
+    return msgspec.structs.replace(app, deployments=tuple(deployments))
 
 
 class _Door:
