@@ -143,8 +143,3 @@ def test_every_public_name_is_there() -> None:
 def test_a_package_never_hides_the_name_of_a_decorator() -> None:
     code = "import salver.doors.server, salver; from salver import ingress; ingress(print)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT / "src")
-
-
-def test_a_name_of_a_later_version_says_so() -> None:
-    with pytest.raises(NotImplementedError, match=r"^@multiplexed: not there yet"):
-        salver.multiplexed()
