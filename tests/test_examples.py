@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -11,7 +15,9 @@ from PIL import Image
 
 from tests.conftest import ROOT, Command
 
-Client = Callable[[str], httpx.Client]
+EXAMPLES = ROOT / "examples"
+pytestmark = pytest.mark.timeout(120)  # torch and transformers are long imports on a busy machine
+Client = Callable[..., httpx.Client]
 
 
 @pytest.fixture
@@ -19,9 +25,10 @@ def client(salver_command: Command) -> Iterator[Client]:
     """A client of an example; at the end, the example stops cleanly."""
     opened = []
 
-    def begin(example: str) -> httpx.Client:
-        served = salver_command("run", f"{example}:app", "--port", "0")
-        opened.append((served, httpx.Client(base_url=served.url)))
+    def begin(example: str, *args: str) -> httpx.Client:
+        target = example if ":" in example else f"{example}:app"
+        served = salver_command("run", target, *args, "--port", "0")
+        opened.append((served, httpx.Client(base_url=served.url, timeout=30)))
         return opened[-1][1]
 
     yield begin
@@ -31,8 +38,11 @@ def client(salver_command: Command) -> Iterator[Client]:
 
 
 def test_every_example_has_a_test() -> None:
-    examples = {path.stem for path in (ROOT / "examples").glob("*.py")}
-    assert examples == {name.removeprefix("test_") for name in globals() if name[5:] in examples}
+    """Each file that says how to run it, in folders too: `digits/serve.py`: test_digits_serve."""
+    files = [path for path in EXAMPLES.rglob("*.py") if "`salver run" in path.read_text()]
+    names = ["_".join(path.relative_to(EXAMPLES).with_suffix("").parts) for path in files]
+    assert len(names) > 10
+    assert [name for name in names if f"test_{name}" not in globals()] == []
 
 
 def test_hello(client: Client) -> None:
@@ -75,3 +85,126 @@ def test_image_upload(client: Client) -> None:
     with Image.open(io.BytesIO(answer.content)) as thumbnail:
         assert thumbnail.size == (128, 64)
     assert http.post("/", files={"other": b""}).status_code == 400
+
+
+def test_recommender(client: Client) -> None:
+    http = client("recommender")
+    best = http.get("/", params={"user": 0}).json()
+    assert best[0]["film"] == "Stalker"
+    assert [each["score"] for each in best] == sorted((e["score"] for e in best), reverse=True)
+    assert http.get("/", params={"user": 9}).status_code == 400
+
+
+def test_detector(client: Client) -> None:
+    http = client("detector:build")
+    buffer = io.BytesIO()
+    Image.new("RGB", (320, 240), "red").save(buffer, "PNG")
+    upload = {"image": ("street.png", buffer.getvalue(), "image/png")}
+    found = http.post("/detect", files=upload, params={"threshold": 0}).json()
+    assert len(found) == 20, "one for each query of the network"
+    assert {each["label"] for each in found} <= {"cat", "dog", "car"}
+    assert all(each["box"]["left"] < each["box"]["right"] for each in found)
+    assert http.post("/detect", files=upload, params={"threshold": 1}).json() == []
+    assert http.post("/detect", files={"image": ("a.txt", b"text")}).status_code == 415
+    assert http.post("/detect").status_code == 422
+
+
+# ---- digits, step by step
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What `digits/train.py` has learnt."""
+    path = tmp_path_factory.mktemp("digits") / "digits.pt"
+    command = [sys.executable, "-m", "digits.train", str(path)]
+    trained = subprocess.run(command, cwd=EXAMPLES, check=True, capture_output=True, text=True)
+    assert float(trained.stdout.split()[-1].rstrip("%")) > 90, trained.stdout
+    return f"weights={path}"
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[dict[str, Any]]:
+    """Handwritten digits as the services take them, 0 to 9 in order, twice."""
+    from sklearn.datasets import load_digits
+
+    return [{"pixels": image.tolist()} for image in load_digits().images[:20]]
+
+
+def right(digits: list[int]) -> int:
+    """How many of the pictures were read right. The network is good, and not perfect."""
+    return sum(digit == place % 10 for place, digit in enumerate(digits))
+
+
+def read_all(http: httpx.Client, pictures: list[dict[str, Any]]) -> list[Any]:
+    """What the service answers to all of them at once."""
+    with ThreadPoolExecutor(len(pictures)) as clients:
+        return [
+            a.json() for a in clients.map(lambda picture: http.post("/", json=picture), pictures)
+        ]
+
+
+def test_digits_serve(client: Client, weights: str, pictures: list[dict[str, Any]]) -> None:
+    http = client("digits.serve:build", weights)
+    assert right([http.post("/", json=picture).json()["digit"] for picture in pictures]) > 16
+
+
+def test_digits_replicas(client: Client, weights: str, pictures: list[dict[str, Any]]) -> None:
+    answers = read_all(client("digits.replicas:build", weights), pictures)
+    assert right([answer["digit"] for answer in answers]) > 16
+    assert len({answer["process"] for answer in answers}) == 2
+    assert {(answer["device"], answer["threads"]) for answer in answers} == {("cpu", 1)}
+
+
+def test_digits_batching(client: Client, weights: str, pictures: list[dict[str, Any]]) -> None:
+    http = client("digits.batching:build", weights)
+    assert http.post("/", json=pictures[3]).json() == {"digit": 3, "together": 1}
+    answers = read_all(http, pictures)
+    assert right([answer["digit"] for answer in answers]) > 16
+    assert max(answer["together"] for answer in answers) > 1
+
+
+def test_digits_pipeline(client: Client, weights: str, pictures: list[dict[str, Any]]) -> None:
+    http = client("digits.pipeline:build", weights)
+    for digit in range(4):
+        pixels = bytes(int(p * 255 / 16) for row in pictures[digit]["pixels"] for p in row)
+        image = Image.frombytes("L", (8, 8), pixels).resize((64, 64), Image.Resampling.NEAREST)
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        assert http.post("/", content=buffer.getvalue()).json() == {"digit": digit}
+
+
+def test_digits_validated(client: Client, weights: str, pictures: list[dict[str, Any]]) -> None:
+    http = client("digits.validated:build", weights)
+    assert http.post("/read", json=pictures[7]).json() == {"digit": 7}
+    short = {"pixels": pictures[7]["pixels"][:7]}
+    loud = {"pixels": [[17] * 8] * 8}
+    for wrong, place in ((short, ["body", "pixels"]), (loud, ["body", "pixels", 0, 0]), ({}, [])):
+        refused = http.post("/read", json=wrong)
+        assert refused.status_code == 422
+        assert refused.json()["detail"][0]["loc"][: len(place)] == place
+    assert "Digits" in http.get("/docs").text
+
+
+# ---- language
+
+
+def test_language_sentiment(client: Client) -> None:
+    http = client("language.sentiment:build")
+    texts = ["What a great day!", "i hate this", "Really good work."]
+    with ThreadPoolExecutor(3) as clients:
+        labels = [
+            answer.json()["label"]
+            for answer in clients.map(lambda text: http.post("/", json={"text": text}), texts)
+        ]
+    assert labels == ["POSITIVE", "NEGATIVE", "POSITIVE"]
+    assert http.post("/", json={"words": 1}).status_code == 400
+
+
+def test_language_chat(client: Client) -> None:
+    http = client("language.chat:build")
+    messages = [{"role": "user", "content": "Who are you?"}]
+    with http.stream("POST", "/", json={"messages": messages}) as answer:
+        words = list(answer.iter_text())
+    assert "".join(words).strip() == "i am a very small language model"
+    assert len(words) > 1, "the words came all at once"
+    assert http.post("/", json={}).status_code == 400

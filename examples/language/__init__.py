@@ -1,0 +1,1 @@
+"""Language models from Transformers; tiny ones, made here, unless others are named."""
