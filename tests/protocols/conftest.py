@@ -24,7 +24,7 @@ def server() -> Iterator[str]:
     """Where it answers: `http://host:port`."""
     resource_tracker.ensure_running()  # of multiprocessing: stays until this process ends
     with leaks.no_leaks():
-        serve.start(http_options={"port": 0})
+        serve.start(http_options={"port": 0, "system_shared_memory": True})
         assert session._instance is not None
         serve.run(models.models, name="models", route_prefix="/models")
         serve.run(models.double.bind(), name="double", route_prefix="/double")

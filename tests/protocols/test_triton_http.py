@@ -18,6 +18,7 @@ with warnings.catch_warnings():
     gevent = pytest.importorskip("gevent")
     triton = pytest.importorskip("tritonclient.http")
     triton_aio = pytest.importorskip("tritonclient.http.aio")
+    shm = pytest.importorskip("tritonclient.utils.shared_memory")
     ml_dtypes = pytest.importorskip("ml_dtypes")
 
 SHAPES = ([1], [0, 3], [2, 3], [64, 1024])
@@ -161,3 +162,95 @@ def test_bodies_that_it_makes_and_parses_offline(client: Any, server: str) -> No
     )
     assert (read.as_numpy("output-0") == values("FP16", [5])).all()
     assert json.loads(answer.content[: int(answer.headers["inference-header-content-length"])])
+
+
+def test_statistics_of_one_version_and_of_all(client: Any) -> None:
+    for number in range(3):
+        client.infer("versioned", [tensor(triton, "x", np.array([number]), "INT64")], "10")
+    (found,) = client.get_inference_statistics("versioned", "10")["model_stats"]
+    assert found["inference_count"] == found["inference_stats"]["success"]["count"] >= 3
+    assert found["inference_stats"]["compute_infer"]["ns"] > 0
+    assert found["last_inference"] > 0
+    with pytest.raises(Exception, match="cannot do"):
+        client.infer("raises", [tensor(triton, "x", np.array([1.0]), "FP64")])
+    everything = client.get_inference_statistics()["model_stats"]
+    (failed,) = [one for one in everything if one["name"] == "raises"]
+    assert failed["inference_stats"]["fail"]["count"] >= 1
+
+
+def test_a_model_is_unloaded_and_loaded_again(client: Any) -> None:
+    x = [tensor(triton, "x", np.array([1.0]), "FP64")]
+    client.unload_model("double")
+    assert not client.is_model_ready("double")
+    assert not client.is_server_ready()
+    with pytest.raises(Exception, match="Model 'double' is not ready"):
+        client.infer("double", x)
+    state = {entry["name"]: entry for entry in client.get_model_repository_index()}
+    assert state["double"]["state"] == "UNAVAILABLE"
+    assert state["double"]["reason"] == "unloaded"
+    with pytest.raises(Exception, match="its configuration is in its code"):
+        client.load_model("double", config="{}")
+    client.load_model("double")
+    assert client.infer("double", x).as_numpy("output-0").tolist() == [2.0]
+    with pytest.raises(Exception, match="is not known"):
+        client.load_model("nobody")
+
+
+def test_trace_and_log_settings(client: Any) -> None:
+    assert client.get_trace_settings()["trace_level"] == ["OFF"]
+    changed = client.update_trace_settings("scores", {"trace_level": ["TIMESTAMPS"]})
+    assert changed["trace_level"] == ["TIMESTAMPS"]
+    assert client.get_trace_settings("identity")["trace_level"] == ["OFF"]
+    client.infer("scores", [tensor(triton, "x", np.ones(1, "f4"), "FP32")])
+    assert client.update_trace_settings("scores", {"trace_level": None})["trace_level"] == ["OFF"]
+    with pytest.raises(Exception, match="cannot be changed by clients: traces go to the log"):
+        client.update_trace_settings(settings={"trace_file": "/tmp/x"})
+    assert client.get_log_settings()["log_info"] is True
+    assert client.update_log_settings({"log_verbose_level": 1})["log_verbose_level"] == 1
+    assert client.update_log_settings({"log_verbose_level": 0})["log_verbose_level"] == 0
+    with pytest.raises(Exception, match="did you mean 'log_info'"):
+        client.update_log_settings({"log_inf": True})
+
+
+def test_tensors_in_shared_memory(client: Any) -> None:
+    array = np.arange(1000, dtype="f4")
+    inputs = shm.create_shared_memory_region("in", "/salver_test_in", array.nbytes)
+    outputs = shm.create_shared_memory_region("out", "/salver_test_out", array.nbytes)
+    try:
+        shm.set_shared_memory_region(inputs, [array])
+        client.register_system_shared_memory("in", "/salver_test_in", array.nbytes)
+        client.register_system_shared_memory("out", "/salver_test_out", array.nbytes)
+        assert len(client.get_system_shared_memory_status()) == 2
+        assert client.get_system_shared_memory_status("in")[0]["byte_size"] == array.nbytes
+        x = triton.InferInput("x", [1000], "FP32")
+        x.set_shared_memory("in", array.nbytes)
+        wanted = triton.InferRequestedOutput("output-0")
+        wanted.set_shared_memory("out", array.nbytes)
+        answer = client.infer("identity", [x], outputs=[wanted])
+        place = answer.get_output("output-0")["parameters"]
+        assert place["shared_memory_byte_size"] == array.nbytes
+        assert (shm.get_contents_as_numpy(outputs, "f4", [1000]) == array).all()
+        with pytest.raises(Exception, match="is registered already"):
+            client.register_system_shared_memory("in", "/salver_test_in", 4)
+        x.set_shared_memory("in", array.nbytes, offset=4)
+        with pytest.raises(Exception, match="are outside of region 'in'"):
+            client.infer("identity", [x])
+        client.unregister_system_shared_memory("in")
+        with pytest.raises(Exception, match="region 'in' is not registered"):
+            client.infer("identity", [x])
+        client.unregister_system_shared_memory()
+        assert client.get_system_shared_memory_status() == []
+        client.register_system_shared_memory("gone", "/salver_no_such_thing", 4)
+        x = triton.InferInput("x", [1], "FP32")
+        x.set_shared_memory("gone", 4)
+        with pytest.raises(Exception, match="cannot be opened"):
+            client.infer("identity", [x])
+        client.unregister_system_shared_memory()
+    finally:
+        shm.destroy_shared_memory_region(inputs)
+        shm.destroy_shared_memory_region(outputs)
+
+
+def test_gpu_memory_is_refused_by_name(client: Any) -> None:
+    with pytest.raises(Exception, match="CUDA shared memory is not offered"):
+        client.get_cuda_shared_memory_status()

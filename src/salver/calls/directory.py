@@ -164,11 +164,11 @@ class Directory:
                 if not future.done():
                     future.set_exception(error)
 
-    async def ask(self, method: str) -> Any:
+    async def ask(self, method: str, body: Any = None) -> Any:
         """What the controller answers. SalverError: there is none just now."""
         if self._rpc is None:
             raise SalverError("The controller has not been reached yet.")
-        return await self._rpc.call(method)
+        return await self._rpc.call(method, body)
 
     async def _watch(self) -> None:
         """Keep a link to the controller.

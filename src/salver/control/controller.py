@@ -64,6 +64,7 @@ class Controller:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.news = News()
         self._recovering: set[str] = set()
+        self._withheld: frozenset[str] = frozenset()
         self._watch: asyncio.Task[None] | None = None
         self._notices: set[asyncio.Task[None]] = set()
 
@@ -137,6 +138,11 @@ class Controller:
 
     async def capacity(self) -> tuple[Resources, Resources]:
         return await self._engine.capacity()
+
+    def withhold(self, models: frozenset[str]) -> None:
+        """Doors give these models no calls from now on."""
+        self._withheld = models
+        self._publish()
 
     # ---- what replicas tell
 
@@ -225,7 +231,7 @@ class Controller:
     def _publish(self) -> None:
         apps = list(self._apps.values())
         views = [view for app in apps for view in views_of(app, self._plans.get(app.name))]
-        self.publisher.update(views, routes_of(apps), models_of(apps))
+        self.publisher.update(views, routes_of(apps), models_of(apps, self._withheld))
 
     def _tell(self) -> None:
         """Events for what has changed, and a nudge for who waits."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import uvloop
 
 from salver.control.controller import Controller
+from salver.control.inference import Inference
 from salver.control.metrics import Metrics
 from salver.control.service import Session
 from salver.control.store import SqliteStore
@@ -52,11 +53,12 @@ async def serve(seat: Seat) -> None:
     store = SqliteStore(seat.instance)
     controller = Controller(seat.open_engine(), store, doors=seat.settings.get("doors", 0))
     metrics = Metrics(controller.events)
+    inference = Inference(controller.withhold)
     await controller.open()
     dialler = Dialler()
     listener = await dialler.listen(
         socket.socket(fileno=seat.fds["control"]),
-        lambda: Session(controller, metrics).rpc,
+        lambda: Session(controller, metrics, inference).rpc,
         Hello(b"", "controller", seat.id, os.getpid()),
         secret,
     )

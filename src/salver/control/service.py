@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from salver.control.controller import Controller
+from salver.control.inference import Inference
 from salver.control.metrics import Metrics
 from salver.control.publish import Watcher
 from salver.errors import SalverError
@@ -32,6 +33,11 @@ class Named(msgspec.Struct, frozen=True):
     name: str
 
 
+class Asked(msgspec.Struct, frozen=True):
+    op: str
+    body: dict[str, Any] = {}
+
+
 class Applied(msgspec.Struct, frozen=True):
     version: int
 
@@ -43,9 +49,10 @@ class Unhealthy(msgspec.Struct, frozen=True):
 class Session:
     """One connection to the controller, whoever is at the other end."""
 
-    def __init__(self, controller: Controller, metrics: Metrics) -> None:
+    def __init__(self, controller: Controller, metrics: Metrics, inference: Inference) -> None:
         self._controller = controller
         self._metrics = metrics
+        self._inference = inference
         self._watcher: Watcher | None = None
         self._replica = ""
         self._forget_events: Callable[[], None] | None = None
@@ -64,6 +71,7 @@ class Session:
                 "events": self._events,
                 "capacity": self._capacity,
                 "metrics": self._page,
+                "inference": self._ask_models,
                 "shutdown": self._shutdown,
             },
             on_close=self._closed,
@@ -78,6 +86,7 @@ class Session:
             attach.id, attach.address, attach.state, self.rpc, place=attach.place
         )
         self._metrics.joined(attach.id, self.rpc)
+        self._inference.joined(attach.id, self.rpc)
 
     def _unhealthy(self, body: Any) -> None:
         self._controller.unhealthy(self._replica, msgspec.convert(body, Unhealthy).message)
@@ -126,6 +135,10 @@ class Session:
     async def _capacity(self, _: Any) -> Any:
         return await self._controller.capacity()
 
+    async def _ask_models(self, body: Any) -> Any:
+        asked = msgspec.convert(body, Asked)
+        return await self._inference.ask(asked.op, asked.body)
+
     async def _page(self, _: Any) -> str:
         return await self._metrics.page()
 
@@ -148,5 +161,6 @@ class Session:
             self._controller.publisher.forget(self._replica)  # should it live, it says it again
             self._controller.detached(self._replica, self.rpc)
             self._metrics.left(self._replica, self.rpc)
+            self._inference.left(self._replica, self.rpc)
         if self._forget_events is not None:
             self._forget_events()

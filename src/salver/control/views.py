@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -91,9 +91,9 @@ def routes_of(apps: Iterable[App]) -> list[RouteView]:
     ]
 
 
-def models_of(apps: Iterable[App]) -> list[ModelView]:
+def models_of(apps: Iterable[App], withheld: Container[str] = ()) -> list[ModelView]:
     return [
-        ModelView(found.model, found.version, spec.id, found.method)
+        ModelView(found.model, found.version, spec.id, found.method, found.model in withheld)
         for app in apps
         if app.spec is not None
         for spec in app.spec.deployments

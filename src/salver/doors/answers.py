@@ -12,7 +12,13 @@ import msgspec
 
 from salver.doors.local import Answer
 from salver.doors.models import Model, ModelTable
-from salver.oip.errors import InvalidMessageError, ModelNotFoundError, UnsupportedError
+from salver.errors import SalverError
+from salver.oip.errors import (
+    InvalidMessageError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+    UnsupportedError,
+)
 from salver.oip.metadata import (
     ErrorBody,
     ModelIndexEntry,
@@ -22,33 +28,45 @@ from salver.oip.metadata import (
     ServerReady,
 )
 from salver.oip.page import page_of
-from salver.oip.repository import read_index
+from salver.oip.repository import read_index, read_load, read_register, read_unload
 from salver.oip.server_document import server_document
+from salver.oip.service_settings import read_changes
 from salver.spec.ids import DeploymentId
 from salver.spec.status import DeploymentView
 
 if TYPE_CHECKING:
     from salver.doors.head import Head
 
-__all__ = ("EXTENSIONS", "Answers", "is_ready", "server_metadata")
+__all__ = ("EXTENSIONS", "Answers", "Ask", "is_ready", "nobody_to_ask", "server_metadata")
 
 EXTENSIONS: Final = (
     "binary_tensor_data",
     "classification",
     "generate",
+    "logging",
     "model_configuration",
     "model_repository",
     "parameters",
+    "statistics",
+    "trace",
 )
 _MODEL: Final = r"/v[12]/models/([^/:]+)(?:/versions/([^/:]+))?"
 _NAMED: Final = re.compile(rf"{_MODEL}(?:[/:].*)?", re.DOTALL)
 _STATUS_OF: Final[Mapping[type[Exception], int]] = {
     ModelNotFoundError: 404,
+    ModelNotReadyError: 503,
     UnsupportedError: 501,
     InvalidMessageError: 400,
+    SalverError: 503,  # the controller is not there just now
 }
 
 _Result: TypeAlias = Answer | Awaitable[Answer]
+Ask: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
+
+
+async def nobody_to_ask(op: str, _: Mapping[str, Any]) -> Any:
+    """For doors without a controller."""
+    raise SalverError(f"There is no controller that could be asked for {op}.")
 
 
 class Answers:
@@ -57,8 +75,12 @@ class Answers:
     def __init__(
         self,
         view_of: Callable[[DeploymentId], DeploymentView | None],
+        ask: Ask = nobody_to_ask,
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`ask` is what only the controller knows, for all replicas and all doors."""
+        self.shares_memory = False
+        self._ask = ask
         self.models = ModelTable()
         self._view_of = view_of
         self._draining = draining
@@ -72,7 +94,7 @@ class Answers:
             handler, arguments = found
             result = handler(self, body, *arguments)
             return await result if inspect.isawaitable(result) else result
-        except tuple(_STATUS_OF) as error:
+        except SalverError as error:
             status = next(_STATUS_OF[kind] for kind in type(error).__mro__ if kind in _STATUS_OF)
             return _error(status, str(error))
 
@@ -90,13 +112,15 @@ class Answers:
             return _error(405, text, (("allow", ", ".join(methods)),))
         named = _NAMED.fullmatch(path)
         if named is not None:  # a model that is not there is the better reason
-            self.models.find(named[1], named[2] or "")
+            model = self.models.find(named[1], named[2] or "")
+            if model.view.withheld:
+                raise ModelNotReadyError(named[1], named[2] or "")
         return _error(404, f"Path {path[:80]!r} is not part of the protocol.")
 
     # ---- the server
 
     def _server(self, _: bytes) -> Answer:
-        return _json(server_metadata())
+        return _json(server_metadata(self.shares_memory))
 
     def _live(self, _: bytes) -> Answer:
         return _json(ServerLive())
@@ -132,26 +156,93 @@ class Answers:
         view = model.view
         if is_ready(model, self._view_of):
             return ModelIndexEntry(view.name, view.version, "READY")
+        if view.withheld:
+            return ModelIndexEntry(view.name, view.version, "UNAVAILABLE", "unloaded")
         deployment = self._view_of(view.deployment)
         reason = deployment.gone if deployment is not None else ""
         return ModelIndexEntry(
             view.name, view.version, "UNAVAILABLE", reason or "no replica runs yet"
         )
 
+    # ---- what the controller does
+
+    async def _load(self, body: bytes, name: str) -> Answer:
+        request = read_load(body)
+        self.models.find(name)
+        files = {file: bytes(data) for file, data in request.files.items()}
+        await self._ask("load", {"name": name, "config": request.config, "files": files})
+        return Answer(200)
+
+    async def _unload(self, body: bytes, name: str) -> Answer:
+        read_unload(body)
+        self.models.find(name)
+        await self._ask("unload", {"name": name})
+        return Answer(200)
+
+    async def _statistics(
+        self, _: bytes, name: str | None = None, version: str | None = None
+    ) -> Answer:
+        if name is not None:
+            self.models.find(name, version or "")
+        told = await self._ask("statistics", {})
+        chosen = [
+            one for one in told if name in (None, one["name"]) and version in (None, one["version"])
+        ]
+        return _json({"model_stats": chosen})
+
+    async def _trace(self, body: bytes, name: str | None = None) -> Answer:
+        if name is not None:
+            self.models.find(name)
+        changes = read_changes(body)
+        return _json(await self._ask("trace", {"model": name or "", "changes": changes}))
+
+    async def _log(self, body: bytes) -> Answer:
+        return _json(await self._ask("log", {"changes": read_changes(body)}))
+
+    async def _regions(self, _: bytes, name: str | None = None) -> Answer:
+        self._refuse_memory()
+        told = await self._ask("regions", {})
+        found = [one for one in told if name in (None, one["name"])]
+        if name is not None and not found:
+            raise InvalidMessageError(f"region {name!r:.60} is not registered")
+        return _json(found)
+
+    async def _register(self, body: bytes, name: str) -> Answer:
+        self._refuse_memory()
+        region = msgspec.to_builtins(read_register(name, body))
+        await self._ask("register", {"region": region})
+        return Answer(200)
+
+    async def _unregister(self, _: bytes, name: str | None = None) -> Answer:
+        self._refuse_memory()
+        await self._ask("unregister", {"name": name or ""})
+        return Answer(200)
+
+    def _refuse_memory(self) -> None:
+        if not self.shares_memory:
+            raise UnsupportedError(
+                "system shared memory is off; the operator turns it on by "
+                "http_options={'system_shared_memory': True}"
+            )
+
+    def _no_gpu(self, _: bytes, *_names: str) -> Answer:
+        raise UnsupportedError("CUDA shared memory is not offered here")
+
 
 def is_ready(model: Model, view_of: Callable[[DeploymentId], DeploymentView | None]) -> bool:
     """Whether a replica answers for the model now."""
     view = view_of(model.view.deployment)
-    return view is not None and bool(view.replicas)
+    return view is not None and bool(view.replicas) and not model.view.withheld
 
 
-def server_metadata() -> ServerMetadata:
+def server_metadata(shares_memory: bool = False) -> ServerMetadata:
     """Who we are, and which extensions are there."""
+    extensions = [*EXTENSIONS, "system_shared_memory"] if shares_memory else list(EXTENSIONS)
     try:
         number = version("salver")
     except PackageNotFoundError:  # run from a checkout
         number = "0"
-    return ServerMetadata("salver", number, list(EXTENSIONS))
+    return ServerMetadata("salver", number, extensions)
 
 
 def _json(value: Any, status: int = 200) -> Answer:
@@ -175,6 +266,19 @@ _TABLE: Final[tuple[tuple[re.Pattern[str], _Handlers], ...]] = tuple(
         (r"/v[12]/models", {"GET": Answers._names}),
         (rf"{_MODEL}/ready", {"GET": Answers._ready}),
         (r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?", {"GET": Answers._ready}),
+        (r"/v2/models/stats", {"GET": Answers._statistics}),
+        (rf"{_MODEL}/stats", {"GET": Answers._statistics}),
+        (r"/v2(?:/models/([^/]+))?/trace/setting", {"GET": Answers._trace, "POST": Answers._trace}),
+        (r"/v2/logging", {"GET": Answers._log, "POST": Answers._log}),
         (r"/v2/repository(?:/[^/]+)?/index", {"POST": Answers._index}),
+        (r"/v2/repository(?:/[^/]+)?/models/([^/]+)/load", {"POST": Answers._load}),
+        (r"/v2/repository(?:/[^/]+)?/models/([^/]+)/unload", {"POST": Answers._unload}),
+        (r"/v2/systemsharedmemory(?:/region/([^/]+))?/status", {"GET": Answers._regions}),
+        (r"/v2/systemsharedmemory/region/([^/]+)/register", {"POST": Answers._register}),
+        (r"/v2/systemsharedmemory(?:/region/([^/]+))?/unregister", {"POST": Answers._unregister}),
+        (
+            r"/v2/cudasharedmemory(?:/region/([^/]+))?/([a-z]+)",
+            {"GET": Answers._no_gpu, "POST": Answers._no_gpu},
+        ),
     )
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from salver.doors.answers import Answers
+from salver.doors.answers import Answers, Ask, nobody_to_ask
 from salver.doors.connection import Connection
 from salver.doors.errors import say_close
 from salver.doors.head import Head, parse_head
@@ -93,6 +93,7 @@ class HttpDoor:
         cluster: Cluster,
         settings: HttpSettings,
         numbers: Callable[[], Awaitable[str]] | None = None,
+        ask: Ask = nobody_to_ask,
     ) -> HttpDoor:
         """The door to a cluster: it follows the cluster's routes."""
         door = cls(
@@ -102,7 +103,8 @@ class HttpDoor:
             cluster.dialler.arena.lend,
             numbers,
         )
-        answers = Answers(cluster.directory.views.get, lambda: door.draining)
+        answers = Answers(cluster.directory.views.get, ask, lambda: door.draining)
+        answers.shares_memory = settings.system_shared_memory
         door._protocols = OpenInference(cluster.loop, answers, door._router_of)
         cluster.directory.on_models(door.apply_models)
         cluster.directory.on_routes(door.apply)

@@ -71,5 +71,7 @@ class OpenInference:
             model = self._models.find(found[1], found[2] or "")
         except ModelNotFoundError:
             return self._here
+        if model.view.withheld:
+            return self._here
         deployment = model.view.deployment
         return ProtocolRoute("", deployment.app, deployment, model.router)

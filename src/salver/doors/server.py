@@ -8,7 +8,7 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -47,7 +47,11 @@ async def serve(seat: Seat) -> None:
     cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=name, role="ingress")
     cluster.adopt(for_good=True)
     directory = cluster.directory
-    door = HttpDoor.of(cluster, settings, lambda: directory.ask("metrics"))
+
+    async def ask(op: str, body: Mapping[str, Any]) -> Any:
+        return await directory.ask("inference", {"op": op, "body": body})
+
+    door = HttpDoor.of(cluster, settings, lambda: directory.ask("metrics"), ask)
     if seat.logging.enable_access_log:
         door.access = _log_access
     directory.methods["metrics"] = lambda _: door_families(door) + router_families(cluster)

@@ -19,6 +19,7 @@ from salver.engine.machine import Machine
 from salver.errors import EngineError, SalverError
 from salver.replica.figures import autoscaling_stats
 from salver.replica.host import Host
+from salver.replica.inference import learn, statistics
 from salver.replica.metrics import families_of
 from salver.spec.ids import ReplicaId
 from salver.spec.options import DeploymentOptions
@@ -76,6 +77,14 @@ async def _autoscaling_stats(host: Host, _: Any) -> Any:
     return await autoscaling_stats(host)
 
 
+async def _learn(host: Host, body: Any) -> None:
+    learn(host, body)
+
+
+async def _statistics(host: Host, _: Any) -> Any:
+    return statistics(host)
+
+
 _METHODS: Final[dict[str, Callable[[Host, Any], Any]]] = {
     "start": _start,
     "reconfigure": _reconfigure,
@@ -83,6 +92,8 @@ _METHODS: Final[dict[str, Callable[[Host, Any], Any]]] = {
     "drain": _drain,
     "check_health": _check_health,
     "metrics": _metrics,
+    "inference": _learn,
+    "model_statistics": _statistics,
     "autoscaling_stats": _autoscaling_stats,
 }
 

@@ -40,6 +40,7 @@ from salver.wire.messages import Hello
 
 if TYPE_CHECKING:
     from salver.calls.cluster import Cluster
+    from salver.oip.state import InferenceState
     from salver.replica.oip.model import Models
     from salver.spec.endpoint import EndpointSpec
     from salver.spec.options import DeploymentOptions
@@ -114,6 +115,7 @@ class Host:
         self._methods: dict[str, Method] = {}
         self._door: Door | None = None
         self.endpoints: Models | None = None
+        self.inference: InferenceState | None = None
         self._target: Any = None
         self._lifespan: Lifespan | None = None
 

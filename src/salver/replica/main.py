@@ -23,6 +23,7 @@ from salver.calls.metrics import router_families
 from salver.errors import SalverError
 from salver.replica.figures import autoscaling_stats
 from salver.replica.host import Host, HostStats
+from salver.replica.inference import learn, statistics
 from salver.replica.metrics import families_of, scope_of
 from salver.spec.ids import ReplicaId
 from salver.spec.logging import LoggingConfig
@@ -145,6 +146,8 @@ class _Replica:
             "drain": self._drain,
             "stats": self._stats,
             "metrics": self._metrics,
+            "inference": lambda body: learn(self._host, body),
+            "model_statistics": lambda _: statistics(self._host),
             "stop": self._stop,
         }
 

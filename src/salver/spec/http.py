@@ -44,3 +44,10 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_connections: Annotated[
         int, Meta(ge=1, description="Open client connections of one door process.")
     ] = 65536
+    system_shared_memory: Annotated[
+        bool,
+        Meta(
+            description="Let clients of the Open Inference Protocol name shared memory of this "
+            "machine for tensors. Whoever can call then reads and writes it."
+        ),
+    ] = False

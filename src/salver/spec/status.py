@@ -161,6 +161,7 @@ class ModelView(msgspec.Struct, frozen=True):
     version: str
     deployment: DeploymentId
     method: str
+    withheld: bool = False  # a client has unloaded it
 
 
 class Delta(msgspec.Struct, frozen=True):

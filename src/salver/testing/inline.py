@@ -17,6 +17,7 @@ from salver.calls.cluster import Cluster
 from salver.calls.handle import DeploymentHandle
 from salver.calls.metrics import router_families
 from salver.control.controller import Controller
+from salver.control.inference import Inference
 from salver.control.metrics import Metrics
 from salver.control.publish import Watcher
 from salver.control.store import MemoryStore
@@ -100,12 +101,13 @@ class InlineApp:
         engine = InlineEngine(self._cluster, detect(KeeperConfig("", {}), current_environment()))
         self._controller = Controller(engine, MemoryStore())
         self._metrics = Metrics(self._controller.events)
+        self._inference = Inference(self._controller.withhold)
         engine.connect(self._attached, self._controller.publisher.note)
         await self._controller.open()
         self._cluster.directory.loads.send = partial(self._controller.scaling.told, "inline")
         watcher = Watcher("inline", self._cluster.directory.apply, door=False)
         self._controller.publisher.add(watcher)
-        door = HttpDoor.of(self._cluster, HttpSettings(), self._metrics.page)
+        door = HttpDoor.of(self._cluster, HttpSettings(), self._metrics.page, self._inference.ask)
         self._metrics.joined("inline", _Door(door, self._cluster))
         self.asgi = AsgiBridge(door, self._loop)
         self._controller.deploy(app)
@@ -117,6 +119,7 @@ class InlineApp:
     def _attached(self, replica_id: str, address: str, state: str, peer: InlinePeer) -> None:
         self._controller.attached(replica_id, address, state, peer)
         self._metrics.joined(replica_id, peer)
+        self._inference.joined(replica_id, peer)
 
     async def _status(self) -> ServeStatus:
         return self._controller.status()

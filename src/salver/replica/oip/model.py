@@ -17,6 +17,8 @@ from salver.oip.types import InferRequest, InferResponse
 from salver.replica.handle_calls import items_of
 from salver.replica.invoke import Method, method_of
 from salver.replica.oip.counters import Counters
+from salver.replica.oip.regions import Regions
+from salver.replica.oip.tracing import Tracer
 from salver.spec.endpoint import EndpointOptions, EndpointSpec, options_of
 
 if TYPE_CHECKING:
@@ -33,7 +35,14 @@ _MANY: Final = (
 class Model:
     """A method, what its signature says, and how often it was called."""
 
-    def __init__(self, host: Host, spec: EndpointSpec, method: Method, versions: list[str]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        spec: EndpointSpec,
+        method: Method,
+        versions: list[str],
+        regions: Regions,
+    ) -> None:
         self.host = host
         self.name = spec.model
         self.version = spec.version
@@ -43,6 +52,8 @@ class Model:
         self.binder = Binder(self.signature)
         self.metadata = self.signature.metadata(self.name, versions, self.options.platform)
         self.counters = Counters()
+        self.regions = regions
+        self._tracer = Tracer()
         self.streams = self.signature.streams or method.is_generator
 
     # ---- the neutral form: every protocol ends here
@@ -60,6 +71,10 @@ class Model:
 
     def arguments(self, request: InferRequest) -> dict[str, Any]:
         """What the method is called with."""
+        for tensor in request.inputs:
+            if tensor.data is None:  # it lies elsewhere
+                self.regions.read(request, self.host.inference)
+                break
         return self.binder.bind(request)
 
     def response(self, result: Any, request: InferRequest) -> InferResponse:
@@ -67,10 +82,26 @@ class Model:
         response = self.binder.pack(result, request)
         response.model_name = self.name
         response.model_version = self.version
+        if request.outputs:
+            self._as_asked(response, request)
+        return response
+
+    def _as_asked(self, response: InferResponse, request: InferRequest) -> None:
         for output in request.outputs:
             if "classification" in output.parameters:
-                return classified(response, request.outputs, self.options.labels)
-        return response
+                classified(response, request.outputs, self.options.labels)
+            if "shared_memory_region" in output.parameters:
+                self.regions.write(request, response, self.host.inference)
+
+    def done(self, request_id: str, *times: int) -> None:
+        """Count a call: when it began, was read, was answered by the model, and was written."""
+        began, read, ran, written = times
+        self.counters.success(began, read, ran, written)
+        state = self.host.inference
+        if state is not None:
+            settings = state.trace_of(self.name)
+            if "TIMESTAMPS" in settings["trace_level"]:
+                self._tracer.call(settings, self.name, request_id, times)
 
     # ---- the user's code
 
@@ -121,6 +152,7 @@ class Models:
     def __init__(self, host: Host, target: Any, specs: Sequence[EndpointSpec]) -> None:
         self._by_name: dict[str, dict[str, Model]] = {}
         self._by_method: dict[str, Model] = {}
+        regions = Regions()
         for spec in specs:
             method = method_of(target, spec.method)
             if method is None:
@@ -128,7 +160,7 @@ class Models:
                     f"Endpoint {spec.method!r} of model {spec} is not there any more."
                 )
             versions = sorted(s.version for s in specs if s.model == spec.model and s.version)
-            model = Model(host, spec, method, versions)
+            model = Model(host, spec, method, versions, regions)
             self._by_name.setdefault(spec.model, {})[spec.version] = model
             self._by_method[spec.method] = model
         self.main = self._by_method[specs[0].method]

@@ -73,7 +73,7 @@ async def _on_loop(call: ServedCall, space: Context, ask: Ask, exchange: Exchang
             results = await _all(exchange, given, space)
         ran = perf_counter_ns()
         body = exchange.answer(results)
-        model.counters.success(began, read, ran, perf_counter_ns())
+        model.done(call.context.request_id, began, read, ran, perf_counter_ns())
         send(call, ask.accepts, body)
     except asyncio.CancelledError:
         _interrupted(call)
@@ -128,7 +128,7 @@ def _in_thread(call: ServedCall, space: Context, ask: Ask, exchange: Exchange) -
             return _Unfinished(results)
         ran = perf_counter_ns()
         body = exchange.answer(results)
-        model.counters.success(began, read, ran, perf_counter_ns())
+        model.done(call.context.request_id, began, read, ran, perf_counter_ns())
         return body
 
     def done(value: Any, error: BaseException | None) -> None:
@@ -155,7 +155,7 @@ async def _finish(call: ServedCall, ask: Ask, exchange: Exchange, waiting: list[
         results = [await one for one in waiting]
         ran = perf_counter_ns()
         body = exchange.answer(results)
-        exchange.model.counters.success(began, began, ran, perf_counter_ns())
+        exchange.model.done(call.context.request_id, began, began, ran, perf_counter_ns())
         send(call, ask.accepts, body)
     except asyncio.CancelledError:
         _interrupted(call)
@@ -183,7 +183,7 @@ async def _stream(call: ServedCall, space: Context, ask: Ask, exchange: Exchange
         async with aclosing(model.items(given[0], space)) as items:
             await _send_events(call, exchange, items)
         ended = perf_counter_ns()
-        model.counters.success(began, read, ended, ended)
+        model.done(call.context.request_id, began, read, ended, ended)
     except asyncio.CancelledError:
         _interrupted(call)
         raise

@@ -1,0 +1,162 @@
+"""What clients of the inference protocols ask of the whole instance, by whichever door."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from salver.oip.errors import UnsupportedError
+from salver.oip.metadata import ModelStatistics, SharedMemoryRegion
+from salver.oip.repository import LoadRequest
+from salver.oip.state import (
+    InferenceState,
+    merged,
+    registered,
+    with_log,
+    with_trace,
+    without_regions,
+)
+
+__all__ = ("Inference", "Repository")
+
+_PATIENCE_S: Final = 2.0  # for a replica that is held up
+
+
+class Source(Protocol):
+    """The line to a replica."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    async def call(self, method: str, body: Any = None) -> Any: ...
+
+
+class Repository(Protocol):
+    """Loads and unloads models; one for deployments, others for folders of models."""
+
+    async def load(self, name: str, request: LoadRequest) -> None:
+        """Let the model answer, anew if it does already."""
+
+    async def unload(self, name: str) -> None:
+        """Let the model answer no more."""
+
+
+class Withholding:
+    """The repository of deployments: what is unloaded is withheld, its replicas stay.
+
+    They are the app's, and other deployments may call them.
+    """
+
+    def __init__(self, publish: Callable[[frozenset[str]], None]) -> None:
+        self._publish = publish
+        self._withheld: frozenset[str] = frozenset()
+
+    async def load(self, name: str, request: LoadRequest) -> None:
+        if request.config is not None or request.files:
+            raise UnsupportedError(
+                f"model {name!r} is a deployment's: its configuration is in its code, so load it "
+                "without config and files"
+            )
+        self._withhold(self._withheld - {name})
+
+    async def unload(self, name: str) -> None:
+        self._withhold(self._withheld | {name})
+
+    def _withhold(self, names: frozenset[str]) -> None:
+        self._withheld = names
+        self._publish(names)
+
+
+class Inference:
+    """`ask(op, body)`: one entry for every door. Kept in memory: a new controller starts afresh."""
+
+    def __init__(self, publish: Callable[[frozenset[str]], None]) -> None:
+        self._repository: Repository = Withholding(publish)
+        self._sources: dict[str, Source] = {}
+        self._state = InferenceState()
+        self._notices: set[asyncio.Future[None]] = set()
+        self._ops: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+            "statistics": self._statistics,
+            "load": self._load,
+            "unload": self._unload,
+            "trace": self._trace,
+            "log": self._log,
+            "register": self._register,
+            "unregister": self._unregister,
+            "regions": lambda _: self._state.regions,
+        }
+
+    def joined(self, name: str, source: Source) -> None:
+        """A replica is there: it learns what holds."""
+        self._sources[name] = source
+        if self._state != InferenceState():
+            notice = asyncio.ensure_future(self._tell(source))
+            self._notices.add(notice)
+            notice.add_done_callback(self._notices.discard)
+
+    def left(self, name: str, source: Source) -> None:
+        """It is gone."""
+        if self._sources.get(name) is source:
+            del self._sources[name]
+
+    async def ask(self, op: str, body: Mapping[str, Any]) -> Any:
+        """Do it, and answer in builtin types."""
+        result = self._ops[op](body)
+        if asyncio.iscoroutine(result):
+            result = await result
+        return msgspec.to_builtins(result)
+
+    async def _statistics(self, _: Mapping[str, Any]) -> list[ModelStatistics]:
+        told = await asyncio.gather(*(self._counted(source) for source in self._open()))
+        return merged(one for part in told for one in part)
+
+    async def _counted(self, source: Source) -> list[ModelStatistics]:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                told = await source.call("model_statistics")
+                return msgspec.convert(told, list[ModelStatistics])
+        except Exception:  # noqa: BLE001 - boundary: it is held up, or has just died
+            return []
+
+    async def _load(self, body: Mapping[str, Any]) -> None:
+        request = LoadRequest(body.get("config"), body.get("files", {}))
+        await self._repository.load(body["name"], request)
+
+    async def _unload(self, body: Mapping[str, Any]) -> None:
+        await self._repository.unload(body["name"])
+
+    async def _trace(self, body: Mapping[str, Any]) -> Any:
+        model = body.get("model", "")
+        await self._become(with_trace(self._state, body["changes"], model))
+        return self._state.trace_of(model)
+
+    async def _log(self, body: Mapping[str, Any]) -> Any:
+        await self._become(with_log(self._state, body["changes"]))
+        return self._state.log
+
+    async def _register(self, body: Mapping[str, Any]) -> None:
+        region = msgspec.convert(body["region"], SharedMemoryRegion)
+        await self._become(registered(self._state, region))
+
+    async def _unregister(self, body: Mapping[str, Any]) -> None:
+        await self._become(without_regions(self._state, body.get("name", "")))
+
+    async def _become(self, state: InferenceState) -> None:
+        """Every replica knows it when this returns."""
+        if state == self._state:
+            return
+        self._state = state
+        await asyncio.gather(*(self._tell(source) for source in self._open()))
+
+    async def _tell(self, source: Source) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await source.call("inference", msgspec.to_builtins(self._state))
+        except Exception:  # noqa: BLE001, S110 - boundary: it is held up, or has just died
+            pass
+
+    def _open(self) -> list[Source]:
+        return [source for source in self._sources.values() if source.is_open]

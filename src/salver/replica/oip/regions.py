@@ -1,0 +1,111 @@
+"""System shared memory: tensors that lie in regions which a client on this machine has named."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from salver.oip.errors import InvalidMessageError
+from salver.oip.repository import Region
+from salver.oip.types import InferRequest, InferResponse, Tensor
+
+if TYPE_CHECKING:
+    from salver.oip.metadata import SharedMemoryRegion
+    from salver.oip.state import InferenceState
+
+__all__ = ("Regions",)
+
+_DIRECTORY: Final = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is found on Linux
+_KEY: Final = re.compile(r"/?[A-Za-z0-9_.+-]{1,200}")
+_KEPT: Final = 64
+
+
+class Regions:
+    """Maps what is registered when it is first used, and forgets what is not any more."""
+
+    def __init__(self) -> None:
+        self._state: InferenceState | None = None
+        self._mapped: OrderedDict[SharedMemoryRegion, memoryview] = OrderedDict()
+
+    def read(self, request: InferRequest, state: InferenceState | None) -> None:
+        """Give the inputs that lie in regions their contents: views, not copies."""
+        for index, tensor in enumerate(request.inputs):
+            if tensor.data is not None:
+                continue
+            try:
+                place = Region.of(tensor.parameters)
+                if place is not None:
+                    view = self._view(place, state)
+                    found = Tensor.raw(tensor.name, tensor.datatype, tensor.shape, view)
+                    tensor.data = found.data
+            except InvalidMessageError as error:
+                raise error.under(f"$.inputs[{index}]") from None
+
+    def write(
+        self, request: InferRequest, response: InferResponse, state: InferenceState | None
+    ) -> None:
+        """Put the outputs that were asked for in regions there."""
+        wanted = {output.name: Region.of(output.parameters) for output in request.outputs}
+        for tensor in response.outputs:
+            place = wanted.get(tensor.name)
+            if place is None:
+                continue
+            contents = tensor.contents()
+            if len(contents) > place.byte_size:
+                raise InvalidMessageError(
+                    f"output {tensor.name!r} has {len(contents)} bytes, "
+                    f"shared_memory_byte_size is {place.byte_size}",
+                    "$.outputs",
+                )
+            self._view(place, state)[: len(contents)] = contents
+            tensor.data = None
+            tensor.parameters = {
+                "shared_memory_region": place.name,
+                "shared_memory_byte_size": len(contents),
+            } | ({"shared_memory_offset": place.offset} if place.offset else {})
+
+    def _view(self, place: Region, state: InferenceState | None) -> memoryview:
+        regions = state.regions if state is not None else ()
+        region = next((r for r in regions if r.name == place.name), None)
+        at = ".parameters.shared_memory_region"
+        if region is None:
+            raise InvalidMessageError(f"region {place.name!r:.60} is not registered", at)
+        if place.offset + place.byte_size > region.byte_size:
+            raise InvalidMessageError(
+                f"{place.byte_size} bytes at {place.offset} are outside of region "
+                f"{place.name!r:.60} of {region.byte_size} bytes",
+                at,
+            )
+        if state is not self._state:  # what was registered anew may be other memory
+            self._state = state
+            self._mapped.clear()
+        view = self._mapped.get(region)
+        if view is None:
+            view = self._mapped[region] = _mapped(region)
+            if len(self._mapped) > _KEPT:
+                self._mapped.popitem(last=False)
+        return view[place.offset : place.offset + place.byte_size]
+
+
+def _mapped(region: SharedMemoryRegion) -> memoryview:
+    if _KEY.fullmatch(region.key) is None or region.key.strip("/.") == "":
+        raise InvalidMessageError(f"key {region.key!r:.60} is no name of shared memory", "$.key")
+    path = _DIRECTORY / region.key.removeprefix("/")
+    try:
+        with path.open("r+b") as file:
+            size = file.seek(0, 2)
+            if region.offset + region.byte_size > size:
+                raise InvalidMessageError(
+                    f"region {region.name!r:.60} ends at {region.offset + region.byte_size}, "
+                    f"but its memory has {size} bytes",
+                    "$.byte_size",
+                )
+            whole = mmap.mmap(file.fileno(), size)
+    except OSError as error:
+        raise InvalidMessageError(
+            f"shared memory {region.key!r:.60} cannot be opened: {error.strerror}", "$.key"
+        ) from None
+    return memoryview(whole)[region.offset : region.offset + region.byte_size]
