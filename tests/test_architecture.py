@@ -37,7 +37,8 @@ FORBIDDEN_WORDS = {"worker", "actor", "proxy", "manager", "info", "helper", "uti
 # Names that users of Ray Serve, or asyncio, know.
 KNOWN_NAMES = {
     "ProxyLocation", "ray_actor_options", "get_extra_info", "DeploymentActorConfig",
-    "get_deployment_actor", "get_deployment_actor_context",
+    "get_deployment_actor", "get_deployment_actor_context", "get_actor_id", "get_actor_name",
+    "get_worker_id",
 }  # fmt: skip
 IMPURE = {"asyncio", "os", "socket", "time", "random", "logging", "threading", "subprocess"}
 # The argument of every entry point, replicas' too: named there as a type, never imported.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from salver.build import build
+from salver.build import Changes, build
 from salver.calls.context import current_call
 from salver.calls.handle import DeploymentHandle
 from salver.errors import DeployFailedError, SalverError
@@ -17,6 +17,8 @@ from salver.program import Application
 from salver.replica.context import ReplicaContext, current_replica
 from salver.session import Session
 from salver.settings import Settings
+from salver.spec.app import AppSpec
+from salver.spec.environment import RuntimeEnv
 from salver.spec.familiar import ProxyLocation, gRPCOptions, http_settings
 from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId, check_name, check_prefix
@@ -143,10 +145,7 @@ def _run_apps(
     for app in targets:
         _refuse_later({name: getattr(app, name) for name in _LATER if hasattr(app, name)})
         _check_target(app.target, app.name, app.route_prefix)
-    specs = [
-        build(app.target, app.name, app.route_prefix).with_logging(read_logging(app.logging_config))
-        for app in targets
-    ]
+    specs = [_spec(app) for app in targets]
     if inline or Settings.read().local_testing:
         return [session.inline(spec) for spec in specs]
     session.start_if_needed(_default_http())
@@ -159,6 +158,12 @@ def _run_apps(
     if blocking:
         _stay()
     return handles
+
+
+def _spec(app: RunTarget) -> AppSpec:
+    changes = Changes(environment=RuntimeEnv(session.env_vars))
+    spec = build(app.target, app.name, app.route_prefix, changes)
+    return spec.with_logging(read_logging(app.logging_config))
 
 
 def _stay() -> None:

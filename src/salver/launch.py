@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from salver.settings import Settings
 from salver.spec.http import HttpSettings
 from salver.spec.logging import LoggingConfig
 
-__all__ = ("Capacity", "Instance")
+__all__ = ("Capacity", "Instance", "prelude")
 
 # Every kind of process and where it begins; the keeper imports these once and forks.
 ENTRIES: Final = {
@@ -54,19 +55,17 @@ class Instance:
         logging: LoggingConfig | None = None,
         *,
         doors: bool = True,
-        prelude: tuple[str, ...] = (),
     ) -> Instance:
         """Return once it listens. EngineError: it could not, and why (a busy port, say).
 
-        Without `doors` nothing listens: apps are called by handles. `prelude`: functions, as
-        "module:function", that every process calls before all else.
+        Without `doors` nothing listens: apps are called by handles.
         """
         config = _config(http if doors else None, capacity, logging)
         directory = tempfile.mkdtemp(prefix="salver-")  # mode 0700
         try:
             _write_secret(Path(directory) / "secret")
             keeper = KeeperProcess.start(
-                msgspec.structs.replace(config, instance=directory, preload=prelude)
+                msgspec.structs.replace(config, instance=directory, preload=prelude())
             )
             try:
                 keeper.wait_ready()
@@ -103,6 +102,12 @@ class Instance:
             self._over = True
             self.keeper.kill()
         shutil.rmtree(self.address, ignore_errors=True)
+
+
+def prelude() -> tuple[str, ...]:
+    """What has been done to this process's imports, as functions that do it to another's."""
+    calls = (getattr(finder, "salver_prelude", None) for finder in sys.meta_path)
+    return tuple(call for call in calls if call is not None)
 
 
 def _write_secret(path: Path) -> None:

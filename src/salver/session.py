@@ -19,6 +19,7 @@ import msgspec
 from salver.calls.cluster import Cluster
 from salver.calls.handle import DeploymentHandle
 from salver.control.client import ControlClient
+from salver.core.ports import Resources
 from salver.errors import SalverError
 from salver.launch import Capacity, Instance
 from salver.replica.context import current_replica
@@ -42,6 +43,8 @@ class Session:
     """
 
     def __init__(self) -> None:
+        self.capacity = Capacity()  # where nothing else is said when an instance starts
+        self.env_vars: dict[str, str] = {}  # of every replica of apps that are run from here
         self._lock = threading.RLock()
         self._instance: Instance | None = None
         self._cluster: Cluster | None = None
@@ -72,11 +75,13 @@ class Session:
         """Start one unless one runs."""
         with self._lock:
             if self.cluster() is None:
-                self._begin(http, Capacity())
+                self._begin(http, self.capacity)
 
     def _begin(
         self, http: HttpSettings, capacity: Capacity, logging: LoggingConfig | None = None
     ) -> None:
+        if capacity == Capacity():
+            capacity = self.capacity
         self._instance = Instance.start(http, capacity, logging)
         self._cluster = Cluster.at(self._instance.address)
         self._pid = os.getpid()
@@ -144,6 +149,10 @@ class Session:
         for inline in self._inline.values():
             apps |= inline.status().applications
         return msgspec.structs.replace(status, applications=apps)
+
+    def capacity_now(self) -> tuple[Resources, Resources]:
+        """What the machine has to share out, and what of it is free."""
+        return self._ask(lambda control: control.capacity())
 
     def has(self, deployment: DeploymentId) -> bool:
         """Whether such a deployment is wanted now."""

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ("Settings",)
+__all__ = ("Settings", "visible_gpus")
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -33,6 +33,11 @@ class Settings:
             cache_dir=get("SALVER_CACHE_DIR") or _cache_dir(get("XDG_CACHE_HOME")),
             local_testing=get("RAY_SERVE_FORCE_LOCAL_TESTING_MODE", "0") == "1",
         )
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may see, as CUDA is told: none where nothing is said."""
+    return [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
 
 
 def _level(text: str) -> str:

@@ -14,6 +14,7 @@ import msgspec
 from salver.cli.building import Built, Mistake, Order
 from salver.engine.process import current_environment
 from salver.errors import ConfigError, Problem, SalverError
+from salver.launch import prelude
 from salver.spec.app import AppSpec
 from salver.spec.document import Document
 from salver.spec.environment import read_runtime_env
@@ -42,10 +43,9 @@ def read_file(path: str) -> tuple[ConfigFile, Document]:
 class ConfigApps:
     """Builds what a file says, again and again, and knows what has changed since the last time."""
 
-    def __init__(self, path: str, app_dir: str, prelude: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: str, app_dir: str) -> None:
         self._path = path
         self._app_dir = str(Path(app_dir).absolute())
-        self._prelude = prelude
         self._changed = 0  # how often code has changed that no app was seen to import
         self.files: set[str] = set()  # of the apps' code
 
@@ -71,7 +71,7 @@ class ConfigApps:
 
     def _order(self, entry: AppEntry, capacity: float | None) -> Order:
         salt = str(self._changed or "")
-        return Order(entry, self._app_dir, salt, capacity, self._prelude)
+        return Order(entry, self._app_dir, salt, capacity, prelude())
 
 
 def _build(order: Order) -> Built:

@@ -12,6 +12,7 @@ import msgspec
 import yaml
 
 from salver.build import build as spec_of
+from salver.cli.like import like_option
 from salver.cli.target import load
 from salver.errors import SalverError, TargetError
 from salver.spec.app import AppSpec
@@ -51,6 +52,7 @@ _COMMON: Final = ("num_replicas", "max_ongoing_requests", "user_config")
 @click.option("-d", "--app-dir", default=".", show_default=True,
               type=click.Path(exists=True, file_okay=False),
               help="Where modules are looked for first.")  # fmt: skip
+@like_option
 def build(targets: tuple[str, ...], output_path: str | None, app_dir: str) -> None:
     """Import, and write down."""
     try:

@@ -9,6 +9,7 @@ import click
 
 from salver.build import build
 from salver.cli.apps import ConfigApps, read_file
+from salver.cli.like import like_option
 from salver.cli.target import load
 from salver.errors import SalverError
 from salver.spec.app import AppSpec, DeploymentSpec
@@ -35,6 +36,7 @@ Exit code: 0 when it can be served, 1 when not.
 @click.option("-d", "--app-dir", default=".", show_default=True,
               type=click.Path(exists=True, file_okay=False),
               help="Where modules are looked for first.")  # fmt: skip
+@like_option
 def check(target: str, app_dir: str) -> None:
     """Say what would run, or what is wrong."""
     try:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from salver.cli.like import like_option
 from salver.errors import SalverError
 from salver.launch import Capacity, Instance
 from salver.settings import Settings
@@ -66,7 +67,6 @@ class RunOptions:
     route_prefix: str | None
     app_dir: str
     reload: bool
-    prelude: tuple[str, ...] = ()  # "module:function", called first in every process
 
 
 def _read_args(_ctx: click.Context, _param: click.Parameter, given: Any) -> dict[str, str]:
@@ -109,6 +109,7 @@ def _read_prefix(_ctx: click.Context, _param: click.Parameter, given: str) -> st
     is_flag=True,
     help="Run the new code, and what the file says, when they change.",
 )
+@like_option
 @click.option("--num-cpus", type=click.FloatRange(0), help="CPUs to share out.  [default: all]")
 @click.option("--num-gpus", type=click.FloatRange(0), help="GPUs to share out.  [default: all]")
 @click.option("--resources", callback=_read_resources, help="Named resources, as JSON.")

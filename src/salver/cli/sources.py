@@ -88,7 +88,7 @@ class FileSource:
         self._file = str(Path(options.target).absolute())
         self._config = config
         self._document = document
-        self._apps = ConfigApps(options.target, options.app_dir, options.prelude)
+        self._apps = ConfigApps(options.target, options.app_dir)
         self._deployed: dict[str, Any] = {}  # what there is of each app
 
     def load(self) -> Work:

@@ -1,0 +1,121 @@
+"""`import ray` and `from ray import serve` mean Salver, in this process and those it starts.
+
+    salver run --like ray program:app
+    python -m salver.like.ray script.py [arguments]
+
+A finder in front of all others answers `ray` and what is below it, whether Ray is installed or not.
+An instance that this process starts has the finder in all its processes (`launch.py`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from salver.errors import SalverError, TargetError
+
+__all__ = ("install", "main")
+
+# Where the names are.
+_OURS: Final = {
+    "ray": "salver.like.names",
+    "ray.exceptions": "salver.like.exceptions",
+    "ray.util": "salver.like.util",
+    "ray.util.metrics": "salver.serve.metrics",
+    "ray.cloudpickle": "cloudpickle",
+}
+_SERVE: Final = "ray.serve"
+_USAGE: Final = "Usage: python -m salver.like.ray script.py [arguments]"
+
+
+def install() -> None:
+    """From now on `ray` is Salver. Again: nothing happens."""
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    if "ray" in sys.modules:
+        raise SalverError(
+            "Ray itself has been imported in this process already. Start the program with "
+            "`python -m salver.like.ray` or `salver run --like ray`."
+        )
+    sys.meta_path.insert(0, _Finder())
+
+
+class _Finder(MetaPathFinder):
+    """Knows `ray` and everything below it, and refuses by name what is not there."""
+
+    salver_prelude = "salver.like.ray:install"  # for the processes of an instance
+
+    def find_spec(
+        self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """None for names that are not Ray's."""
+        if fullname != "ray" and not fullname.startswith("ray."):
+            return None
+        return ModuleSpec(fullname, _Loader(), is_package=True)
+
+
+class _Loader(Loader):
+    """Puts a module of ours in the place of one of Ray's."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Which the import system has put into `sys.modules` under Ray's name."""
+        name = module.__name__
+        ours = _home(name)
+        try:
+            found = import_module(ours)
+        except ModuleNotFoundError as error:
+            if error.name != ours:
+                raise
+            raise ImportError(_refusal(name)) from None
+        if name == "ray":  # what else is asked of it comes by its name, and back to the finder
+            public = {key: getattr(found, key) for key in (*found.__all__, "__getattr__")}
+            module.__dict__.update(public, __doc__=found.__doc__, __version__=found.RAY_VERSION)
+        else:
+            sys.modules[name] = found
+
+
+def _home(name: str) -> str:
+    if name == _SERVE or name.startswith(f"{_SERVE}."):
+        return f"salver.serve{name[len(_SERVE) :]}"
+    return _OURS.get(name, f"salver.like.{name.partition('.')[2]}!")
+
+
+def _refusal(name: str) -> str:
+    if name.startswith(f"{_SERVE}."):
+        return f"{name}: Salver has no such module. `import salver.serve` shows what there is."
+    return (
+        f"{name} is not part of serving, and Salver stands in for serving only. Leave it out of "
+        "this program, or run it with Ray."
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Run a script as the interpreter would, with `ray` answered by Salver."""
+    if not arguments or arguments[0].startswith("-"):
+        sys.exit(_USAGE)
+    script = Path(arguments[0])
+    try:
+        source = script.read_bytes()
+    except OSError as error:
+        raise TargetError(f"{script} cannot be read: {error.strerror}. {_USAGE}") from None
+    install()
+    program = ModuleType("__main__")
+    program.__dict__.update(__file__=str(script), __builtins__=__builtins__, __spec__=None)
+    sys.modules["__main__"] = program
+    sys.argv = arguments
+    sys.path[0] = str(script.absolute().parent)
+    exec(compile(source, str(script), "exec"), program.__dict__)  # noqa: S102 - the user's own
+
+
+if __name__ == "__main__":
+    try:
+        # By its name, so that there is one finder and not one of `__main__` besides.
+        import_module("salver.like.ray").main(sys.argv[1:])
+    except TargetError as error:
+        sys.exit(f"Error: {error}")

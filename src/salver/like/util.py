@@ -1,0 +1,13 @@
+"""`ray.util`: the little of it that serving programs touch."""
+
+from __future__ import annotations
+
+__all__ = ("get_node_ip_address",)
+
+
+def get_node_ip_address() -> str:
+    """Where the instance's processes are reached: this machine."""
+    return "127.0.0.1"
+
+
+__path__: list[str] = []  # a package, as `ray.util.metrics` is looked for below it

@@ -1,0 +1,162 @@
+"""Programs whose imports say `ray`, by both commands, over real HTTP, with Ray there or not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import Command
+from tests.programs.conftest import HERE, run_program
+
+SCRIPTS = HERE / "scripts"
+# What another `ray` would do, if it were imported.
+OTHER_RAY = "raise RuntimeError('this is not the ray that was asked for')\n"
+
+
+def test_a_script_runs_as_it_is() -> None:
+    printed = run_program("-m", "salver.like.ray", "ray_script.py", "an argument")
+    assert printed.splitlines() == [
+        "2.60.0 True 8.0",
+        "[2, 4]",
+        "kept 10 level 7",
+        "ValueError less than nothing",
+        "an argument RUNNING",
+        "['store a', 'store b']",
+        "False",
+    ]
+
+
+def calculates(url: str) -> None:
+    base = url.rstrip("/")
+    assert httpx.get(f"{base}/calculate/4").json() == {"result": 18, "app": "default"}
+    assert httpx.get(f"{base}/count").text == "0 1 2 "
+    assert httpx.get(f"{base}/where").json() == {"replica": True, "gpus": []}
+
+
+def test_an_app_runs_as_it_is(salver_command: Command) -> None:
+    served = salver_command(
+        "run", "--like", "ray", "ray_composition:app", "--port", "0", cwd=SCRIPTS
+    )
+    calculates(served.url)
+    assert served.stop() == 0
+
+
+def test_where_ray_is_installed_ours_is_taken_nevertheless(
+    salver_command: Command, tmp_path: Path
+) -> None:
+    """In the command, in the processes that build, and in replicas."""
+    (tmp_path / "ray.py").write_text(OTHER_RAY)
+    (tmp_path / "program.py").write_text((SCRIPTS / "ray_composition.py").read_text())
+    (tmp_path / "config.yaml").write_text(
+        "http_options: {port: 0}\n"
+        "applications: [{import_path: program:build, args: {increment: 2}}]\n"
+    )
+    served = salver_command("run", "--like", "ray", "config.yaml", cwd=tmp_path)
+    calculates(served.url)
+    assert served.stop() == 0
+    checked = salver_command("check", "--like", "ray", "program:app", cwd=tmp_path)
+    assert checked.process.wait() == 0
+
+
+def test_a_plain_run_is_untouched(salver_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text(OTHER_RAY)
+    (tmp_path / "program.py").write_text("from ray import serve\n")
+    served = salver_command("check", "program:app", cwd=tmp_path)
+    assert served.process.wait() == 1
+    assert "this is not the ray that was asked for" in served.errors()
+
+
+SAYS_WHY = """
+from salver.like.ray import install
+install()
+install()
+import ray
+{code}
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import ray.data", "ImportError: ray.data is not part of serving"),
+        ("from ray import train", "ImportError: ray.train is not part of serving"),
+        ("import ray.serve.llm", "ImportError: ray.serve.llm: Salver has no such module."),
+        ("from ray.serve import nothing", "ImportError: cannot import name 'nothing'"),
+        ("ray.get_actor('x')", "NotImplementedError: ray.get_actor is not supported. Processes"),
+        ("ray.init('ray://x')", "NotImplementedError: ray.init(address='ray://x'): there is no cl"),
+        ("ray.init(namespce='x')", "TypeError: 'namespce' is not an argument of ray.init. Did you"),
+        ("ray.init(runtime_env={'pip': ['x']})", "Give them to deployments: ray_actor_options."),
+        ("ray.remote(type('C', (), {}))", "NotImplementedError: @ray.remote on the class C is not"),
+        ("ray.remote(num_returns=2)(print)", "@ray.remote(num_returns=2) is not supported. Return"),
+        (
+            "ray.remote(print)()",
+            "TypeError: Remote functions are not called: use print.remote(...)",
+        ),
+        ("ray.get(3)", "TypeError: ray.get(3): expected a response, an ObjectRef, or a list of"),
+        ("ray.get(ray.remote(lambda: 1 / 0).remote())", "ZeroDivisionError"),
+    ],
+)
+def test_what_is_not_answered_is_refused_by_name(code: str, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SAYS_WHY.format(code=code)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert said in done.stderr
+    assert done.returncode == 1
+
+
+def test_the_few_names_of_ray_are_answered() -> None:
+    code = """
+first = ray.put(1)
+import asyncio, pickle, time
+from ray.util import get_node_ip_address
+add = ray.remote(lambda a, b=0: a + b)
+async def slow():
+    return "async"
+done, rest = ray.wait([first, ray.put(2)], num_returns=1)
+assert done == [first] and len(rest) == 1
+assert ray.get([add.remote(first, b=add.remote(1)), add.options(num_cpus=1).remote(2)]) == [2, 2]
+assert ray.get(ray.remote(num_cpus=1)(slow).remote()) == "async"
+assert pickle.loads(pickle.dumps(first)) == 1
+async def waits():
+    return await first
+assert asyncio.run(waits()) == 1
+assert ray.get_gpu_ids() == ["GPU-a", 1]
+assert ray.nodes()[0]["Alive"] and ray.util.get_node_ip_address() == get_node_ip_address()
+context = ray.get_runtime_context()
+assert context.get_actor_id() is None and context.get_node_id() and context.get_job_id()
+assert not ray.is_initialized()
+with ray.init(num_cpus=2, address="auto", runtime_env={"env_vars": {"A": "b"}}):
+    assert ray.is_initialized()
+assert not ray.is_initialized()
+from ray import serve
+import ray.serve.handle, salver.serve.handle
+assert ray.serve.handle is salver.serve.handle
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", SAYS_WHY.format(code=code)],
+        capture_output=True, text=True, check=False,
+        env={"CUDA_VISIBLE_DEVICES": "GPU-a,1", "PYTHONPATH": ":".join(sys.path)},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "Usage: "),
+        (("-m", "x"), "Usage: "),
+        (("nowhere.py",), "Error: nowhere.py cannot be read"),
+    ],
+)
+def test_a_script_that_is_not_there_is_named(words: tuple[str, ...], said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "salver.like.ray", *words],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith(said)
