@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import subprocess
 import sys
@@ -153,6 +154,24 @@ def test_digits_replicas(client: Client, weights: str, pictures: list[dict[str, 
     assert right([answer["digit"] for answer in answers]) > 16
     assert len({answer["process"] for answer in answers}) == 2
     assert {(answer["device"], answer["threads"]) for answer in answers} == {("cpu", 1)}
+
+
+async def test_digits_autoscaling(
+    client: Client, weights: str, pictures: list[dict[str, Any]]
+) -> None:
+    http = client("digits.autoscaling:build", weights)
+    processes = {http.post("/", json=pictures[0]).json()["process"]}
+    limits = httpx.Limits(max_connections=100)
+    async with httpx.AsyncClient(base_url=http.base_url, timeout=60, limits=limits) as crowd:
+
+        async def one(picture: dict[str, Any]) -> None:
+            while len(processes) < 2:
+                answer = await crowd.post("/", json=picture)
+                assert answer.status_code == 200
+                processes.add(answer.json()["process"])
+
+        await asyncio.gather(*(one(pictures[number % 20]) for number in range(100)))
+    assert len(processes) > 1
 
 
 def test_digits_batching(client: Client, weights: str, pictures: list[dict[str, Any]]) -> None:

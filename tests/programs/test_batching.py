@@ -12,10 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+import salver
 from salver import serve
 from salver.serve.exceptions import RayServeException
 from salver.serve.handle import DeploymentHandle
@@ -165,3 +167,33 @@ async def test_a_limit_that_keeps_batches_small_is_told(caplog: pytest.LogCaptur
             await running.handle.predict.remote(1)
     assert "deployment Model lets in 5: its batches will never be full" in caplog.text
     assert "Set max_ongoing_requests=8 or more" in caplog.text
+
+
+@serve.deployment(max_ongoing_requests=64)
+class Typed:
+    @salver.endpoint
+    @serve.batch(max_batch_size=4, batch_wait_timeout_s=60)
+    async def infer(self, x: list[np.ndarray], scale: list[int]) -> list[np.ndarray]:
+        return [each * by * len(x) for each, by in zip(x, scale, strict=True)]
+
+
+async def test_an_endpoint_can_be_batched_and_has_the_types_of_single_items() -> None:
+    body = {
+        "inputs": [
+            {"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]},
+            {"name": "scale", "shape": [1], "datatype": "INT64", "data": [10]},
+        ]
+    }
+    async with (
+        run_inline(Typed.bind()) as app,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app.asgi), base_url="http://x") as client,
+    ):
+        metadata = (await client.get("/v2/models/Typed")).json()
+        assert [(i["name"], i["datatype"]) for i in metadata["inputs"]] == [
+            ("x", "FP32"),
+            ("scale", "INT64"),
+        ]
+        answers = await asyncio.gather(
+            *(client.post("/v2/models/Typed/infer", json=body) for _ in range(4))
+        )
+        assert [answer.json()["outputs"][0]["data"] for answer in answers] == [[40.0, 80.0]] * 4

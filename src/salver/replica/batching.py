@@ -31,7 +31,7 @@ class Batched(functools.partial[Any]):
     def __new__(cls, shared: Shared, owner: Any = None) -> Batched:
         made = super().__new__(cls, _stream if shared.streams else _call, shared, owner)
         if owner is None:
-            functools.update_wrapper(made, shared.function, _NAMES, updated=())
+            functools.update_wrapper(made, shared.function, _NAMES)
         return made
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -45,11 +45,19 @@ class Batched(functools.partial[Any]):
         return self.args[0].function.__doc__
 
     def __getattr__(self, name: str) -> Any:
-        """A method's name and documentation, as a function has them."""
+        """A bound method has the attributes of its function, as other methods do."""
         shared, owner = self.args
-        if owner is None or name not in (*_NAMES, "__wrapped__"):
+        if owner is None:
             raise AttributeError(f"{shared.name} has no attribute {name!r}")
-        return getattr(shared.function, name)
+        return shared.function if name == "__wrapped__" else getattr(shared.function, name)
+
+    @property
+    def __annotations__(self) -> dict[str, Any]:  # type: ignore[override]
+        """The types of single items, and of one result."""
+        signature = self.__signature__
+        types = {name: p.annotation for name, p in signature.parameters.items()}
+        types["return"] = signature.return_annotation
+        return {name: kind for name, kind in types.items() if kind is not signature.empty}
 
     @property
     def __signature__(self) -> inspect.Signature:
