@@ -159,6 +159,8 @@ class Router:
             return
         self.queue.put_back(call.ticket, call)
         self.waiting += 1
+        if self.reports is not None:
+            self.reports.hurry()
 
     def _wake(self) -> None:
         """Give every free slot to the longest waiter."""
