@@ -25,11 +25,12 @@ class Counters:
         self.deployment = deployment
         self.waiting = 0
         self.inflight = 0
+        self.calls = 0
         self.looks = 0
 
     def stats(self) -> RouterStats:
         self.looks += 1
-        return RouterStats(1, self.waiting, self.inflight)
+        return RouterStats(1, self.waiting, self.inflight, self.calls)
 
 
 class Scene:
@@ -76,8 +77,33 @@ def test_changes_are_told_within_the_period_and_sameness_is_not(scene: Scene) ->
     scene.follow(router, 1.0)
     assert scene.until(0.5) == [(0.01, [Load(A, 0, 0)])]
     router.inflight = 3
-    assert scene.until(1.5) == [(1.01, [Load(A, 0, 3)])]
+    [(at, told)] = scene.until(1.5)
+    assert told == [Load(A, 0, 3)]
+    assert 0.5 < at <= 1.01
     assert scene.until(10.5) == []
+
+
+def test_calls_that_are_over_before_anybody_looks_are_told_of(scene: Scene) -> None:
+    router = Counters(A)
+    scene.follow(router, 1.0)
+    scene.until(0.5)
+    router.calls = 7
+    assert [told for _, told in scene.until(1.5)] == [[Load(A, 0, 0, 7)]]
+    router.calls = 8
+    assert [told for _, told in scene.until(2.5)] == [[Load(A, 0, 0, 1)]]
+
+
+def test_looks_are_never_in_step_with_the_load(scene: Scene) -> None:
+    """Of calls that come once a second and take half of it, half are seen."""
+    router = Counters(A)
+    scene.follow(router, 1.0)
+    seen = 0
+    for half in range(200):
+        router.inflight = half % 2
+        looks = router.looks
+        scene.until(half / 2 + 0.5)
+        seen += (router.looks - looks) * router.inflight
+    assert 0.4 < seen / router.looks < 0.6
 
 
 def test_a_call_that_waits_is_told_at_once_but_a_crowd_only_every_so_often(scene: Scene) -> None:
@@ -100,7 +126,7 @@ def test_what_has_changed_of_several_is_one_report(scene: Scene) -> None:
         scene.follow(router, 1.0)
     scene.until(0.5)
     first.inflight = second.inflight = 1
-    assert scene.until(1.5) == [(1.01, [Load(A, 0, 1), Load(B, 0, 1)])]
+    assert [told for _, told in scene.until(1.5)] == [[Load(A, 0, 1), Load(B, 0, 1)]]
 
 
 def test_a_new_controller_is_told_everything(scene: Scene) -> None:

@@ -235,6 +235,17 @@ def test_while_a_request_runs_it_does_not_go_to_zero() -> None:
     assert one.scaler.target == 0
 
 
+def test_requests_too_short_to_be_seen_keep_the_last_replica() -> None:
+    one = world(1, min_replicas=0, look_back_period_s=10)
+    for _ in range(10):
+        one.scaler.load("door", 0, 0, one.now, calls=1)
+        one.look()
+        one.pass_time(9)
+    assert one.scaler.target == 1
+    one.pass_time(2)
+    assert one.scaler.target == 0
+
+
 def test_without_delay_a_step_is_followed_within_a_look_back() -> None:
     one = world(1, look_back_period_s=0.05)
     one.load(0)

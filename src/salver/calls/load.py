@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from salver.core.autoscale import report_pauses
 from salver.spec.status import DeploymentView, Load
 
 if TYPE_CHECKING:
-    from salver.calls.router import Router
+    from salver.calls.router import Router, RouterStats
 
 __all__ = ("LoadReports",)
 
@@ -26,7 +27,8 @@ class LoadReports:
         self._loop = loop
         self.send = send
         self._routers: dict[Router, float] = {}  # and how often each is looked at
-        self._told: dict[Router, tuple[int, int]] = {}
+        self._told: dict[Router, RouterStats] = {}
+        self._pauses: Iterator[float] = iter(())
         self._timer: asyncio.TimerHandle | None = None
         self._soon: asyncio.TimerHandle | None = None
         self._last = 0.0
@@ -37,11 +39,14 @@ class LoadReports:
             router.reports = None
             self._routers.pop(router, None)
             self._told.pop(router, None)
-            if not self._routers:
+            if self._routers:
+                self._pauses = report_pauses(min(self._routers.values()))
+            else:
                 self._stop()
         elif self._routers.get(router) != view.report_s:
             router.reports = self
             self._routers[router] = view.report_s
+            self._pauses = report_pauses(min(self._routers.values()))
             self.hurry()
 
     def hurry(self) -> None:
@@ -67,15 +72,15 @@ class LoadReports:
         self._last = self._loop.time()
         news = []
         for router in self._routers:
-            stats = router.stats()
-            load = stats.queued, stats.inflight
-            if self._told.get(router) != load:
-                self._told[router] = load
-                news.append(Load(router.deployment, *load))
+            before, now = self._told.get(router), router.stats()
+            if before != now:
+                self._told[router] = now
+                calls = now.calls - (before.calls if before is not None else 0)
+                news.append(Load(router.deployment, now.queued, now.inflight, calls))
         if news:
             self.send(news)
         if self._routers:
-            self._timer = self._loop.call_later(min(self._routers.values()), self._report)
+            self._timer = self._loop.call_later(next(self._pauses), self._report)
 
     def _stop(self) -> None:
         for timer in (self._timer, self._soon):

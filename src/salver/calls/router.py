@@ -34,6 +34,7 @@ class RouterStats:
     replicas: int  # that take calls
     queued: int
     inflight: int
+    calls: int = 0  # that were ever submitted
 
 
 class Router:
@@ -300,7 +301,7 @@ class Router:
         return next((facts.metadata for facts in said if facts.replica == replica), {})
 
     def stats(self) -> RouterStats:
-        return RouterStats(len(self.links), self.waiting, self.fleet.inflight)
+        return RouterStats(len(self.links), self.waiting, self.fleet.inflight, self._ticket)
 
 
 def _take_back(links: list[Link]) -> list[Call]:

@@ -18,6 +18,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "build": ("salver.cli.build:build", "Write a configuration file for apps."),
     "check": ("salver.cli.check:check", "Find what is wrong with an app or a file, serve nothing."),
     "run": ("salver.cli.run:run", "Run an app, or a file of apps, here until Ctrl-C."),
+    "simulate": ("salver.cli.simulate:simulate", "Play an autoscaling policy through, with plot."),
     "schema": ("salver.cli.schema:schema", "Print the JSON schema of configuration files."),
 }
 

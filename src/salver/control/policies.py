@@ -17,7 +17,7 @@ from salver.spec.autoscaling import AutoscalingContext, AutoscalingPolicy
 from salver.spec.code import ImportedCode, PickledCode
 from salver.spec.ids import DeploymentId
 
-__all__ = ("Policy", "Wish", "WishError", "read_wish", "read_wishes")
+__all__ = ("Policy", "Wish", "WishError", "load_policy", "read_wish", "read_wishes")
 
 LIMIT_S: Final = 5.0  # for one answer
 
@@ -71,10 +71,15 @@ class Policy:
 
     def _load(self) -> Callable[[Any], Any]:
         sys.path += [entry for entry in self._sys_path if entry not in sys.path]
-        found, kwargs = load_code(_code(self.spec.policy_function)), self.spec.policy_kwargs
-        if inspect.isclass(found):
-            return cast("Callable[[Any], Any]", found(**kwargs))
-        return lambda told: found(told, **kwargs)
+        return load_policy(self.spec)
+
+
+def load_policy(policy: AutoscalingPolicy) -> Callable[[Any], Any]:
+    """The function, or what the class makes, with its arguments."""
+    found, kwargs = load_code(_code(policy.policy_function)), policy.policy_kwargs
+    if inspect.isclass(found):
+        return cast("Callable[[Any], Any]", found(**kwargs))
+    return lambda told: found(told, **kwargs)
 
 
 def _code(function: Any) -> ImportedCode | PickledCode:

@@ -149,7 +149,7 @@ class Scaling:
             known = self._apps.get(load.deployment.app)
             scaler = known.scalers.get(load.deployment) if known is not None else None
             if known is not None and scaler is not None:
-                scaler.load(source, load.queued, load.running, now)
+                scaler.load(source, load.queued, load.running, now, calls=load.calls)
                 self._heard.add(load.deployment)
                 self._look_soon(known)
 

@@ -6,7 +6,7 @@ A policy says how many it wants, as a real number. Here that becomes a decision:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import ceil, floor
 from typing import Any, Final
 
@@ -16,8 +16,17 @@ from salver.core.series import Series
 from salver.spec.autoscaling import AutoscalingConfig, AutoscalingContext
 from salver.spec.ids import DeploymentId, ReplicaId
 
-__all__ = ("Autoscaler", "Decision", "adjusted", "default_autoscaling_policy", "granted")
+__all__ = (
+    "Autoscaler",
+    "Decision",
+    "adjusted",
+    "default_autoscaling_policy",
+    "granted",
+    "report_pauses",
+)
 
+GOLDEN: Final = 0.618033988749895  # its multiples, less whole numbers, fill 0 to 1 evenly
+SPREAD: Final = 0.4
 LEAST_LOOK_S: Final = 0.01
 MOST_LOOK_S: Final = 1.0
 LOOKS: Final = 20  # in a look-back period, while the load changes
@@ -30,6 +39,17 @@ def default_autoscaling_policy(ctx: AutoscalingContext) -> tuple[float, dict[str
     if ctx.target_num_replicas == 0:
         return (_up(config.factor_up) if ctx.total_num_requests > 0 else 0), ctx.policy_state
     return ctx.total_num_requests / config.target_ongoing_requests, ctx.policy_state
+
+
+def report_pauses(period_s: float) -> Iterator[float]:
+    """Times between two reports of the load: up to the period, and never in step with the load.
+
+    Whoever looks once a second at requests that come once a second sees them all, or none.
+    """
+    phase = 0.0
+    while True:
+        phase = (phase + GOLDEN) % 1
+        yield period_s * (1 - SPREAD * phase)
 
 
 def granted(wish: float, target: int, config: AutoscalingConfig) -> int:
@@ -91,6 +111,7 @@ class Autoscaler:
         self._direction = 0
         self._since = 0.0
         self._moved = False  # by the last decision: the next one may move on
+        self._used = float("-inf")  # when there was a call last
         self._last_up: float | None = None
         self._last_down: float | None = None
 
@@ -117,9 +138,16 @@ class Autoscaler:
 
     # ---- what is told
 
-    def load(self, source: str, queued: float, running: float, now: float) -> None:
-        """One router's part of the load, until it tells another."""
+    def load(
+        self, source: str, queued: float, running: float, now: float, *, calls: int = 0
+    ) -> None:
+        """One router's part of the load, until it tells another.
+
+        `calls` came to it since its last report: short ones are over before anybody looks.
+        """
         self._loads[source] = (queued, running)
+        if calls or queued or running:
+            self._used = now
         self._told(now)
 
     def drop(self, source: str, now: float) -> None:
@@ -157,7 +185,9 @@ class Autoscaler:
             del self._metrics[gone]
         how = self.config.aggregation_function
         series = (self._total, self._queued, self._running)
-        total, queued, active = (s.last if self.target == 0 else s.over(how, now) for s in series)
+        total, queued, active = (
+            s.last if self.target == 0 else max(0.0, s.over(how, now)) for s in series
+        )
         names = sorted({name for known in self._metrics.values() for name in known})
         by_metric = {n: {r: m[n] for r, m in self._metrics.items() if n in m} for n in names}
         return AutoscalingContext(
@@ -204,6 +234,8 @@ class Autoscaler:
         wanted = granted(wish, self.target, self.config)
         if not self.own_policy:
             wanted = max(wanted, self._need())
+            if now < self._used + self.config.look_back_period_s:
+                wanted = max(wanted, 1)
         wanted = self.bounded(wanted)
         if self.target > 1 and wanted == 0:
             wanted = 1  # the last one has a patience of its own
@@ -218,6 +250,9 @@ class Autoscaler:
         """When to ask the policy again though nothing is told."""
         pause = min(MOST_LOOK_S, max(LEAST_LOOK_S, self.config.look_back_period_s / LOOKS))
         moments = []
+        at_rest = self._used + self.config.look_back_period_s
+        if self.target and not self.bounds[0] and now < at_rest:
+            moments.append(at_rest)
         series = (self._total, self._queued, self._running)
         if self.own_policy or any(now < one.steady_at for one in series):
             moments.append(now + pause)

@@ -69,11 +69,12 @@ class Series:
             return last.value
         area = last.area + last.value * (now - last.at)
         area -= first.area + first.value * (start - first.at)
-        low, high = min(s.value for s in self._steps), max(s.value for s in self._steps)
-        return min(max(area / (now - start), low), high)  # whatever rounding does
+        return area / (now - start)
 
     def _forget(self, now: float) -> None:
         """Drop what ended before the period; what was true at its beginning stays."""
         steps = self._steps
         while len(steps) > 1 and steps[1].at <= now - self.period_s:
             steps.popleft()
+        if len(steps) == 1 and steps[0].area:
+            steps[0] = steps[0]._replace(area=0.0)  # at rest it is exact again

@@ -132,6 +132,7 @@ class Load(msgspec.Struct, frozen=True, array_like=True):
     deployment: DeploymentId
     queued: int
     running: int
+    calls: int = 0  # that came since its last word
 
 
 class ReplicaFacts(msgspec.Struct, frozen=True):
