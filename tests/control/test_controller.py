@@ -291,6 +291,58 @@ async def test_a_failed_update_leaves_the_old_replicas_serving_on_the_old_route(
         assert set(directory.routes) == {"/new"}
 
 
+@pytest.mark.parametrize("restarted", [False, True], ids=["same controller", "a new one"])
+async def test_after_a_failed_update_the_old_version_is_kept_at_its_strength(
+    restarted: bool,
+) -> None:
+    """With its own options, also for routers; whoever of it dies is replaced by its like."""
+    engine, store = FakeEngine(), MemoryStore()
+    old = app("1", num_replicas=2, max_ongoing_requests=3, deployments=("Door",))
+    new = app("bad", max_ongoing_requests=9, deployments=("Door",))
+    async with controlling(engine, store) as controller:
+        await run(controller, old)
+        engine.failing = {"bad"}
+        assert "2 replicas of the version before keep" in (await run(controller, new)).message
+        if not restarted:
+            await check_strength(controller, engine)
+    if restarted:
+        async with controlling(engine, store) as controller:
+            for replica in list(engine.replicas.values()):
+                engine.attach(replica)
+            await controller.wait("app")
+            await check_strength(controller, engine)
+
+
+async def check_strength(controller: Controller, engine: FakeEngine) -> None:
+    directory = Directory(controller)
+    victim = next(iter(engine.replicas))
+    engine.die(victim, signal=9)
+    door = DeploymentId("Door", "app")
+    before = directory.views[door]
+    await until(controller, lambda: directory.views[door] != before)
+    await until(controller, lambda: len(directory.views[door].replicas) == 2)
+    shown = [view for delta in directory.deltas for view in delta.deployments]
+    starts = [engine.replicas[replica.id].start_spec for replica in shown[-1].replicas]
+    assert [start.deployment.version for start in starts if start] == ["1", "1"]
+    assert {view.max_ongoing_requests for view in shown} == {3}
+    assert {view.gone for view in shown} == {""}
+    assert controller.status().applications["app"].status is ApplicationStatus.DEPLOY_FAILED
+
+
+async def test_an_update_under_another_ingress_takes_the_route_when_it_is_complete() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        directory = Directory(controller)
+        await run(controller, app("1", deployments=("Old",)))
+        engine.gate.clear()
+        controller.deploy(app("2", deployments=("New",)))
+        await until(controller, lambda: len(engine.replicas) == 2)
+        assert directory.routes["/"].deployment.name == "Old"
+        engine.gate.set()
+        await controller.wait("app")
+        assert directory.routes["/"].deployment.name == "New"
+
+
 async def test_an_update_never_shows_a_deployment_without_replicas() -> None:
     engine = FakeEngine()
     async with controlling(engine) as controller:

@@ -32,9 +32,14 @@ def test_apps_come_back_as_they_were_put_the_latest_last(open_: Open) -> None:
     store = open_()
     for each in (app("a"), app("b"), app("c"), app("a", "/new")):
         store.put(each)
+    store.put(app("d", "/2"), app("d", "/1"))
     store.remove("b")
     store.remove("never")
     store.close()
     again = open_()
-    assert again.load() == [app("c"), app("a", "/new")]
+    assert again.load() == [
+        (app("c"), None),
+        (app("a", "/new"), None),
+        (app("d", "/2"), app("d", "/1")),  # an update that is not over
+    ]
     again.close()

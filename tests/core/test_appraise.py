@@ -75,6 +75,14 @@ def test_the_message_says_what_failed_and_when_it_is_tried_again() -> None:
     assert judge(Known((), failures)).message == "ValueError: no weights; next attempt in 0.2s"
 
 
+def test_a_failed_update_says_who_goes_on_serving() -> None:
+    known = Known((OLD,), Failures(starts=3, message="ValueError: no weights"))
+    assert judge(known).message == (
+        "ValueError: no weights The update is given up: "
+        "1 replica of the version before keeps serving."
+    )
+
+
 def test_an_app_is_as_its_worst_deployment() -> None:
     def overview(status: DeploymentStatus, message: str = "") -> DeploymentStatusOverview:
         return DeploymentStatusOverview(status, DeploymentStatusTrigger.UNSPECIFIED, {}, message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -29,8 +30,16 @@ A, B, C = (DeploymentId(name, "app") for name in "ABC")
 replace = msgspec.structs.replace
 
 
-def target(version: str = "1", n: int = 1, *, config: str = "", retries: int = 3) -> Target:
-    return Target(version, config, n, startup_timeout_s=100.0, retries=retries)
+def target(
+    version: str = "1",
+    n: int = 1,
+    *,
+    config: str = "",
+    retries: int = 3,
+    rolling: float = 0.2,
+    surge: int | None = None,
+) -> Target:
+    return Target(version, config, n, 100.0, retries, rolling, surge)
 
 
 class World:
@@ -40,6 +49,7 @@ class World:
         self.now = 0.0
         self.room = room
         self.targets: dict[DeploymentId, Target] = {}
+        self.standing: dict[DeploymentId, Target] = {}
         self.known: dict[DeploymentId, Known] = {}
         self.order = (A, B, C)
         self.failing: set[str] = set()  # versions whose start fails
@@ -50,7 +60,8 @@ class World:
     # ---- acting
 
     def step(self) -> Plan:
-        plan = reconcile(AppKnown(self.targets, self.known, self.order), self.now)
+        standing = self.standing if self.targets else {}
+        plan = reconcile(AppKnown(self.targets, self.known, self.order, standing), self.now)
         ids = [a.replica for a in plan.actions if a.replica]
         assert len(ids) == len(set(ids)), "two actions for one replica"
         for action in plan.actions:
@@ -58,6 +69,8 @@ class World:
             self.act(action)
         for deployment in plan.complete:
             self.known[deployment] = replace(self.known[deployment], settled=True)
+        if self.targets and plan.complete >= self.targets.keys():
+            self.standing = self.targets
         self.serving = dict(plan.serving)
         self.check_serving()
         return plan
@@ -72,7 +85,9 @@ class World:
         match action.act:
             case Act.CREATE:
                 self._next += 1
-                version, config = self.targets[d].version, self.targets[d].config
+                wanted = self.target_of(d, action.version)
+                assert wanted is not None
+                version, config = wanted.version, wanted.config
                 new = Replica(str(self._next), version, config, Phase.QUEUED, self.now, self.now)
                 self.put(d, replace(new, phase=Phase.LAUNCHING))
             case Act.LAUNCH:
@@ -99,7 +114,7 @@ class World:
                 assert self.find(d, r).phase in (Phase.WAITING, Phase.QUEUED)
                 self.drop(d, r)
             case Act.TIME_OUT:
-                self.fail(d, "timed out")
+                self.fail(d, "timed out", self.find(d, r).version)
                 self.move(d, r, Phase.KILLED)
             case Act.GIVE_UP:
                 known = self.known[d]
@@ -115,21 +130,20 @@ class World:
                 self.move(d, replica.id, Phase.ATTACHING if fits else Phase.WAITING)
             case Phase.ATTACHING:
                 self.move(d, replica.id, Phase.ATTACHED)
-            case Phase.STARTING if replica.version in self.failing:
-                self.fail(d, "boom")
+            case Phase.STARTING if {replica.version, replica.config} & self.failing:
+                self.fail(d, "boom", replica.version)
                 self.move(d, replica.id, Phase.KILLED)
             case Phase.STARTING:
-                self.known[d] = replace(self.known[d], failures=self.known[d].failures.started())
+                self.learn(d, replica.version, lambda failures: failures.started())
                 self.move(d, replica.id, Phase.RUNNING)
             case Phase.UPDATING:
-                self.put(
-                    d,
-                    replace(
-                        replica,
-                        config=self.targets[d].config if d in self.targets else replica.config,
-                        phase=Phase.RUNNING,
-                    ),
-                )
+                wanted = self.target_of(d, replica.version)
+                config = wanted.config if wanted else replica.config
+                if config in self.failing:
+                    self.fail(d, "boom", replica.version)
+                    self.move(d, replica.id, Phase.KILLED)
+                else:
+                    self.put(d, replace(replica, config=config, phase=Phase.RUNNING))
             case Phase.DRAINING:
                 self.move(d, replica.id, Phase.DRAINED)
             case Phase.STOPPING | Phase.KILLED:
@@ -141,11 +155,10 @@ class World:
     def die(self, d: DeploymentId, replica_id: str) -> None:
         replica = self.find(d, replica_id)
         if replica.phase in SERVING:
-            known = self.known[d]
-            failures = known.failures.died(self.now, "died", self.now - replica.since)
-            self.known[d] = replace(known, failures=failures)
+            lived = self.now - replica.since
+            self.learn(d, replica.version, lambda f: f.died(self.now, "died", lived))
         elif replica.phase not in ENDING:
-            self.fail(d, "died")
+            self.fail(d, "died", replica.version)
         self.drop(d, replica_id)
         for other, known in list(self.known.items()):
             for waiting in known.replicas:
@@ -176,9 +189,20 @@ class World:
         rest = tuple(r for r in self.known[d].replicas if r.id != replica_id)
         self.known[d] = replace(self.known[d], replicas=rest)
 
-    def fail(self, d: DeploymentId, why: str) -> None:
+    def target_of(self, d: DeploymentId, version: str) -> Target | None:
+        targets = (self.targets.get(d), self.standing.get(d))
+        return next((t for t in targets if t and t.version == version), None)
+
+    def fail(self, d: DeploymentId, why: str, version: str) -> None:
+        self.learn(d, version, lambda failures: failures.start_failed(self.now, why))
+
+    def learn(self, d: DeploymentId, version: str, news: Callable[[Failures], Failures]) -> None:
+        """Each version has a memory of its own."""
         known = self.known[d]
-        self.known[d] = replace(known, failures=known.failures.start_failed(self.now, why))
+        if d in self.targets and self.targets[d].version == version:
+            self.known[d] = replace(known, failures=news(known.failures))
+        elif d in self.standing and self.standing[d].version == version:
+            self.known[d] = replace(known, standing_failures=news(known.standing_failures))
 
     # ---- running
 
@@ -247,6 +271,138 @@ def test_a_failed_update_leaves_the_old_replicas_serving() -> None:
     assert world.running(A) == [("1", "RUNNING")] * 2
     assert world.running(B) == [("1", "RUNNING")]
     assert len(world.serving[A]) == 2
+
+
+def serving_versions(world: World, d: DeploymentId) -> list[str]:
+    return sorted(world.find(d, r).version for r in world.serving[d])
+
+
+def test_what_dies_of_the_old_version_after_a_failed_update_is_replaced_by_its_like() -> None:
+    world = World()
+    world.deploy({A: target(n=2), B: target()})
+    world.settle()
+    world.failing = {"bad"}
+    world.deploy({A: target("2", n=3), B: target("bad")})
+    world.settle()
+    for replica in world.known[A].replicas + world.known[B].replicas:
+        world.die(replica_of(world, replica), replica.id)
+    assert world.known[A].replicas == ()
+    world.settle()
+    assert world.running(A) == [("1", "RUNNING")] * 2
+    assert world.running(B) == [("1", "RUNNING")]
+    assert len(world.serving[A]) == 2
+    assert has_failed(world.targets[B], world.known[B])
+
+
+def replica_of(world: World, replica: Replica) -> DeploymentId:
+    return next(d for d, known in world.known.items() if replica in known.replicas)
+
+
+def test_what_dies_of_the_old_version_during_an_update_is_replaced_meanwhile() -> None:
+    world = World()
+    world.deploy({A: target(n=2)})
+    world.settle()
+    world.deploy({A: target("2", n=2)})
+    world.step()
+    world.die(A, world.serving[A][0])
+    for _ in range(20):  # all but the start of the new version
+        world.step()
+        for replica in world.known[A].replicas:
+            if not (replica.version == "2" and replica.phase is Phase.STARTING):
+                world.happen(A, replica)
+    assert serving_versions(world, A) == ["1", "1"]
+    world.settle()
+    assert world.running(A) == [("2", "RUNNING")] * 2
+
+
+def test_an_app_goes_on_with_deployments_that_its_failed_update_no_longer_has() -> None:
+    world = World()
+    world.deploy({A: target(), B: target()})
+    world.settle()
+    world.failing = {"bad"}
+    world.deploy({B: target("bad")})
+    world.settle()
+    world.die(A, world.serving[A][0])
+    world.settle()
+    assert world.running(A) == [("1", "RUNNING")]
+    assert len(world.serving[A]) == 1
+
+
+def test_an_exchange_that_fails_half_way_gets_its_old_replicas_back() -> None:
+    world = World(room=3)
+    world.deploy({A: target(n=3)})
+    world.settle()
+    world.failing = {"2"}
+    world.deploy({A: target("2", n=3)})
+    world.settle()
+    assert has_failed(world.targets[A], world.known[A])
+    assert world.running(A) == [("1", "RUNNING")] * 3
+    assert len(world.serving[A]) == 3
+
+
+@pytest.mark.parametrize(
+    ("percent", "rolling", "surge", "batch"),
+    [(20, 0.2, 1, 1), (50, 0.2, 3, 1), (0, 0.2, 0, 1), (0, 0.5, 0, 2)],
+)
+def test_a_surge_bounds_how_many_run_and_how_few_serve(
+    percent: int, rolling: float, surge: int, batch: int
+) -> None:
+    world = World()
+    world.deploy({A: target(n=5)})
+    world.settle()
+    world.deploy({A: target("2", n=5, surge=percent, rolling=rolling)})
+    mixed = False
+    for _ in range(200):
+        world.step()
+        alive = [r for r in world.known[A].replicas if r.phase not in ENDING]
+        assert len(alive) <= 5 + surge
+        assert len(world.serving[A]) >= 5 - (0 if surge else batch)
+        mixed = mixed or len(set(serving_versions(world, A))) == 2
+        for replica in world.known[A].replicas:
+            world.happen(A, replica)
+    assert world.running(A) == [("2", "RUNNING")] * 5
+    assert mixed
+
+
+def test_a_gradual_update_that_fails_keeps_as_many_replicas_as_before() -> None:
+    world = World()
+    world.deploy({A: target(n=4)})
+    world.settle()
+    world.failing = {"2"}
+    world.deploy({A: target("2", n=4, surge=0, rolling=0.5)})
+    world.settle()
+    assert world.running(A) == [("1", "RUNNING")] * 4
+    assert len(world.serving[A]) == 4
+
+
+def test_a_new_configuration_reaches_a_batch_of_replicas_at_a_time() -> None:
+    world = World()
+    world.deploy({A: target(n=5)})
+    world.settle()
+    world.deploy({A: target(n=5, config="new", rolling=0.4)})
+    most = 0
+    for _ in range(20):
+        world.step()
+        most = max(most, sum(r.phase is Phase.UPDATING for r in world.known[A].replicas))
+        for replica in world.known[A].replicas:
+            world.happen(A, replica)
+    assert most == 2
+    assert {r.config for r in world.known[A].replicas} == {"new"}
+
+
+def test_a_configuration_that_fails_costs_one_batch_only() -> None:
+    world = World()
+    world.deploy({A: target(n=5)})
+    world.settle()
+    world.failing = {"bad"}
+    world.deploy({A: target(n=5, config="bad")})
+    for _ in range(100):
+        plan = world.step()
+        for replica in world.known[A].replicas:
+            world.happen(A, replica)
+        world.now = plan.wake_at or world.now
+    assert len(world.serving[A]) == 4
+    assert {world.find(A, r).config for r in world.serving[A]} == {""}
 
 
 def test_without_room_for_both_old_and_new_are_exchanged_one_by_one() -> None:
@@ -369,7 +525,11 @@ def test_retry_budget(replicas: int, count: int, expected: int) -> None:
 @settings(max_examples=150, deadline=None)
 @example(  # the room that B and C had begun to take when they were removed
     seed=240,
-    versions=[{A: ("1", 1), B: ("1", 1), C: ("1", 3)}, {A: ("1", 1), B: ("2", 3)}, {A: ("1", 3)}],
+    versions=[
+        {A: ("1", 1, None), B: ("1", 1, None), C: ("1", 3, None)},
+        {A: ("1", 1, None), B: ("2", 3, None)},
+        {A: ("1", 3, None)},
+    ],
     room=9,
 )
 @given(
@@ -377,7 +537,11 @@ def test_retry_budget(replicas: int, count: int, expected: int) -> None:
     versions=st.lists(
         st.dictionaries(
             st.sampled_from([A, B, C]),
-            st.tuples(st.sampled_from("123"), st.integers(1, 3)),
+            st.tuples(
+                st.sampled_from("123"),
+                st.integers(1, 3),
+                st.sampled_from([None, None, 0, 30, 100]),
+            ),
             min_size=1,
         ),
         min_size=1,
@@ -386,13 +550,18 @@ def test_retry_budget(replicas: int, count: int, expected: int) -> None:
     room=st.integers(9, 20),
 )
 def test_any_order_of_events_converges(
-    seed: int, versions: list[dict[DeploymentId, tuple[str, int]]], room: int
+    seed: int, versions: list[dict[DeploymentId, tuple[str, int, int | None]]], room: int
 ) -> None:
     """Deploys, deaths and failures in any order: in the end exactly what is wanted runs."""
     chance = random.Random(seed)
     world = World(room)
     for wanted in versions:
-        world.deploy({d: target(v, n, retries=10**6) for d, (v, n) in sorted(wanted.items())})
+        world.deploy(
+            {
+                d: target(version, n, retries=10**6, surge=surge)
+                for d, (version, n, surge) in sorted(wanted.items(), key=lambda entry: entry[0])
+            }
+        )
         for _ in range(chance.randrange(40)):
             world.now += chance.random()
             world.failing = {chance.choice("123")} if chance.random() < 0.2 else set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -42,14 +44,19 @@ async def test_code_of_another_version_is_started_anew(running: Running, journal
     assert len(journal.named("made")) == 2
 
 
-@pytest.mark.parametrize("same_code", [True, False], ids=["in place", "replaced"])
+@pytest.mark.parametrize(
+    ("same_code", "surge"),
+    [(True, None), (False, None), (False, 50), (False, 0)],
+    ids=["in place", "at one moment", "new before old", "old before new"],
+)
 async def test_no_request_is_lost_while_an_app_is_deployed_again(
-    running: Running, journal: Journal, same_code: bool
+    running: Running, journal: Journal, same_code: bool, surge: int | None
 ) -> None:
     """An app of two deployments, three times, each version with other options."""
 
     def app(turn: int) -> AppSpec:
         options = {"num_replicas": 2, "user_config": str(turn), "max_ongoing_requests": 5 + turn}
+        options |= {"max_surge_percent": surge}
         child = apps.Tuned.options(name="Child", **options).bind(journal.path)
         front = apps.Tuned.options(name="Front", **options).bind(journal.path, child)
         return build(front, "app", "/", version="1" if same_code else str(turn))
@@ -95,3 +102,27 @@ async def test_a_full_queue_answers_as_the_deployment_says(
         await asyncio.gather(*others)
         for client in clients:
             await client.close()
+
+
+async def test_a_failed_update_is_rolled_back_under_load_and_what_dies_comes_back(
+    running: Running, journal: Journal
+) -> None:
+    await running.deploy(tuned(journal, num_replicas=2))
+    old = [int((await journal.next("made"))[0]) for _ in range(2)]
+    load = Load(ask_http, running.port, clients=8)
+    async with load.under_way():
+        await load.more(50)
+        bad = tuned(journal, "2", user_config="bad", max_constructor_retry_count=1)
+        status = await running.deploy(bad)
+        assert status.status is ApplicationStatus.DEPLOY_FAILED
+        assert "no such configuration" in status.message
+        assert "2 replicas of the version before keep serving" in status.message
+        await load.more(50)
+    assert set(load.results.values()) == {"ok"}
+    journal.lines.clear()
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    again = [int((await journal.next("made"))[0]) for _ in range(2)]
+    assert not set(again) & set(old)
+    async with running.client() as client:
+        assert (await client.get()).text == "first"

@@ -77,7 +77,9 @@ def test_every_option_says_what_its_change_asks_of_living_replicas(name: str) ->
             r"retry_after_s=inf is not valid: expected a finite number",
         ),
         ({"backpressure_config": 3}, TypeError, r"^backpressure_config=3 .* expected dict"),
-        ({"max_surge_percent": 5}, NotImplementedError, r"^max_surge_percent=5: .*not there yet"),
+        ({"max_surge_percent": 101}, ValueError, r"^max_surge_percent=101 .*expected int <= 100"),
+        ({"rolling_update_percentage": 0}, ValueError, r"^rolling_update_percentage=0 .* > 0"),
+        ({"rolling_update_percentage": 2}, ValueError, r"^rolling_update_percentage=2 .* <= 1"),
         (
             {"ray_actor_options": {"runtime_env": {"conda": "x"}}},
             NotImplementedError,
@@ -93,7 +95,7 @@ def test_what_is_wrong_is_named(
 
 
 def test_what_asks_for_nothing_is_let_pass() -> None:
-    neutral = {"autoscaling_config": None, "max_surge_percent": 0, "version": None}
+    neutral = {"autoscaling_config": None, "placement_group_bundles": None, "version": None}
     assert read_options({**neutral, "num_replicas": 2}) == {"num_replicas": 2}
 
 

@@ -98,8 +98,8 @@ class Controller:
         """Want this app from now on."""
         _refuse_conflicts(self._apps.values(), spec)
         app = self._apps.setdefault(spec.name, App(spec.name))
-        self._store.put(spec)
         app.want(spec, time.time())
+        self._keep(app)
         self._touch(app)
 
     async def delete(self, name: str) -> None:
@@ -199,7 +199,7 @@ class Controller:
                 self._reconcile(app)
         self._publish()
         self._health.watch(
-            (member, app.memory(member.deployment).options)
+            (member, app.options_of(member))
             for app in self._apps.values()
             for member in app.members.values()
         )
@@ -210,6 +210,8 @@ class Controller:
         plan = reconcile(app.known(), self._clock())
         for deployment in plan.complete:
             app.memory(deployment).completed()
+        if app.wanted is not None and plan.complete >= app.targets.keys() and app.completed():
+            self._keep(app)
         self._plans[app.name] = plan
         for action in plan.actions:
             self._steps.take(app, action)
@@ -304,7 +306,7 @@ class Controller:
 
     def _drain_for_owner(self) -> None:
         limits = [
-            sum(app.drain_limit_s(m) + 2.0 for m in app.members.values())
+            sum(app.options_of(m).graceful_shutdown_timeout_s + 2.0 for m in app.members.values())
             for app in self._apps.values()
         ]
         self._engine.drain_limit(max(limits, default=0.0) + 2.0)
@@ -315,6 +317,12 @@ class Controller:
         self._engine.drained()
 
     # ---- small
+
+    def _keep(self, app: App) -> None:
+        """What a later controller has to know of it."""
+        if app.wanted is not None:
+            before = app.standing if app.standing is not app.wanted else None
+            self._store.put(app.wanted.spec, before.spec if before is not None else None)
 
     def _find(self, replica_id: str) -> tuple[App, Member] | None:
         for app in self._apps.values():

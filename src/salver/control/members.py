@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
 
-from salver.control.targets import targets_of
+from salver.control.targets import Release
 from salver.core.failures import Failures
 from salver.core.ranks import assign
 from salver.core.reconcile import has_failed
@@ -52,7 +52,7 @@ class _Deployment:
     """What is remembered of a deployment besides its replicas."""
 
     def __init__(self) -> None:
-        self.failures = Failures()
+        self.failures: dict[str, Failures] = {}  # by version
         self.settled = False
         self.in_turn = False
         self.options = DeploymentOptions()  # of the last spec that had it
@@ -71,61 +71,107 @@ class App:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.spec: AppSpec | None = None  # None: to be deleted
+        self.wanted: Release | None = None  # None: to be deleted
+        self.standing: Release | None = None  # what was wanted when it was complete last
         self.deployed_at = 0.0
-        self.targets: dict[DeploymentId, Target] = {}
         self.members: dict[str, Member] = {}
         self.order: tuple[DeploymentId, ...] = ()
         self.route: str | None = None  # as published
         self._deployments: dict[DeploymentId, _Deployment] = {}
 
     @property
+    def spec(self) -> AppSpec | None:
+        return self.wanted.spec if self.wanted is not None else None
+
+    @property
+    def targets(self) -> dict[DeploymentId, Target]:
+        return self.wanted.targets if self.wanted is not None else {}
+
+    @property
     def deleting(self) -> bool:
-        return self.spec is None
+        return self.wanted is None
 
     @property
     def gone(self) -> bool:
-        return self.spec is None and not self.members
+        return self.wanted is None and not self.members
 
     def want(self, spec: AppSpec | None, at: float = 0.0) -> None:
         """From now on, this. Deployments whose version stays keep what is known of them."""
         before = self.targets
-        self.targets = {} if spec is None else targets_of(spec)
+        self.wanted = Release(spec) if spec is not None else None
         gone = tuple(d for d in self.order if d not in self.targets)
         self.order = (*gone, *self.targets) if spec is not None else self.order
-        self.spec = spec
         self.deployed_at = at or self.deployed_at
         for deployment, target in self.targets.items():
             same = deployment in before and before[deployment].version == target.version
-            memory = self.memory(deployment)
             if not same or has_failed(before[deployment], self._known(deployment)):
                 self._deployments[deployment] = _Deployment()
             else:
-                memory.failures = Failures()
-        for wanted in spec.deployments if spec is not None else ():
-            self.memory(wanted.id).options = wanted.options
+                self.memory(deployment).failures = {}
+        for part in spec.deployments if spec is not None else ():
+            self.memory(part.id).options = part.options
+
+    def completed(self) -> bool:
+        """What is wanted runs in full; True: for the first time."""
+        first = self.standing is not self.wanted
+        self.standing = self.wanted
+        return first
+
+    def release_of(self, deployment: DeploymentId, version: str) -> Release | None:
+        """The release that has the deployment in this version."""
+        for release in (self.wanted, self.standing):
+            target = release.targets.get(deployment) if release is not None else None
+            if target is not None and target.version == version:
+                return release
+        return None
+
+    def target_of(self, member: Member) -> Target | None:
+        """What its version is to be like."""
+        release = self.release_of(member.deployment, member.replica.version)
+        return release.targets[member.deployment] if release is not None else None
+
+    def part_of(self, member: Member) -> DeploymentSpec | None:
+        """The spec of its version; None: nobody wants that any more."""
+        release = self.release_of(member.deployment, member.replica.version)
+        return release.parts[member.deployment] if release is not None else None
+
+    def options_of(self, member: Member) -> DeploymentOptions:
+        """The options of its version, or the last of its deployment."""
+        part = self.part_of(member)
+        return part.options if part is not None else self.memory(member.deployment).options
 
     def memory(self, deployment: DeploymentId) -> _Deployment:
         return self._deployments.setdefault(deployment, _Deployment())
 
-    def drain_limit_s(self, member: Member) -> float:
-        """How long it may finish its calls."""
-        return self.memory(member.deployment).options.graceful_shutdown_timeout_s
+    def learn(self, member: Member, news: Callable[[Failures], Failures]) -> None:
+        """Something went wrong or well with the version of this replica."""
+        failures = self.memory(member.deployment).failures
+        version = member.replica.version
+        failures[version] = news(failures.get(version, Failures()))
 
     def known(self) -> AppKnown:
         """As reconcile wants it."""
-        ids = dict.fromkeys((*self.targets, *(m.deployment for m in self.members.values())))
-        return AppKnown(self.targets, {d: self._known(d) for d in ids}, self.order)
+        standing = self.standing.targets if self.standing is not None and self.wanted else {}
+        members = (m.deployment for m in self.members.values())
+        ids = dict.fromkeys((*self.targets, *standing, *members))
+        return AppKnown(self.targets, {d: self._known(d) for d in ids}, self.order, standing)
 
     def _known(self, deployment: DeploymentId) -> Known:
         memory = self.memory(deployment)
         replicas = tuple(m.replica for m in self.of(deployment))
         target = self.targets.get(deployment)
-        memory.in_turn = memory.in_turn and any(
-            target is None or r.version != target.version for r in replicas
+        version = target.version if target is not None else ""
+        memory.in_turn = memory.in_turn and any(r.version != version for r in replicas)
+        before = self.standing.targets.get(deployment) if self.standing is not None else None
+        return Known(
+            replicas,
+            memory.failures.get(version, Failures()),
+            memory.failures.get(before.version, Failures()) if before is not None else Failures(),
+            memory.settled,
+            memory.in_turn,
+            memory.scaling,
+            memory.scaled,
         )
-        scale = (memory.scaling, memory.scaled)
-        return Known(replicas, memory.failures, memory.settled, memory.in_turn, *scale)
 
     def scale(self, deployment: DeploymentId, num_replicas: int) -> None:
         """Want so many of it from now on."""
@@ -136,22 +182,20 @@ class App:
     def of(self, deployment: DeploymentId) -> list[Member]:
         return [m for m in self.members.values() if m.deployment == deployment]
 
-    def deployment(self, deployment: DeploymentId) -> DeploymentSpec | None:
-        specs = self.spec.deployments if self.spec is not None else ()
-        return next((spec for spec in specs if spec.id == deployment), None)
-
     def shortages(self) -> Mapping[str, str]:
         return {m.replica.id: m.shortage for m in self.members.values() if m.shortage}
 
-    def places(self, deployment: DeploymentId) -> dict[str, Place]:
-        """The place of each replica of the wanted version that starts or serves, by its name."""
-        target = self.targets.get(deployment)
-        if target is None:
-            return {}
-        held = {
-            m.replica.id: m.place.rank if m.place is not None else None
-            for m in self.of(deployment)
-            if m.replica.version == target.version and m.replica.phase in PLACED
-        }
-        size = target.num_replicas
-        return {name: Place(rank, size) for name, rank in assign(held, size).items()}
+    def places(self) -> dict[str, Place]:
+        """The place of each replica that starts or serves, among those of its version."""
+        held: dict[tuple[DeploymentId, str], dict[str, int | None]] = {}
+        for member in self.members.values():
+            if member.replica.phase in PLACED:
+                rank = member.place.rank if member.place is not None else None
+                siblings = held.setdefault((member.deployment, member.replica.version), {})
+                siblings[member.replica.id] = rank
+        places: dict[str, Place] = {}
+        for (deployment, version), ranks in held.items():
+            if (release := self.release_of(deployment, version)) is not None:
+                size = release.targets[deployment].num_replicas
+                places |= {name: Place(rank, size) for name, rank in assign(ranks, size).items()}
+        return places

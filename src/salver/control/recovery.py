@@ -16,8 +16,11 @@ __all__ = ("recover",)
 async def recover(engine: Engine, store: Store, clock: Callable[[], float]) -> dict[str, App]:
     """Apps by name. Replicas of an app that is not in the store belong to one being deleted."""
     apps: dict[str, App] = {}
-    for spec in store.load():
+    for spec, before in store.load():
         app = apps[spec.name] = App(spec.name)
+        if before is not None:  # an update that was under way, or has failed
+            app.want(before)
+            app.completed()
         app.want(spec)
     for process in await engine.list():
         if process.kind == "replica":

@@ -14,6 +14,7 @@ import msgspec
 from salver.control.events import Events
 from salver.control.members import App, Member
 from salver.control.targets import resources_of
+from salver.core.failures import Failures
 from salver.core.ports import Engine, ProcessSpec
 from salver.core.rollout import SERVING, Act, Action, Phase, Replica
 from salver.errors import CapacityError, EngineError, SalverError
@@ -36,7 +37,7 @@ def labels_of(app: App, member: Member) -> dict[str, str]:
         "deployment": member.deployment.name,
         "version": replica.version,
         "config": replica.config,
-        "drain_s": repr(app.drain_limit_s(member)),
+        "drain_s": repr(app.options_of(member).graceful_shutdown_timeout_s),
     }
     if member.route is not None:
         labels["route"] = member.route
@@ -77,13 +78,15 @@ class Steps:
     # ---- a replica's rise
 
     def _create(self, app: App, action: Action) -> None:
-        target, spec = app.targets[action.deployment], app.deployment(action.deployment)
-        if spec is None or app.spec is None:
+        release = app.release_of(action.deployment, action.version)
+        if release is None:
             return
+        target, part = release.targets[action.deployment], release.parts[action.deployment]
         now = self._clock()
         name = str(ReplicaId(secrets.token_hex(4), action.deployment))
         replica = Replica(name, target.version, target.config, Phase.LAUNCHING, now, now)
-        member = Member(action.deployment, replica, app.spec.route_prefix if spec.ingress else None)
+        route = release.spec.route_prefix if part.ingress else None
+        member = Member(action.deployment, replica, route)
         app.members[name] = member
         self._run(self._launched(app, member))
 
@@ -92,8 +95,8 @@ class Steps:
         self._run(self._launched(app, member))
 
     async def _launched(self, app: App, member: Member) -> None:
-        spec = app.deployment(member.deployment)
-        if spec is None:  # deleted in the meantime
+        spec = app.part_of(member)
+        if spec is None:  # not wanted any more
             app.members.pop(member.replica.id, None)
             self._touch(app)
             return
@@ -126,17 +129,18 @@ class Steps:
         member.replica = msgspec.structs.replace(member.replica, possible=possible)
 
     def _start(self, app: App, member: Member) -> None:
-        spec = app.deployment(member.deployment)
-        if spec is None or app.spec is None:
+        release = app.release_of(member.deployment, member.replica.version)
+        if release is None:
             return
         self._enter(member, Phase.STARTING)
-        member.place = app.places(member.deployment)[member.replica.id]
+        member.place = app.places()[member.replica.id]
+        part = release.parts[member.deployment]
         start = StartSpec(
-            deployment=spec,
+            deployment=part,
             replica_id=member.replica.id,
-            route_prefix=app.spec.route_prefix,
-            sys_path=(*spec.sys_path, *app.spec.sys_path),
-            cwd=spec.cwd or app.spec.cwd,
+            route_prefix=release.spec.route_prefix,
+            sys_path=(*part.sys_path, *release.spec.sys_path),
+            cwd=part.cwd or release.spec.cwd,
             place=member.place,
         )
         self._events.emit(member.replica.id, "STARTING")
@@ -148,8 +152,7 @@ class Steps:
             return
         if error is None:
             self._enter(member, Phase.RUNNING)
-            memory = app.memory(member.deployment)
-            memory.failures = memory.failures.started()
+            app.learn(member, Failures.started)
             self._events.emit(member.replica.id, "RUNNING")
         elif not isinstance(error, ConnectionError):  # else its death is reported, with the cause
             self.start_failed(app, member, _told(error))
@@ -159,11 +162,11 @@ class Steps:
         self._touch(app)
 
     def _reconfigure(self, app: App, member: Member) -> None:
-        spec, target = app.deployment(member.deployment), app.targets[member.deployment]
-        if spec is None:
+        target = app.target_of(member)
+        if target is None:
             return
         self._enter(member, Phase.UPDATING)
-        self._run(self._reconfigured(app, member, target.config, spec.options))
+        self._run(self._reconfigured(app, member, target.config, app.options_of(member)))
 
     async def _reconfigured(
         self, app: App, member: Member, config: str, options: DeploymentOptions
@@ -181,12 +184,11 @@ class Steps:
 
     def place(self, app: App) -> None:
         """Tell those whose place among their siblings has changed."""
-        for deployment in app.targets:
-            for name, place in app.places(deployment).items():
-                member = app.members[name]
-                if place != member.place and member.replica.phase in SERVING:
-                    before, member.place = member.place, place
-                    self._run(self._placed(app, member, before))
+        for name, place in app.places().items():
+            member = app.members[name]
+            if place != member.place and member.replica.phase in SERVING:
+                before, member.place = member.place, place
+                self._run(self._placed(app, member, before))
 
     async def _placed(self, app: App, member: Member, before: Place | None) -> None:
         error = await self._ask(member, "place", member.place)
@@ -201,7 +203,7 @@ class Steps:
 
     def _drain(self, app: App, member: Member) -> None:
         self._enter(member, Phase.DRAINING)
-        limit = app.drain_limit_s(member)
+        limit = app.options_of(member).graceful_shutdown_timeout_s
         end_by = self._clock() + limit
         member.replica = msgspec.structs.replace(member.replica, end_by=end_by)
         self._events.emit(member.replica.id, "STOPPING")
@@ -233,7 +235,7 @@ class Steps:
 
     def _time_out(self, app: App, member: Member) -> None:
         waited = self._clock() - member.replica.created
-        limit = app.targets[member.deployment].startup_timeout_s
+        limit = app.options_of(member).startup_timeout_s
         self.start_failed(
             app,
             member,
@@ -242,10 +244,9 @@ class Steps:
         self._kill(app, member)
 
     def _give_up(self, app: App, member: Member) -> None:
-        limit = app.targets[member.deployment].startup_timeout_s
+        limit = app.options_of(member).startup_timeout_s
         message = f"no room for {limit:g}s (startup_timeout_s): {member.shortage}"
-        memory = app.memory(member.deployment)
-        memory.failures = memory.failures.give_up(message)
+        app.learn(member, lambda failures: failures.give_up(message))
         self._events.emit(member.replica.id, "FAILED", message)
         self._touch(app)
 
@@ -257,18 +258,15 @@ class Steps:
 
     def start_failed(self, app: App, member: Member, message: str) -> None:
         """Count it; the deployment's status will say why."""
-        memory = app.memory(member.deployment)
-        target = app.targets.get(member.deployment)
-        if target is not None and target.version == member.replica.version:
-            memory.failures = memory.failures.start_failed(self._clock(), message)
+        now = self._clock()
+        app.learn(member, lambda failures: failures.start_failed(now, message))
         self._events.emit(member.replica.id, "FAILED", message)
 
     def fell(self, app: App, member: Member, what: str, why: str) -> None:
         """It served, and does so no more."""
-        memory = app.memory(member.deployment)
-        now = self._clock()
+        now, since = self._clock(), member.replica.since
         message = f"Replica {member.replica.id} {what}: {why}"
-        memory.failures = memory.failures.died(now, message, now - member.replica.since)
+        app.learn(member, lambda failures: failures.died(now, message, now - since))
         self._events.emit(member.replica.id, what.removeprefix("is ").upper(), why)
 
     def _enter(self, member: Member, phase: Phase) -> None:

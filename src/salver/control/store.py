@@ -17,15 +17,15 @@ class MemoryStore:
     """For the inline engine, whose controller dies with what it controls."""
 
     def __init__(self) -> None:
-        self._apps: dict[str, AppSpec] = {}
+        self._apps: dict[str, tuple[AppSpec, AppSpec | None]] = {}
         self._counts: dict[DeploymentId, int] = {}
 
-    def load(self) -> list[AppSpec]:
+    def load(self) -> list[tuple[AppSpec, AppSpec | None]]:
         return list(self._apps.values())
 
-    def put(self, app: AppSpec) -> None:
+    def put(self, app: AppSpec, before: AppSpec | None = None) -> None:
         self._apps.pop(app.name, None)
-        self._apps[app.name] = app
+        self._apps[app.name] = app, before
 
     def remove(self, name: str) -> None:
         self._apps.pop(name, None)
@@ -53,21 +53,24 @@ class SqliteStore:
         self._database.execute("PRAGMA synchronous=OFF")
         self._database.execute(
             "CREATE TABLE IF NOT EXISTS apps"
-            " (position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, spec BLOB)"
+            " (position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, spec BLOB,"
+            " before BLOB)"
         )
         self._database.execute(
             "CREATE TABLE IF NOT EXISTS counts"
             " (app TEXT, deployment TEXT, count INTEGER, PRIMARY KEY (app, deployment))"
         )
 
-    def load(self) -> list[AppSpec]:
-        rows = self._database.execute("SELECT spec FROM apps ORDER BY position")
-        return [self._decoder.decode(spec) for (spec,) in rows]
+    def load(self) -> list[tuple[AppSpec, AppSpec | None]]:
+        rows = self._database.execute("SELECT spec, before FROM apps ORDER BY position")
+        decode = self._decoder.decode
+        return [(decode(spec), decode(before) if before else None) for spec, before in rows]
 
-    def put(self, app: AppSpec) -> None:
+    def put(self, app: AppSpec, before: AppSpec | None = None) -> None:
+        encode = self._encoder.encode
         self._database.execute(
-            "INSERT OR REPLACE INTO apps (name, spec) VALUES (?, ?)",
-            (app.name, self._encoder.encode(app)),
+            "INSERT OR REPLACE INTO apps (name, spec, before) VALUES (?, ?, ?)",
+            (app.name, encode(app), encode(before) if before is not None else None),
         )
 
     def remove(self, name: str) -> None:

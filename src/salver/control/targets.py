@@ -12,15 +12,18 @@ from salver.core.failures import budget
 from salver.core.ports import Resources
 from salver.core.rollout import Target
 from salver.spec.app import AppSpec, DeploymentSpec
-from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions, change_of
 
-__all__ = ("resources_of", "targets_of")
+__all__ = ("Release", "resources_of")
 
 
-def targets_of(app: AppSpec) -> dict[DeploymentId, Target]:
-    """One target per deployment, callees first."""
-    return {spec.id: _target(app, spec) for spec in app.deployments}
+class Release:
+    """An app as it was wanted at one time: its spec, and what reconcile makes of that."""
+
+    def __init__(self, spec: AppSpec) -> None:
+        self.spec = spec
+        self.parts = {part.id: part for part in spec.deployments}
+        self.targets = {part.id: _target(spec, part) for part in spec.deployments}  # callees first
 
 
 def resources_of(spec: DeploymentSpec) -> Resources:
@@ -42,6 +45,8 @@ def _target(app: AppSpec, spec: DeploymentSpec) -> Target:
         num_replicas=number,
         startup_timeout_s=options.startup_timeout_s,
         retries=budget(max(1, number), options.max_constructor_retry_count),
+        rolling=options.rolling_update_percentage,
+        max_surge=options.max_surge_percent,
     )
 
 

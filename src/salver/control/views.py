@@ -10,6 +10,7 @@ from salver.control.members import App
 from salver.core.appraise import appraise_app, appraise_deployment
 from salver.core.reconcile import has_failed
 from salver.core.rollout import Plan
+from salver.spec.app import AppSpec
 from salver.spec.ids import DeploymentId
 from salver.spec.status import (
     AppStatus,
@@ -51,15 +52,15 @@ def views_of(app: App, plan: Plan | None) -> Iterator[DeploymentView]:
     serving = plan.serving if plan is not None else {}
     known = app.known()
     for deployment, state in known.known.items():
-        members = (app.members.get(name) for name in serving.get(deployment, ()))
-        replicas = tuple(ReplicaView(m.replica.id, m.address) for m in members if m and m.address)
-        target = app.targets.get(deployment)
-        options = app.memory(deployment).options
+        found = (app.members.get(name) for name in serving.get(deployment, ()))
+        members = [member for member in found if member is not None]
+        replicas = tuple(ReplicaView(m.replica.id, m.address) for m in members if m.address)
+        options = app.options_of(members[0]) if members else app.memory(deployment).options
         gone = ""
-        if not replicas:
-            if target is None:
+        if not replicas and deployment not in known.standing:
+            if deployment not in known.targets:
                 gone = f"Deployment {deployment} was deleted."
-            elif has_failed(target, state):
+            elif has_failed(known.targets[deployment], state):
                 gone = f"Deployment {deployment} could not start: {state.failures.message}"
         yield DeploymentView(
             id=deployment,
@@ -80,7 +81,7 @@ def serving_route(app: App, plan: Plan) -> str | None:
     for name in plan.serving.get(_ingress(app), ()):
         if (member := app.members.get(name)) is not None:
             return member.route
-    return app.spec.route_prefix
+    return _serving_spec(app).route_prefix
 
 
 def routes_of(apps: Iterable[App]) -> list[RouteView]:
@@ -102,4 +103,11 @@ def models_of(apps: Iterable[App], withheld: Container[str] = ()) -> list[ModelV
 
 
 def _ingress(app: App) -> DeploymentId:
-    return app.spec.ingress.id if app.spec is not None else app.order[-1]
+    return _serving_spec(app).ingress.id if app.spec is not None else app.order[-1]
+
+
+def _serving_spec(app: App) -> AppSpec:
+    """An update takes over when it is complete."""
+    release = app.standing or app.wanted
+    assert release is not None  # noqa: S101 - nothing is asked of an app that is being deleted
+    return release.spec

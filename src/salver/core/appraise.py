@@ -80,7 +80,11 @@ def _judge(
         return DeploymentStatus.UPDATING, DeploymentStatusTrigger.DELETING, _ending(known)
     if has_failed(target, known):
         trigger = DeploymentStatusTrigger.REPLICA_STARTUP_FAILED
-        return DeploymentStatus.DEPLOY_FAILED, trigger, known.failures.message
+        return (
+            DeploymentStatus.DEPLOY_FAILED,
+            trigger,
+            known.failures.message + _rolled_back(target, known),
+        )
     new = [r for r in known.replicas if r.version == target.version and r.phase not in ENDING]
     serving = [r for r in new if r.phase in SERVING]
     missing = target.num_replicas - len(serving)
@@ -110,6 +114,14 @@ _COMPLETED: Final = {
     1: DeploymentStatusTrigger.UPSCALE_COMPLETED,
     -1: DeploymentStatusTrigger.DOWNSCALE_COMPLETED,
 }
+
+
+def _rolled_back(target: Target, known: Known) -> str:
+    old = [r for r in known.replicas if r.version != target.version and r.phase in SERVING]
+    if not old:
+        return ""
+    keep = "keeps" if len(old) == 1 else "keep"
+    return f" The update is given up: {_replicas(len(old))} of the version before {keep} serving."
 
 
 def _waits(

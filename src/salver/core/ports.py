@@ -111,9 +111,9 @@ class Store(Protocol):
     def put_count(self, deployment: DeploymentId, count: int | None) -> None:
         """None: the autoscaler has no say in it any more."""
 
-    def load(self) -> list[AppSpec]:
-        """Every app, in order of deployment."""
+    def load(self) -> list[tuple[AppSpec, AppSpec | None]]:
+        """Every app, the last put last, and what it was before an update that is not over."""
 
-    def put(self, app: AppSpec) -> None: ...
+    def put(self, app: AppSpec, before: AppSpec | None = None) -> None: ...
 
     def remove(self, name: str) -> None: ...

@@ -4,8 +4,11 @@ It may be called at any time and any number of times. Every action that it retur
 into another phase before the next call, so nothing is in flight twice.
 
 An update is atomic: the new replicas of all deployments start beside the old ones; when the last
-of them runs, the views switch and the old ones drain. Where there is no room for both, old and new
-are exchanged one by one. When the new version cannot start, what is left of the old one goes on.
+of them runs, the views switch and the old ones drain. Until then the old version is upheld, and who
+dies of it is replaced; also when the new version cannot start, until something else is wanted.
+
+Where there is no room for both, or a deployment's `surge` says so, old and new are exchanged some
+at a time, and serve side by side meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from salver.core.failures import Failures
 from salver.core.rollout import (
     ENDING,
     RISING,
@@ -64,10 +68,11 @@ class _Reconciler:
         for deployment in self._deployments():
             for replica in self._known(deployment).replicas:
                 self._end_deadline(deployment, replica)
-        for deployment, target in app.targets.items():
-            self._start_deadlines(deployment, target)
-            self._tend(deployment, target)
-        for deployment in self._removed():
+            self._start_deadlines(deployment)
+            if target := app.targets.get(deployment):
+                self._tend(deployment, target)
+            if standing := self._upheld(deployment):
+                self._uphold(deployment, standing)
             self._end_rising(deployment)
         if app.targets:
             self._retire_old()
@@ -88,7 +93,7 @@ class _Reconciler:
         return self._app.known.get(deployment, NOTHING)
 
     def _deployments(self) -> Iterable[DeploymentId]:
-        return dict.fromkeys((*self._app.targets, *self._app.known))
+        return dict.fromkeys((*self._app.targets, *self._app.standing, *self._app.known))
 
     def _new(self, deployment: DeploymentId) -> list[Replica]:
         """Of the wanted version, and not on their way out."""
@@ -112,65 +117,124 @@ class _Reconciler:
         acting = {a.replica for a in self._acts.values() if a.act is not Act.RECONFIGURE}
         old = [r for r in self._old(deployment) if r.id not in acting]
         new = [r for r in self._new(deployment) if _serves(r) and r.id not in acting]
-        if self._known(deployment).in_turn:
+        if self._exchanges(deployment):
             return old + new
         return old or new
+
+    def _exchanges(self, deployment: DeploymentId) -> bool:
+        """Whether old and new serve side by side while it is updated."""
+        target = self._app.targets.get(deployment)
+        return self._known(deployment).in_turn or (target is not None and target.surge is not None)
+
+    def _upheld(self, deployment: DeploymentId) -> Target | None:
+        """The version before, as long as it is to go on at full strength."""
+        standing, target = self._app.standing.get(deployment), self._app.targets.get(deployment)
+        if standing is None or self._complete:
+            return None
+        if target is not None:
+            if target.version == standing.version:
+                return None
+            if self._exchanges(deployment) and not self._failed:
+                return None
+        return standing
 
     # ---- one deployment
 
     def _tend(self, deployment: DeploymentId, target: Target) -> None:
         known = self._known(deployment)
         new = self._new(deployment)
-        if self._failed and self._old(deployment):
-            self._end_all(deployment, [r for r in new if not known.in_turn or not _serves(r)])
-            return
-        if has_failed(target, known):
+        if self._failed and self._upheld(deployment):
+            keeps = self._exchanges(deployment)
+            self._end_all(deployment, [r for r in new if not (keeps and _serves(r))])
+        elif has_failed(target, known):
             self._end_all(deployment, [r for r in new if not _serves(r)])
-            return
-        for replica in new:
-            self._advance(deployment, target, replica)
-        self._count(deployment, target, known, new)
-        self._end_rising(deployment, but=target.version)
+        else:
+            self._advance(deployment, target, new, known.failures)
+            self._count(deployment, target, self._wanted(deployment, target), new, known.failures)
 
-    def _end_rising(self, deployment: DeploymentId, but: str | None = None) -> None:
+    def _wanted(self, deployment: DeploymentId, target: Target) -> int:
+        """How many of the new version there may be now, in whatever state."""
+        old = self._old(deployment)
+        if target.surge is None or not old:
+            return target.num_replicas
+        serving = [r for r in self._new(deployment) if _serves(r)]
+        least = target.num_replicas - (0 if target.surge else target.batch)
+        spare = max(0, len(old) + len(serving) - least)
+        self._end_all(deployment, old[:spare])
+        left = max(0, len(old) - spare)
+        return min(target.num_replicas, target.num_replicas + target.surge - left)
+
+    def _uphold(self, deployment: DeploymentId, standing: Target) -> None:
+        """Keep the version before at its strength, less what has been exchanged already."""
+        known = self._known(deployment)
+        own = [r for r in known.replicas if r.version == standing.version and not _ends(r)]
+        new = self._new(deployment) if self._exchanges(deployment) else []
+        successors = len([r for r in new if _serves(r) and r.id not in self._acts])
+        self._advance(deployment, standing, own, known.standing_failures)
+        wanted = max(0, standing.num_replicas - successors)
+        self._count(deployment, standing, wanted, own, known.standing_failures)
+        if len([r for r in own if _serves(r)]) >= wanted:  # then nobody needs what was in between
+            others = [r for r in self._old(deployment) if r.version != standing.version]
+            self._end_all(deployment, others)
+
+    def _end_rising(self, deployment: DeploymentId) -> None:
         """Replicas that are not wanted and never got to serve are of no use to anyone."""
-        rising = [r for r in self._known(deployment).replicas if r.version != but]
+        targets = (self._app.targets.get(deployment), self._upheld(deployment))
+        wanted = {target.version for target in targets if target is not None}
+        rising = [r for r in self._known(deployment).replicas if r.version not in wanted]
         self._end_all(deployment, [r for r in rising if not _ends(r) and not _serves(r)])
 
-    def _advance(self, deployment: DeploymentId, target: Target, replica: Replica) -> None:
-        if replica.phase is Phase.QUEUED:
-            self._do(Act.LAUNCH, deployment, replica)
-        elif replica.phase is Phase.ATTACHED:
-            self._do(Act.START, deployment, replica)
-        elif replica.phase is Phase.RUNNING and replica.config != target.config:
-            self._do(Act.RECONFIGURE, deployment, replica)
+    def _advance(
+        self, deployment: DeploymentId, target: Target, replicas: list[Replica], failures: Failures
+    ) -> None:
+        # While one cannot take the new configuration the others keep the old one.
+        free = 0 if failures.starts else target.batch
+        free -= len([r for r in replicas if r.phase is Phase.UPDATING])
+        for replica in replicas:
+            if replica.phase is Phase.QUEUED:
+                self._do(Act.LAUNCH, deployment, replica)
+            elif replica.phase is Phase.ATTACHED:
+                self._do(Act.START, deployment, replica)
+            elif replica.phase is Phase.RUNNING and replica.config != target.config and free > 0:
+                self._do(Act.RECONFIGURE, deployment, replica)
+                free -= 1
 
     def _count(
-        self, deployment: DeploymentId, target: Target, known: Known, new: list[Replica]
+        self,
+        deployment: DeploymentId,
+        target: Target,
+        wanted: int,
+        replicas: list[Replica],
+        failures: Failures,
     ) -> None:
-        missing = target.num_replicas - len(new)
+        missing = wanted - len(replicas)
         if missing > 0:
-            if self._now >= known.failures.next_at:
-                self._creates += [Action(Act.CREATE, deployment)] * missing
+            if self._now >= failures.next_at:
+                create = Action(Act.CREATE, deployment, version=target.version)
+                self._creates += [create] * missing
             else:
-                self._wake(known.failures.next_at)
-        elif missing < 0:
+                self._wake(failures.next_at)
+        elif len(replicas) > target.num_replicas:
             # The least advanced go first, then the youngest.
-            dear = sorted(new, key=lambda r: (not _serves(r), r.created, r.id))
+            dear = sorted(replicas, key=lambda r: (not _serves(r), r.created, r.id))
             self._end_all(deployment, dear[target.num_replicas :])
 
-    def _start_deadlines(self, deployment: DeploymentId, target: Target) -> None:
-        known = self._known(deployment)
-        may_give_up = not known.settled and not has_failed(target, known)
+    def _start_deadlines(self, deployment: DeploymentId) -> None:
+        known, upheld = self._known(deployment), self._upheld(deployment)
+        target = self._app.targets.get(deployment)
         for replica in known.replicas:
+            own = upheld if upheld and replica.version == upheld.version else target
+            if own is None:
+                continue
+            may_give_up = own is target and not (known.settled or has_failed(own, known))
             if replica.phase in _STARTING or replica.phase is Phase.UPDATING:
                 begun = replica.created if replica.phase in _STARTING else replica.since
-                if self._passed(begun + target.startup_timeout_s):
+                if self._passed(begun + own.startup_timeout_s):
                     self._do(Act.TIME_OUT, deployment, replica)
             elif (
                 replica.phase is Phase.WAITING
                 and may_give_up
-                and self._passed(replica.created + target.startup_timeout_s)
+                and self._passed(replica.created + own.startup_timeout_s)
             ):
                 self._do(Act.GIVE_UP, deployment, replica)
 
@@ -217,25 +281,27 @@ class _Reconciler:
             callers_live = callers_live or bool(replicas)
 
     def _make_room(self) -> None:
-        """A new replica waits for what an old one holds: let one old one go, if nothing moves."""
+        """A new replica waits for what an old one holds: let some of them go, if nothing moves."""
         replicas = [r for d in self._deployments() for r in self._known(d).replicas]
         if self._complete or self._failed or self._acts:
             return
         if any(r.phase in RISING or _ends(r) for r in replicas):
             return
-        for deployment in self._app.targets:
+        for deployment, target in self._app.targets.items():
             waits = [r for r in self._new(deployment) if r.phase is Phase.WAITING and r.possible]
-            if waits and (victim := self._victim(deployment)):
-                self._do(Act.TAKE_TURNS, victim[0], victim[1])
+            victims = self._victims(deployment)[: min(len(waits), target.batch)]
+            for owner, victim in victims:
+                self._do(Act.TAKE_TURNS, owner, victim)
+            if victims:
                 return
 
-    def _victim(self, deployment: DeploymentId) -> tuple[DeploymentId, Replica] | None:
-        """An old replica of the same deployment, or one that its successors have replaced."""
+    def _victims(self, deployment: DeploymentId) -> list[tuple[DeploymentId, Replica]]:
+        """Old replicas of the same deployment, or some that their successors have replaced."""
         done = [d for d in self._app.targets if self._is_complete(d)]
         for candidate in (deployment, *done, *self._removed()):
             if old := self._old(candidate):
-                return candidate, old[0]
-        return None
+                return [(candidate, replica) for replica in old]
+        return []
 
     # ---- small steps
 

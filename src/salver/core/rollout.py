@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -71,17 +72,30 @@ class Target(msgspec.Struct, frozen=True):
     num_replicas: int
     startup_timeout_s: float
     retries: int
+    rolling: float = 0.2  # share of the replicas
+    max_surge: int | None = None  # percent of them
+
+    @property
+    def batch(self) -> int:
+        """So many at most are changed at a time, where not all are at once."""
+        return max(1, int(self.rolling * self.num_replicas))
+
+    @property
+    def surge(self) -> int | None:
+        """So many new ones at most run beside the old; None: all, which take over at once."""
+        return None if self.max_surge is None else ceil(self.max_surge / 100 * self.num_replicas)
 
 
 class Known(msgspec.Struct, frozen=True):
     """One deployment as known. `settled`: this version has been complete once.
 
-    `in_turn`: there was no room for new beside old, so they are exchanged one by one.
+    `in_turn`: there was no room for new beside old, so they are exchanged in turn.
     `scaling`, `scaled`: the autoscaler's move that is under way and its last one; 1 up, -1 down.
     """
 
     replicas: tuple[Replica, ...] = ()
-    failures: Failures = Failures()
+    failures: Failures = Failures()  # of the wanted version
+    standing_failures: Failures = Failures()
     settled: bool = False
     in_turn: bool = False
     scaling: int = 0
@@ -89,15 +103,19 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class AppKnown(msgspec.Struct, frozen=True):
-    """One app: its targets, none when it is to be deleted. `order` has callees first."""
+    """One app: its targets, none when it is to be deleted. `order` has callees first.
+
+    `standing`: what was wanted when the app was complete last. It is upheld until the targets are.
+    """
 
     targets: Mapping[DeploymentId, Target]
     known: Mapping[DeploymentId, Known]
     order: tuple[DeploymentId, ...]  # also of what is to go
+    standing: Mapping[DeploymentId, Target] = {}
 
 
 class Act(StrEnum):
-    CREATE = "CREATE"  # a new replica of the target's version
+    CREATE = "CREATE"  # a new replica of that version
     LAUNCH = "LAUNCH"  # ask the engine again
     START = "START"
     RECONFIGURE = "RECONFIGURE"
@@ -114,6 +132,7 @@ class Action(msgspec.Struct, frozen=True):
     act: Act
     deployment: DeploymentId
     replica: str = ""  # CREATE has none yet
+    version: str = ""  # of CREATE only
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -146,6 +146,27 @@ class DeploymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         ),
     ] = 20.0
 
+    rolling_update_percentage: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="Share of the replicas, one at least, that take a new configuration, or "
+            "are exchanged where there is no room for old beside new, at a time.",
+            extra=NOTHING,
+        ),
+    ] = 0.2
+    max_surge_percent: Annotated[
+        Annotated[int, Meta(ge=0, le=100)] | None,
+        Meta(
+            description="How many more replicas than `num_replicas` an update may run, in percent "
+            "of them; old and new serve side by side meanwhile. 0: old ones stop first, "
+            "rolling_update_percentage of them at a time. None: all new ones start beside the old, "
+            "and take over at one moment.",
+            extra=NOTHING,
+        ),
+    ] = None
+
 
 class OptionsDict(TypedDict, total=False):
     """What `@deployment(...)` takes: the fields above and the other names Ray Serve knows."""
@@ -195,8 +216,6 @@ _LATER: Final[dict[str, tuple[Any, ...]]] = {
     "max_replicas_per_node": (None,),
     "gang_scheduling_config": (None,),
     "deployment_actors": (None, []),
-    "rolling_update_percentage": (None, 0.2),
-    "max_surge_percent": (None, 0),
 }
 _PROCESS_LATER: Final[dict[str, tuple[Any, ...]]] = {
     "accelerator_type": (None,),
@@ -204,7 +223,7 @@ _PROCESS_LATER: Final[dict[str, tuple[Any, ...]]] = {
     "fallback_strategy": (None, []),
 }
 # Where Ray Serve's users may write None for "as if it were left out".
-_NONE_IS_DEFAULT: Final = frozenset({"backpressure_config"})
+_NONE_IS_DEFAULT: Final = frozenset({"backpressure_config", "rolling_update_percentage"})
 _PROCESS_FIELDS: Final = ("num_cpus", "num_gpus", "memory", "resources")
 
 
