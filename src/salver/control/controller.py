@@ -99,7 +99,7 @@ class Controller:
         _refuse_conflicts(self._apps.values(), spec)
         app = self._apps.setdefault(spec.name, App(spec.name))
         app.want(spec, time.time())
-        self._keep(app)
+        self._store.put(*app.to_keep())
         self._touch(app)
 
     async def delete(self, name: str) -> None:
@@ -211,7 +211,7 @@ class Controller:
         for deployment in plan.complete:
             app.memory(deployment).completed()
         if app.wanted is not None and plan.complete >= app.targets.keys() and app.completed():
-            self._keep(app)
+            self._store.put(*app.to_keep())
         self._plans[app.name] = plan
         for action in plan.actions:
             self._steps.take(app, action)
@@ -305,11 +305,7 @@ class Controller:
         self._tell()
 
     def _drain_for_owner(self) -> None:
-        limits = [
-            sum(app.options_of(m).graceful_shutdown_timeout_s + 2.0 for m in app.members.values())
-            for app in self._apps.values()
-        ]
-        self._engine.drain_limit(max(limits, default=0.0) + 2.0)
+        self._engine.drain_limit(max(map(_drain_limit, self._apps.values()), default=0.0) + 2.0)
         self._later(self._drain_all())
 
     async def _drain_all(self) -> None:
@@ -317,12 +313,6 @@ class Controller:
         self._engine.drained()
 
     # ---- small
-
-    def _keep(self, app: App) -> None:
-        """What a later controller has to know of it."""
-        if app.wanted is not None:
-            before = app.standing if app.standing is not app.wanted else None
-            self._store.put(app.wanted.spec, before.spec if before is not None else None)
 
     def _find(self, replica_id: str) -> tuple[App, Member] | None:
         for app in self._apps.values():
@@ -362,3 +352,9 @@ def _refuse_taken_models(spec: AppSpec, apps: Iterable[App]) -> None:
                 f"Model {model.name!r}{version} of deployment {mine} is taken by deployment "
                 f"{model.deployment}. Give one of them another name: @endpoint(name=...)."
             )
+
+
+def _drain_limit(app: App) -> float:
+    """How long the end of an app may take, one replica after another."""
+    members = app.members.values()
+    return sum(app.options_of(m).graceful_shutdown_timeout_s + 2.0 for m in members)

@@ -117,6 +117,12 @@ class App:
         self.standing = self.wanted
         return first
 
+    def to_keep(self) -> tuple[AppSpec, AppSpec | None]:
+        """What a later controller has to know: what is wanted, and what is upheld until then."""
+        assert self.wanted is not None  # noqa: S101 - who is to be deleted is not kept
+        before = self.standing if self.standing is not self.wanted else None
+        return self.wanted.spec, before.spec if before is not None else None
+
     def release_of(self, deployment: DeploymentId, version: str) -> Release | None:
         """The release that has the deployment in this version."""
         for release in (self.wanted, self.standing):
