@@ -26,7 +26,7 @@ __all__ = ("install", "main")
 _OURS: Final = {
     "ray": "salver.like.names",
     "ray.exceptions": "salver.like.exceptions",
-    "ray.util": "salver.like.util",
+    "ray.util": "salver.like.node",
     "ray.util.metrics": "salver.serve.metrics",
     "ray.cloudpickle": "cloudpickle",
 }
