@@ -107,14 +107,8 @@ class Link:
             if self.router.waiting or self.heeded:
                 self.router.freed(self)
 
-    # ---- slots that are kept for calls to come
-
-    def reserve(self) -> None:
-        """Keep a slot for a call to come."""
-        self.inflight += 1
-
     def release(self) -> None:
-        """The slot is not kept any more."""
+        """A slot that was kept for a call to come is free again."""
         self.inflight -= 1
         if self.open or self.leaving:
             self.router.freed(self)
