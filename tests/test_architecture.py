@@ -39,6 +39,7 @@ KNOWN_NAMES = {
     "ProxyLocation", "ray_actor_options", "get_extra_info", "DeploymentActorConfig",
     "get_deployment_actor", "get_deployment_actor_context", "get_actor_id", "get_actor_name",
     "get_worker_id",
+    "on_replica_actor_died", "on_replica_actor_unavailable", "on_new_queue_len_info",
 }  # fmt: skip
 IMPURE = {"asyncio", "os", "socket", "time", "random", "logging", "threading", "subprocess"}
 # The argument of every entry point, replicas' too: named there as a type, never imported.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import logging
 import pickle
@@ -288,10 +289,16 @@ def _annotated_with(function: FunctionType) -> dict[str, Any]:
     return found
 
 
-# ---- autoscaling policies: the controller runs them
+# ---- autoscaling policies and request routers: other processes run them
 
 
 def _portable(options: DeploymentOptions) -> DeploymentOptions:
+    routing = options.request_router_config
+    if routing is not None and inspect.isclass(code := routing.request_router_class):
+        routing = msgspec.structs.replace(
+            routing, request_router_class=_sent_code(code, "request router", "callers")
+        )
+        options = msgspec.structs.replace(options, request_router_config=routing)
     scales = options.autoscaling_config
     if scales is None or scales.policy.is_default:
         return options
@@ -311,10 +318,13 @@ def portable_policy(policy: AutoscalingPolicy) -> AutoscalingPolicy:
         return AutoscalingPolicy()
     if isinstance(function, ImportedCode | PickledCode):
         return policy
-    return AutoscalingPolicy(_policy_code(function), policy.policy_kwargs)
+    return AutoscalingPolicy(
+        _sent_code(function, "autoscaling policy", "the controller"), policy.policy_kwargs
+    )
 
 
-def _policy_code(function: Any) -> ImportedCode | PickledCode:
+def _sent_code(function: Any, what: str, whom: str) -> ImportedCode | PickledCode:
+    """Code for processes that import no app: by value, unless it is installed."""
     module, qualname = function.__module__, function.__qualname__
     by_name = importable(module) and _found(module, qualname, function)
     if by_name and _is_installed(module):
@@ -327,7 +337,7 @@ def _policy_code(function: Any) -> ImportedCode | PickledCode:
         if by_name:
             return ImportedCode(module, qualname)
         raise SalverError(
-            f"The autoscaling policy {qualname} cannot be sent to the controller: {error}. "
+            f"The {what} {qualname} cannot be sent to {whom}: {error}. "
             "Move it to a module that can be imported."
         ) from error
     return PickledCode(buffer.getvalue())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from salver.wire.payload import Segments, load_error
 
@@ -42,9 +42,25 @@ class Call:
         self.streaming = streaming
         self.ticket = 0
 
+    # What routers with a rule of their own ask for; others do not.
+
+    @property
+    def request_id(self) -> str:
+        """The id of the request that it serves; empty: it is given one later."""
+        return ""
+
+    @property
+    def method(self) -> str:
+        """The method of a handle's call; empty: it is an HTTP request."""
+        return ""
+
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a handle's call."""
+        return (), {}
+
     @property
     def model_id(self) -> str:
-        """The model that it asks for; empty: none. Asked for by routers that go by it."""
+        """The model that it asks for; empty: none."""
         return ""
 
     @property

@@ -73,7 +73,8 @@ class Fleet:
         for replica in view.replicas if view is not None else ():
             if view is not None and replica.id not in self.known:
                 name = router.cluster.next_name()
-                link = Link(router, replica, view.max_ongoing_requests, name)
+                kind = Link if router.rule is None else router.rule.link_type
+                link = kind(router, replica, view.max_ongoing_requests, name)
                 self.known[replica.id] = link
                 self._dials[link] = router.cluster.loop.create_task(self._connect(link))
 

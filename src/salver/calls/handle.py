@@ -117,7 +117,7 @@ class DeploymentHandle(Generic[T]):
 
     @asynccontextmanager
     async def choose_replica(
-        self, *_args: Any, _reserve: bool = True, **_kwargs: Any
+        self, *args: Any, _reserve: bool = True, **kwargs: Any
     ) -> AsyncIterator[ReplicaSelection]:
         """Choose a replica as for a call with these arguments, and keep a slot there.
 
@@ -128,7 +128,8 @@ class DeploymentHandle(Generic[T]):
         """
         router = self._router_now()
         future: asyncio.Future[ReplicaSelection] = asyncio.get_running_loop().create_future()
-        choosing = Choosing(self._meta, future)
+        method = self._options.method_name
+        choosing = Choosing(method, (args, kwargs), self._meta, future)
         router.cluster.run(router.submit, choosing)
         try:
             selection = await future

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from salver.calls.call import DONE, QUEUED, Call
 from salver.calls.context import Child, pack_meta, request_id_of, unpack_meta
-from salver.calls.splice import Encoded, splice
+from salver.calls.splice import Encoded, decode_call, splice
 from salver.wire.frames import META, REQ, STREAM
 from salver.wire.messages import Meta
 from salver.wire.payload import Segments
@@ -104,6 +104,14 @@ class HandleCall(Call):
     def by_reference(self) -> bool:
         """Always: as an argument of another call its result goes there undecoded."""
         return True
+
+    @property
+    def method(self) -> str:
+        return self._method
+
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        payload = self._payload
+        return decode_call(payload if isinstance(payload, bytes) else Segments(*payload))
 
     @property
     def model_id(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from salver.calls.call import DONE, QUEUED, Call
+from salver.calls.custom import CustomRule
 from salver.calls.fleet import Fleet
 from salver.calls.load import LoadReports
 from salver.calls.rules import ModelRule, Rule
@@ -20,6 +21,7 @@ from salver.spec.status import DeploymentView, ReplicaFacts
 if TYPE_CHECKING:
     from salver.calls.cluster import Cluster
     from salver.calls.link import Link
+    from salver.spec.routing import RequestRouterConfig
 
 __all__ = ("Router", "RouterStats")
 
@@ -46,7 +48,7 @@ class Router:
     """
 
     __slots__ = (
-        "_rule",
+        "_routing",
         "_ticket",
         "_turn",
         "_used",
@@ -59,6 +61,7 @@ class Router:
         "links",
         "queue",
         "reports",
+        "rule",
         "waiting",
     )
 
@@ -68,7 +71,8 @@ class Router:
         self.waiting = 0  # len(self.queue), where it is cheap to look at
         self.believes = False  # some link believes that others have calls under way there
         self.queue: Queue[Call] = Queue()
-        self._rule: Rule | None = None  # None: the least loaded replica
+        self.rule: Rule | None = None  # None: the least loaded replica
+        self._routing: RequestRouterConfig | None = None  # where users have asked for a rule
         self.gone = ""  # why no call will ever be served
         self.fleet = Fleet(self)
         self.links = self.fleet.open  # those that take calls
@@ -87,13 +91,17 @@ class Router:
         """
         call.router = self
         call.ticket = self._ticket = self._ticket + 1
-        if not self.waiting:
-            rule = self._rule
-            link = self.least_loaded() if rule is None else rule.pick(call)
-            if link is not None:
-                link.start(call)
-                return
-        self._wait(call)
+        rule, link = self.rule, None
+        if rule is not None:
+            link = rule.pick(call)
+        elif not self.waiting:
+            link = self.least_loaded()
+        if link is not None:
+            link.start(call)
+            if rule is not None:
+                self._look_later()
+        elif call.state == QUEUED:
+            self._wait(call)
 
     def cancel(self, call: Call) -> None:
         """Drop the call, wherever it is. It is told nothing further; harmless when it is done."""
@@ -138,7 +146,8 @@ class Router:
             self._used = True  # a replica that could not be dialled is, now that it is needed
             self.fleet.dial()
         view = self.fleet.view
-        if view is not None and not self.queue.admits(self.fleet.spare):
+        spare = self.fleet.spare + (self.rule.choosing if self.rule is not None else 0)
+        if view is not None and not self.queue.admits(spare):
             call.failed(_full(view, self.waiting))
             return
         self.queue.push(call.ticket, call)
@@ -165,6 +174,10 @@ class Router:
 
     def _wake(self) -> None:
         """Give every free slot to the longest waiter."""
+        if self.rule is not None:
+            for each in list(self.links):
+                self.freed(each)
+            return
         while self.waiting:
             link = self.least_loaded()
             if link is None or not self._start_next(link):
@@ -172,13 +185,19 @@ class Router:
 
     def _start_next(self, link: Link) -> bool:
         """Give the link a call that waits; False: none of them is for it."""
-        rule = self._rule
+        rule = self.rule
         call = self.queue.pop() if rule is None else rule.next_for(link)
         if call is None:
             return False
         self.waiting -= 1
         link.start(call)
         return True
+
+    def start_waiting(self, call: Call, link: Link) -> None:
+        """Send a call that waits; there is room."""
+        if self.queue.discard(call.ticket):
+            self.waiting -= 1
+            link.start(call)
 
     def _look(self) -> None:
         """Give to others what a replica has had for a while and has not begun."""
@@ -246,6 +265,8 @@ class Router:
             return
         self.gone = ""
         self._turn = 0
+        if view.routing != self._routing:
+            self._go_by(view.routing)
         self.fleet.follow(view)
         if self._used:
             self.fleet.dial()
@@ -253,17 +274,29 @@ class Router:
         if first and self.waiting:
             self._shed(view)
 
+    def _go_by(self, routing: RequestRouterConfig | None) -> None:
+        """Choose by this rule from now on."""
+        self._routing = routing
+        if self.rule is not None:
+            self.rule.close()
+        self.rule = CustomRule(self, routing) if routing is not None else None
+        for facts in self.cluster.directory.facts_of(self.deployment):
+            self.learn(facts)
+        self.fleet.retire()  # other links are made: the new rule may want other ones
+
     def learn(self, facts: ReplicaFacts) -> None:
         """A replica says this of itself."""
-        if self._rule is None and facts.room:
-            self._rule = ModelRule(self)
-        if self._rule is not None:
-            self._rule.learn(facts)
+        if self.rule is None and facts.room:
+            self.rule = ModelRule(self)
+            for known in self.cluster.directory.facts_of(self.deployment):
+                self.rule.learn(known)
+        if self.rule is not None:
+            self.rule.learn(facts)
 
     def forget(self, replica: str) -> None:
         """What a replica said of itself is void: it is gone."""
-        if self._rule is not None:
-            self._rule.forget(replica)
+        if self.rule is not None:
+            self.rule.forget(replica)
 
     def _shed(self, view: DeploymentView) -> None:
         """Refuse calls that came before the bound of the queue was known, and are too many."""
@@ -284,6 +317,8 @@ class Router:
     def close(self, why: str) -> None:
         """Fail what waits and cut every link."""
         self.give_up(why)
+        if self.rule is not None:
+            self.rule.close()
         self.fleet.abandon(DeploymentUnavailableError(self.deployment, why))
         if self._watch is not None:
             self._watch.cancel()

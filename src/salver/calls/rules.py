@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
+from salver.calls.link import Link
 from salver.core.affinity import Placement
 
 if TYPE_CHECKING:
     from salver.calls.call import Call
-    from salver.calls.link import Link
     from salver.calls.router import Router
     from salver.spec.status import ReplicaFacts
 
@@ -20,6 +20,14 @@ _AHEAD: Final = 32  # waiting calls that are looked at for one that suits a repl
 
 class Rule(Protocol):
     """Decides for a router. Home loop only."""
+
+    @property
+    def link_type(self) -> type[Link]:
+        """The links that it wants."""
+
+    @property
+    def choosing(self) -> int:
+        """Calls in the queue that do not wait for room."""
 
     def pick(self, call: Call) -> Link | None:
         """Where a call that has just come is to go; None: it waits."""
@@ -33,9 +41,15 @@ class Rule(Protocol):
     def forget(self, replica: str) -> None:
         """The replica is gone."""
 
+    def close(self) -> None:
+        """It is not asked any more."""
+
 
 class ModelRule:
     """Calls for a model go to replicas that hold it; others to the least loaded."""
+
+    link_type = Link
+    choosing = 0
 
     def __init__(self, router: Router) -> None:
         self._router = router
@@ -62,3 +76,6 @@ class ModelRule:
 
     def forget(self, replica: str) -> None:
         self._placement.forget(replica)
+
+    def close(self) -> None:
+        """Nothing goes on."""

@@ -84,13 +84,32 @@ class ReplicaSelection:
 class Choosing(Call):
     """Takes its turn as a call does; where it would be sent, a slot is kept for one to come."""
 
-    __slots__ = ("_asked", "_future", "_loop")
+    __slots__ = ("_arguments", "_asked", "_future", "_loop", "_method")
 
-    def __init__(self, meta: bytes, future: asyncio.Future[ReplicaSelection]) -> None:
+    def __init__(
+        self,
+        method: str,
+        arguments: tuple[tuple[Any, ...], dict[str, Any]],
+        meta: bytes,
+        future: asyncio.Future[ReplicaSelection],
+    ) -> None:
         super().__init__()
+        self._method = method
+        self._arguments = arguments
         self._asked = unpack_meta(meta)[0] if meta else Meta()
         self._future = future
         self._loop = future.get_loop()
+
+    @property
+    def request_id(self) -> str:
+        return self._asked.request_id
+
+    @property
+    def method(self) -> str:
+        return self._method
+
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return self._arguments
 
     @property
     def model_id(self) -> str:

@@ -12,6 +12,8 @@ from salver.core.reconcile import has_failed
 from salver.core.rollout import Plan
 from salver.spec.app import AppSpec
 from salver.spec.ids import DeploymentId
+from salver.spec.options import DeploymentOptions
+from salver.spec.routing import RequestRouterConfig
 from salver.spec.status import (
     AppStatus,
     DeploymentStatusOverview,
@@ -70,8 +72,15 @@ def views_of(app: App, plan: Plan | None) -> Iterator[DeploymentView]:
             gone=gone,
             ingress=bool(app.order) and deployment == _ingress(app),
             backpressure=options.backpressure_config,
+            routing=_routing_of(options),
             report_s=scales.report_s if (scales := options.autoscaling_config) else 0.0,
         )
+
+
+def _routing_of(options: DeploymentOptions) -> RequestRouterConfig | None:
+    """The rule that callers are to go by; None: the one that holds anyway."""
+    routing = options.request_router_config
+    return None if routing is None or routing.is_default else routing
 
 
 def serving_route(app: App, plan: Plan) -> str | None:

@@ -66,6 +66,10 @@ class HttpCall(Call):
         self.owed = 0
 
     @property
+    def request_id(self) -> str:
+        return self.head.request_id
+
+    @property
     def model_id(self) -> str:
         return self.head.model_id
 

@@ -163,7 +163,7 @@ class Host:
         else:
             self._target = code
             self.context.servable_object = code
-        self.facts.begin(self._target)
+        await self.facts.begin(self._target, self.options.request_router_config)
         if source is not _MISSING:
             app = await build_app(source, self._target)
             self._door = AsgiDoor(self, app)

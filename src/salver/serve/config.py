@@ -15,10 +15,10 @@ from salver.spec.familiar import (
     GangSchedulingConfig,
     HTTPOptions,
     ProxyLocation,
-    RequestRouterConfig,
     gRPCOptions,
 )
 from salver.spec.logging import LoggingConfig
+from salver.spec.routing import RequestRouterConfig
 
 __all__ = (
     "AggregationFunction",

@@ -17,7 +17,6 @@ __all__ = (
     "GangSchedulingConfig",
     "HTTPOptions",
     "ProxyLocation",
-    "RequestRouterConfig",
     "TracingConfig",
     "gRPCOptions",
     "get_deployment_actor",
@@ -76,10 +75,6 @@ class DeploymentActorConfig(_Later):
 
 class GangSchedulingConfig(_Later):
     """Replicas that start together or not at all."""
-
-
-class RequestRouterConfig(_Later):
-    """The rule by which a replica is chosen."""
 
 
 class TracingConfig(_Later):

@@ -14,6 +14,7 @@ from salver.spec.backpressure import BackpressureConfig
 from salver.spec.environment import EnvVars, Pip, PyModules, WorkingDir, read_runtime_env
 from salver.spec.fields import check, default, meta, unknown
 from salver.spec.logging import LoggingConfig, read_logging
+from salver.spec.routing import RequestRouterConfig, read_routing
 
 __all__ = (
     "DeploymentOptions",
@@ -61,6 +62,10 @@ class DeploymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             extra=NOTHING,
         ),
     ] = -1
+    request_router_config: Annotated[
+        RequestRouterConfig | None,
+        Meta(description="How callers choose a replica. None: the less loaded.", extra=NOTHING),
+    ] = None
     backpressure_config: Annotated[
         BackpressureConfig,
         Meta(
@@ -195,7 +200,7 @@ class OptionsDict(TypedDict, total=False):
     ray_actor_options: dict[str, Any]
     version: str | None
     backpressure_config: BackpressureConfig | dict[str, Any] | None
-    request_router_config: Any
+    request_router_config: RequestRouterConfig | dict[str, Any] | None
     placement_group_bundles: Any
     placement_group_strategy: Any
     placement_group_bundle_label_selector: Any
@@ -209,7 +214,6 @@ class OptionsDict(TypedDict, total=False):
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(DeploymentOptions)}
 # Known to users of Ray Serve, not there yet: the values that ask for nothing.
 _LATER: Final[dict[str, tuple[Any, ...]]] = {
-    "request_router_config": (None, {}),
     "placement_group_bundles": (None, []),
     "placement_group_strategy": (None,),
     "placement_group_bundle_label_selector": (None, []),
@@ -317,6 +321,8 @@ def _checked(name: str, value: Any) -> Any:
         return _checked_user_config(value)
     if name == "logging_config":
         return read_logging(value)
+    if name == "request_router_config":
+        return read_routing(value)
     if name in ("working_dir", "py_modules", "pip"):
         return getattr(read_runtime_env({name: value}), name)
     checked = check(DeploymentOptions, name, value)

@@ -9,6 +9,7 @@ import msgspec
 
 from salver.spec.backpressure import BackpressureConfig
 from salver.spec.ids import DeploymentId
+from salver.spec.routing import RequestRouterConfig
 
 __all__ = (
     "AppStatus",
@@ -124,6 +125,7 @@ class DeploymentView(msgspec.Struct, frozen=True):
     ingress: bool = False
     backpressure: BackpressureConfig = BackpressureConfig()
     report_s: float = 0.0
+    routing: RequestRouterConfig | None = None  # None: the least loaded replica
 
 
 class Load(msgspec.Struct, frozen=True, array_like=True):

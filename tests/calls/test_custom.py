@@ -1,0 +1,232 @@
+"""Rules of the user's inside a router: groups, waiting, failures."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from salver.calls.call import DONE
+from salver.calls.custom import WatchedLink
+from salver.calls.request_router import PendingRequest, RequestRouter, RunningReplica
+from salver.errors import BackPressureError, SalverError
+from salver.spec.routing import RequestRouterConfig
+from salver.spec.status import Delta, DeploymentView
+from tests.calls.fakes import DEPLOYMENT, Bench, FakeReplica, PlainCall
+
+
+class ByName(RequestRouter):
+    """A call goes to the replicas that its session names, group by group: "a,b/c"."""
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        assert pending_request is not None
+        wish = pending_request.metadata.session_id
+        if wish == "error":
+            raise KeyError(wish)
+        by_name = {r.replica_id.unique_id: r for r in candidate_replicas}
+        return [[by_name[name] for name in group.split(",") if name in by_name]
+                for group in wish.split("/")]  # fmt: skip
+
+
+class Slowly(ByName):
+    """The same, when the test lets it."""
+
+    go = asyncio.Event()
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        await Slowly.go.wait()
+        return await super().choose_replicas(candidate_replicas, pending_request)
+
+
+class Listening(ByName):
+    """Hears of answers."""
+
+    def initialize_state(self) -> None:
+        self.heard: list[Any] = []
+
+    def on_request_completed(self, replica_id: Any, internal_request_id: str) -> None:
+        self.heard.append((replica_id.unique_id, internal_request_id))
+
+    def on_replica_actor_died(self, replica_id: Any) -> None:
+        self.heard.append(f"{replica_id.unique_id} died")
+
+
+class NamedCall(PlainCall):
+    @property
+    def session_id(self) -> str:
+        return str(self.name)
+
+
+class RuledBench(Bench):
+    """Replicas `a` and so on are called app#echo#a."""
+
+    def __init__(self, kind: Any, *names: str, limit: int = 1, queued: int = -1) -> None:
+        self.kind = kind
+        super().__init__(*(f"app#echo#{n}" for n in names), limit=limit, queued=queued)
+
+    def show(self, *replicas: FakeReplica, gone: str = "") -> None:
+        self.version += 1
+        config = RequestRouterConfig(request_router_class=self.kind)
+        view = DeploymentView(
+            DEPLOYMENT, self.limit, self.queued, tuple(r.view for r in replicas), gone,
+            routing=config,
+        )  # fmt: skip
+        self.cluster.directory.apply(Delta(self.version, (view,)))
+
+    async def open(self) -> None:
+        self.router.every_link()
+        await self.settle()
+
+    def ask(self, *wishes: str) -> list[NamedCall]:
+        calls = [NamedCall(wish) for wish in wishes]
+        for call in calls:
+            self.router.submit(call)
+        return calls
+
+    def free(self, name: str) -> None:
+        replica = next(r for r in self.replicas if r.name.endswith(name))
+        replica.answer(next(iter(replica.calls)))
+
+
+def where(*calls: PlainCall) -> list[str]:
+    return [call.where[-1][-1] if call.where else "" for call in calls]
+
+
+async def test_groups_are_tried_in_their_order() -> None:
+    bench = RuledBench(ByName, "a", "b", "c")
+    await bench.open()
+    calls = bench.ask("a/b", "a/b", "a/b", "c")
+    assert where(*calls) == ["a", "b", "", "c"]
+
+
+async def test_of_a_group_the_least_loaded_gets_the_call() -> None:
+    bench = RuledBench(ByName, "a", "b", limit=3)
+    await bench.open()
+    assert where(*bench.ask("a", "a", "a,b", "a,b")) == ["a", "a", "b", "b"]
+
+
+async def test_a_call_waits_for_those_it_names_and_holds_up_no_other() -> None:
+    bench = RuledBench(ByName, "a", "b")
+    await bench.open()
+    first, second, third = bench.ask("a", "a", "b")
+    assert where(first, second, third) == ["a", "", "b"]
+    bench.free("b")
+    assert where(second) == [""]
+    bench.free("a")
+    assert where(second) == ["a"]
+    assert bench.router.waiting == 0
+
+
+async def test_the_longest_waiter_that_names_a_replica_gets_its_slot() -> None:
+    bench = RuledBench(ByName, "a", "b")
+    await bench.open()
+    bench.ask("a", "b")
+    waiting = bench.ask("b", "a", "a,b")
+    bench.free("a")
+    assert where(*waiting) == ["", "a", ""]
+    bench.free("b")
+    assert where(*waiting) == ["b", "a", ""]
+
+
+async def test_calls_that_came_first_are_chosen_for_when_there_are_replicas() -> None:
+    bench = RuledBench(ByName, "a", "b")
+    calls = bench.ask("b", "a")
+    await bench.settle()
+    assert where(*calls) == ["b", "a"]
+
+
+async def test_who_names_nobody_is_asked_again_when_replicas_change() -> None:
+    bench = RuledBench(ByName, "a", "b")
+    a, b = bench.replicas
+    bench.show(a)
+    await bench.open()
+    (call,) = bench.ask("b")
+    assert where(call) == [""]
+    bench.show(a, b)
+    await bench.settle()
+    assert where(call) == ["b"]
+
+
+async def test_a_choice_may_take_its_time() -> None:
+    Slowly.go = asyncio.Event()
+    bench = RuledBench(Slowly, "a", "b", queued=1)
+    await bench.open()
+    calls = bench.ask("a", "b")
+    assert where(*calls) == ["", ""]
+    Slowly.go.set()
+    await bench.settle()
+    assert where(*calls) == ["a", "b"]
+    later = bench.ask("a", "a")
+    await bench.settle()
+    third = bench.ask("b")[0]
+    assert isinstance(third.outcome, BackPressureError)
+    bench.free("a")
+    assert where(*later) == ["a", ""]
+
+
+async def test_a_cancelled_call_is_not_sent_after_its_choice() -> None:
+    Slowly.go = asyncio.Event()
+    bench = RuledBench(Slowly, "a")
+    await bench.open()
+    (call,) = bench.ask("a")
+    bench.router.cancel(call)
+    Slowly.go.set()
+    await bench.settle()
+    assert (where(call), bench.router.waiting) == ([""], 0)
+
+
+async def test_a_choice_that_fails_fails_its_call() -> None:
+    bench = RuledBench(ByName, "a")
+    await bench.open()
+    failed, fine = bench.ask("error", "a")
+    assert isinstance(failed.outcome, KeyError)
+    assert where(fine) == ["a"]
+    assert bench.router.waiting == 0
+
+
+async def test_a_choice_that_fails_while_all_are_busy_is_made_again() -> None:
+    bench = RuledBench(ByName, "a")
+    await bench.open()
+    busy, later = bench.ask("a", "error")
+    assert later.state != DONE
+    bench.free("a")
+    assert isinstance(later.outcome, KeyError)
+    assert busy.outcome == "answered"
+
+
+async def test_a_class_that_cannot_be_loaded_fails_calls_in_words() -> None:
+    bench = RuledBench("no_such_module:Router", "a")
+    await bench.open()
+    (call,) = bench.ask("a")
+    assert isinstance(call.outcome, SalverError)
+    assert "No module named 'no_such_module'" in str(call.outcome)
+
+
+async def test_who_listens_is_told_of_answers_and_deaths() -> None:
+    bench = RuledBench(Listening, "a", "b")
+    await bench.open()
+    bench.ask("a")
+    bench.free("a")
+    rule: Any = bench.router.rule
+    link = bench.router.links[0]
+    assert isinstance(link, WatchedLink)
+    assert rule._user.heard == [("a", f"{link.name}-1")]
+    bench.replicas[0].die()
+    bench.ask("b")
+    assert rule._user.heard[-1] == "a died"
+
+
+async def test_what_was_rejected_is_chosen_for_again() -> None:
+    bench = RuledBench(ByName, "a", "b", limit=2)
+    await bench.open()
+    (call,) = bench.ask("a/b")
+    a = bench.replicas[0]
+    a.reject(next(iter(a.calls)))
+    assert [name[-1] for name in call.where] == ["a", "b"]

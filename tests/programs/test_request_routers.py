@@ -1,0 +1,186 @@
+"""Rules of routing: of users, and the ready ones, end to end."""
+
+# A class decorator cannot change what a type checker takes the class for.
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from salver import serve
+from salver.serve.config import RequestRouterConfig
+from salver.serve.experimental.round_robin_router import RoundRobinRouter
+from salver.serve.request_router import (
+    FIFOMixin,
+    LocalityMixin,
+    MultiplexMixin,
+    PendingRequest,
+    ReplicaID,
+    RequestRouter,
+    RunningReplica,
+)
+
+HASHING = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+
+
+class Tagged:
+    def __call__(self, *_: Any) -> str:
+        return serve.get_replica_context().replica_tag
+
+    def tag(self, *_: Any) -> str:
+        return serve.get_replica_context().replica_tag
+
+    def record_replica_metadata(self) -> dict[str, Any]:
+        return {"tag": serve.get_replica_context().replica_tag, "sizes": [1, 2]}
+
+    def record_routing_stats(self) -> dict[str, float]:
+        return {"rank": serve.get_replica_context().rank.rank}
+
+
+class Highest(FIFOMixin, MultiplexMixin, LocalityMixin, RequestRouter):
+    """All calls to the replica of the highest rank; each hook is counted."""
+
+    def initialize_state(self, prefix: str = "") -> None:
+        self.prefix = prefix
+        self.counts: Counter[str] = Counter()
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        assert pending_request is not None
+        if pending_request.args == (self.prefix,):
+            await asyncio.sleep(0)
+        ranked = self.rank_replicas_via_multiplex(candidate_replicas, "none")[0]
+        local = self.rank_replicas_via_locality(replicas=ranked)[0]
+        free = self.select_available_replicas(candidates=local)
+        if pending_request.kwargs.get("fail"):
+            raise KeyError("no replica for this")
+        return [[max(free, key=lambda r: r.routing_stats.get("rank", -1))]]
+
+    def on_request_routed(
+        self, pending_request: PendingRequest, replica_id: ReplicaID, result: Any
+    ) -> None:
+        assert replica_id in self.curr_replicas
+        assert self.curr_replicas[replica_id].replica_metadata["sizes"] == [1, 2]
+        self.counts["routed"] += 1
+
+    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
+        self.counts["completed"] += 1
+
+
+@serve.deployment(num_replicas=3, max_ongoing_requests=10)
+class Sticky(Tagged):
+    pass
+
+
+@pytest.fixture
+def app() -> Iterator[Any]:
+    names = itertools.count()
+    begun = []
+
+    def run(router: Any, base: Any = Sticky, **options: Any) -> Any:
+        name = f"routed-{next(names)}"
+        begun.append(name)
+        config = router if isinstance(router, RequestRouterConfig | dict) else (
+            RequestRouterConfig(request_router_class=router)
+        )  # fmt: skip
+        made = base.options(request_router_config=config, **options)
+        return serve.run(made.bind(), name=name, route_prefix=f"/{name}")
+
+    yield run
+    for name in begun:
+        serve.delete(name)
+
+
+def tags(handle: Any, count: int, **options: Any) -> list[str]:
+    handle = handle.options(**options) if options else handle
+    return [handle.tag.remote().result(timeout_s=20) for _ in range(count)]
+
+
+def test_calls_of_one_session_go_to_one_replica(door: str, client: httpx.Client, app: Any) -> None:
+    handle = app(HASHING)
+    for session in ("anna", "ben", "carl", "dora", "emil"):
+        by_handle = set(tags(handle, 4, session_id=session))
+        headers = {"x-session-id": session}
+        by_http = {client.get(f"/{handle.app_name}", headers=headers).text for _ in range(4)}
+        assert len(by_handle) == 1
+        assert by_http == by_handle
+    homes = {tags(handle, 1, session_id=f"s{i}")[0] for i in range(40)}
+    assert len(homes) == 3
+    assert len(set(tags(handle, 40))) == 3
+
+
+def test_without_stand_ins_a_session_waits_for_its_replica(door: str, app: Any) -> None:
+    config = {
+        "request_router_class": HASHING,
+        "request_router_kwargs": {"num_fallback_replicas": 0},
+    }
+    handle = app(config, max_ongoing_requests=1)
+    calls = [handle.options(session_id="one").tag.remote() for _ in range(20)]
+    assert len({call.result(timeout_s=20) for call in calls}) == 1
+
+
+def test_replicas_take_turns(door: str, app: Any) -> None:
+    handle = app(RoundRobinRouter)
+    while len(set(tags(handle, 9))) < 3:
+        pass  # not every replica has been dialled
+    assert set(Counter(tags(handle, 9)).values()) == {3}
+
+
+def test_a_rule_of_one_s_own_sees_what_replicas_say(door: str, app: Any) -> None:
+    config = RequestRouterConfig(
+        request_router_class=Highest, request_router_kwargs={"prefix": "slow"}
+    )
+    handle = app(config)
+    while len(set(tags(handle, 5))) > 1:
+        pass  # not every replica has said its rank
+    assert tags(handle, 5)
+    found = {handle.tag.remote("slow").result(timeout_s=20) for _ in range(5)}
+    assert found == set(tags(handle, 1))
+    with pytest.raises(KeyError, match="no replica for this"):
+        handle.tag.remote(fail=True).result(timeout_s=20)
+    counts = handle.tag._router.rule._user.counts
+    assert counts["routed"] >= counts["completed"] >= 10
+
+
+def test_a_rule_that_cannot_be_used_is_told_to_callers(door: str, app: Any) -> None:
+    config = RequestRouterConfig(request_router_class=Highest, request_router_kwargs={"x": 1})
+    handle = app(config)
+    with pytest.raises(serve.exceptions.RayServeException, match=r"cannot be used.*unexpected"):
+        handle.tag.remote().result(timeout_s=20)
+
+
+def test_a_chosen_replica_shows_its_metadata(door: str, app: Any) -> None:
+    handle = app(HASHING)
+    tags(handle, 1)
+
+    async def choose() -> Any:
+        async with handle.tag.choose_replica() as replica:
+            return replica.replica_metadata, await handle.tag.dispatch(replica)
+
+    metadata, tag = asyncio.run(choose())
+    assert metadata == {"tag": tag, "sizes": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "words"),
+    [
+        ({"request_router_clas": "a:B"}, TypeError, "Did you mean request_router_class"),
+        ({"request_router_class": 3}, TypeError, "a subclass of RequestRouter"),
+        ({"request_router_class": "a:CapacityQueueRouter"}, NotImplementedError, "every call"),
+        ({"request_routing_stats_period_s": 0}, ValueError, "period_s=0"),
+        ("consistent", TypeError, "expected a RequestRouterConfig"),
+    ],
+)
+def test_wrong_configurations_are_refused(config: Any, error: type, words: str) -> None:
+    with pytest.raises(error, match=words):
+        Sticky.options(request_router_config=config)
