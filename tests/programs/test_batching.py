@@ -197,3 +197,45 @@ async def test_an_endpoint_can_be_batched_and_has_the_types_of_single_items() ->
             *(client.post("/v2/models/Typed/infer", json=body) for _ in range(4))
         )
         assert [answer.json()["outputs"][0]["data"] for answer in answers] == [[40.0, 80.0]] * 4
+
+
+@serve.deployment(max_ongoing_requests=64)
+class Many:
+    """Batches of many models, two of which fit."""
+
+    def __init__(self) -> None:
+        self.gone: list[str] = []
+
+    @serve.multiplexed(max_num_models_per_replica=2)
+    async def load(self, model_id: str) -> Any:
+        outer = self
+
+        class Loaded:
+            def __del__(self) -> None:
+                outer.gone.append(model_id)
+
+            name = model_id
+
+        return Loaded()
+
+    @serve.batch(max_batch_size=4)
+    async def predict(self, items: list[int]) -> list[Any]:
+        model = await self.load(serve.get_multiplexed_model_id())
+        await asyncio.sleep(0)
+        return [(model.name, item) for item in items]
+
+    async def unloaded(self) -> list[str]:
+        return self.gone
+
+
+async def test_batches_of_more_models_than_fit_one_after_another() -> None:
+    async with run_inline(Many.bind()) as app:
+        models = [f"m{number % 4}" for number in range(24)]
+        results = await asyncio.gather(
+            *(
+                app.handle.options(multiplexed_model_id=model).predict.remote(number)
+                for number, model in enumerate(models)
+            )
+        )
+        assert results == [(model, number) for number, model in enumerate(models)]
+        assert {"m0", "m1"} <= set(await app.handle.unloaded.remote())

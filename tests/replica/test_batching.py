@@ -175,6 +175,19 @@ def test_nothing_wakes_up_while_nothing_is_due() -> None:
     in_virtual_time(main)
 
 
+def test_a_timer_that_comes_early_is_not_asked_again() -> None:
+    doubler = Doubler()
+
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        loop._clock_resolution = 0.5  # so much too early may timers be
+        call = asyncio.ensure_future(doubler.patient(1))
+        await asyncio.sleep(9.6)
+        assert await call == 2
+
+    assert in_virtual_time(main) == 10.6
+
+
 # ---- arguments
 
 
@@ -407,7 +420,7 @@ def test_wrong_kinds_are_refused(decorate: Any, wrong: Any, todo: str) -> None:
 def test_wrong_options_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^max_batch_size=0 is not valid"):
         salver.batch(max_batch_size=0)
-    with pytest.raises(TypeError, match="max_batch"):
+    with pytest.raises(TypeError, match=r"^'max_batch' is not an option of @batch.*max_batch_size"):
         salver.batch(max_batch=2)  # type: ignore[call-overload]
 
 
@@ -753,6 +766,25 @@ def test_a_batch_holds_one_model_only_and_knows_its_calls() -> None:
         ("a", [0, 2], ["request-0", "request-2"]),
         ("b", [1, 3], ["request-1", "request-3"]),
     ]
+
+
+async def test_what_a_batch_holds_is_let_go_when_it_ends() -> None:
+    """Such as a model, which stays in memory as long as a call uses it."""
+    events: list[str] = []
+
+    @salver.batch
+    async def run(items: list[int]) -> list[int]:
+        call = current_call.get()
+        assert call is not None
+        call.at_end(lambda: events.append("let go"))
+        await asyncio.sleep(0)
+        events.append("worked")
+        return items
+
+    current_call.set(CallContext("request", "app", "/", "model"))
+    await run(1)
+    await settle()
+    assert events == ["worked", "let go"]
 
 
 async def test_a_batch_runs_in_the_context_of_its_first_caller() -> None:

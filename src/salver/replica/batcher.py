@@ -161,6 +161,12 @@ class _Batch:
         self.calls = calls[0].for_batch() if calls[0] is not None else None
         current_call.set(self.calls)
 
+    def over(self) -> None:
+        """What was held for the batch's own calls is let go; so are the items."""
+        if self.calls is not None:
+            self.calls.over()
+        self.items = ()  # they know their batch: a circle that would outlive them
+
     def left(self) -> None:
         """A caller is gone; work that nobody waits for is stopped."""
         self.go_on()
@@ -244,7 +250,7 @@ class Batcher:
         first = self._waiting.opens(now)
         self._tell_refused()
         if first is not None:
-            self._open(first.context)
+            self._open(first.context, now)
         elif self._timer is None and (due := self._waiting.due_at()) is not None:
             self._timer = self.loop.call_at(due, self._rang, due)
 
@@ -252,9 +258,9 @@ class Batcher:
         for item, error in self._waiting.refused():
             item.fail(error)
 
-    def _open(self, context: Context) -> None:
+    def _open(self, context: Context, now: float) -> None:
         batch = _Batch()
-        batch.task = self.loop.create_task(self._begin(batch), context=context)
+        batch.task = self.loop.create_task(self._begin(batch, now), context=context)
         self._tasks.add(batch.task)
         batch.task.add_done_callback(lambda task: self._done(task, batch))
 
@@ -276,8 +282,8 @@ class Batcher:
 
     # ---- a batch
 
-    async def _begin(self, batch: _Batch) -> None:
-        now = self.loop.time()
+    async def _begin(self, batch: _Batch, opened: float) -> None:
+        now = max(opened, self.loop.time())
         batch.items = self._waiting.take(now)
         batch.taken = True
         self._tell_refused()
@@ -290,7 +296,7 @@ class Batcher:
             try:
                 await (self._feed(batch) if self._streams else self._answer(batch))
             finally:
-                batch.items = ()  # they know their batch: a circle that would outlive them
+                batch.over()
 
     def _release(self) -> None:
         """Before the results are given out: the next batch starts first."""

@@ -8,12 +8,14 @@ import inspect
 import logging
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import fields
 from typing import Any, Final, NoReturn, TypeVar, overload
 
 from salver.replica.batcher import Batcher, Feed, Reply
 from salver.replica.columns import Columns
 from salver.replica.context import current_replica
 from salver.spec.batching import BatchOptions
+from salver.spec.fields import unknown
 
 __all__ = ("Batched", "batch")
 
@@ -263,12 +265,17 @@ def batch(
     batch_wait_timeout_s: float | None = None,
     max_concurrent_batches: int = 1,
     batch_size_fn: Callable[[list[Any]], float] | None = None,
+    **others: Any,
 ) -> Batched | Callable[[Callable[..., Any]], Batched]:
     """Collect calls, and work on them together: bare, or with options by name.
 
     Below it is an `async def` that takes a list for each parameter and returns a list of results,
     or one that yields such lists: then each caller gets a stream. Callers pass single items.
     """
+    for name in others:
+        raise TypeError(
+            unknown(name, [field.name for field in fields(BatchOptions)], "an option of @batch")
+        )
     options = BatchOptions(
         max_batch_size, batch_wait_timeout_s, max_concurrent_batches, batch_size_fn
     )
