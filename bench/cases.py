@@ -79,6 +79,11 @@ CASES: dict[str, Case] = {
         (Inner(1), Inner(100)),
         _all("handle", "salver", "ray-actors", "ray"),
     ),
+    "multiplex": Case(
+        "calls to 1,000 models by Zipf's law, 4 replicas that keep 50 each, a load takes 20 ms",
+        (Inner(1), Inner(16)),
+        _all("multiplex", "salver", "ray"),
+    ),
     "sse": Case(
         "streams of 100 small server-sent events",
         (Wrk(32, chunks=100), Streams(1), Streams(32)),
@@ -158,6 +163,7 @@ TARGETS: tuple[Target, ...] = (
     at_least(120_000, _rate("handle", "k100")),
     _faster("handle", "k100", 35.0, "ray-actors"),
     at_most(1 / 10, _p50("handle", "k1"), _p50("handle", "k1", "ray-actors")),
+    at_least(0.95, Figure("multiplex", "salver", "k16", "hits_of_ideal")),
     _faster("sse", "c32", 3.0, "uvicorn"),
     at_most(1.6, _FIRST, Figure("sse", "uvicorn", "clients1", "first_p50_ms")),
     _faster("upload", "c4-8192KiB", 1.5, "uvicorn"),

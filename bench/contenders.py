@@ -78,6 +78,7 @@ _PROGRAMS = {
     "hello_sync": Request(_HELLO),
     "compose": Request(_json_is({"result": 101.5})),
     "handle": Request(_is_loop),
+    "multiplex": Request(_is_loop),
     "sse": _STREAM,
     "upload": _UPLOAD,
     "upload_buffer": _UPLOAD,

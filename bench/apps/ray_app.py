@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray import serve
 
-from bench.apps import programs
+from bench.apps import many_models, programs
 from bench.apps.ray_start import start_ray
 
 MANY = 256
@@ -39,6 +39,12 @@ def build(app: str) -> Any:
     if app in ("batch", "batch_two"):
         batches = programs.batches(serve.batch, 1 if app == "batch" else 2)
         return deployment(batches, max_ongoing_requests=MANY).bind()
+    if app == "multiplex":
+        models = many_models.many_models(serve.multiplexed, serve.get_multiplexed_model_id)
+        replicas = many_models.REPLICAS
+        return deployment(many_models.ModelLoop, max_ongoing_requests=MANY).bind(
+            deployment(models, num_replicas=replicas, max_ongoing_requests=MANY).bind()
+        )
     single = {
         "hello": programs.Hello,
         "hello_sync": programs.HelloSync,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.apps import programs
+from bench.apps import many_models, programs
 from salver import serve
 
 MANY = 256
@@ -27,4 +27,9 @@ handle = serve.deployment(max_ongoing_requests=MANY)(programs.HandleLoop).bind(
 batch, batch_two = (
     serve.deployment(max_ongoing_requests=MANY)(programs.batches(serve.batch, at_once)).bind()
     for at_once in (1, 2)
+)
+multiplex = serve.deployment(max_ongoing_requests=MANY)(many_models.ModelLoop).bind(
+    serve.deployment(num_replicas=many_models.REPLICAS, max_ongoing_requests=MANY)(
+        many_models.many_models(serve.multiplexed, serve.get_multiplexed_model_id)
+    ).bind()
 )

@@ -34,6 +34,7 @@ COLUMNS: dict[str, Cell] = {
     "first byte p99 ms": _number("first_p99_ms", "{:.3f}"),
     "chunks/s": _number("chunks_rate", "{:,.0f}"),
     "CPU µs/req": _number("cpu_us", "{:,.1f}"),
+    "hits of ideal": _number("hits_of_ideal", "{:.1%}"),
     "start s": _number("start_s", "{:.3f}"),
     "ready ms": _number("ready_ms", "{:.1f}"),
     "added MiB": _number("added_mib", "{:.1f}"),

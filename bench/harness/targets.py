@@ -12,6 +12,7 @@ UNITS = {
     "p50_ms": ("{:,.3f} ms", "p50"),
     "p99_ms": ("{:,.1f} ms", "p99"),
     "first_p50_ms": ("{:,.3f} ms", "first byte, p50"),
+    "hits_of_ideal": ("{:.1%}", "models found loaded, of those that one ideal cache would have"),
     "start_s": ("{:,.3f} s", "command to first 200"),
     "pss_mib": ("{:,.1f} MiB", "PSS of the tree"),
     "ready_ms": ("{:,.1f} ms", "time to ready"),
