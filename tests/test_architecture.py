@@ -38,7 +38,7 @@ FORBIDDEN_WORDS = {"worker", "actor", "proxy", "manager", "info", "helper", "uti
 KNOWN_NAMES = {
     "ProxyLocation", "ray_actor_options", "get_extra_info", "DeploymentActorConfig",
     "get_deployment_actor", "get_deployment_actor_context", "get_actor_id", "get_actor_name",
-    "get_worker_id",
+    "get_worker_id", "ServerReflectionInfo",
     "on_replica_actor_died", "on_replica_actor_unavailable", "on_new_queue_len_info",
 }  # fmt: skip
 IMPURE = {"asyncio", "os", "socket", "time", "random", "logging", "threading", "subprocess"}

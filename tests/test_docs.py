@@ -28,11 +28,13 @@ class Reader:
     def __init__(self, folder: Path, salver_command: Command) -> None:
         self.folder = folder
         self.salver_command = salver_command
-        self.url = ""
+        self.url = self.grpc = ""
         self.printed = ""
 
     def do(self, kind: str, file: str, content: str) -> None:
-        if kind == "python":
+        if kind == "text" and file:
+            (self.folder / file).write_text(content)
+        elif kind == "python":
             (self.folder / (file or "block.py")).write_text(content)
             if not file or file.startswith("test_"):
                 self.printed = self.run([sys.executable, file or "block.py"])
@@ -50,14 +52,25 @@ class Reader:
         if line.startswith("salver run"):
             words = shlex.split(line)[1:]
             where = ROOT if "--app-dir" in words else self.folder
-            self.url = self.salver_command(*words, "--port", "0", cwd=where).url
+            self.serve(*words, "--port", "0", cwd=where)
         elif line.startswith("salver"):
             self.printed = self.run([sys.executable, "-m", *shlex.split(line)])
         elif line.startswith("curl"):
             words = shlex.split(line.replace("http://127.0.0.1:8000/", self.url))
             self.printed = self.run([words[0], "--silent", "--show-error", *words[1:]])
+        elif line.startswith("python call.py"):
+            line = line.replace("127.0.0.1:9000", self.grpc)
+            self.printed = self.run([sys.executable, *shlex.split(line)[1:]])
         elif " python " in f" {line}" and not line.startswith("pip"):
-            self.printed = self.run(["sh", "-c", line.replace("python", sys.executable)])
+            line = re.sub(r"(?<!\S)python(?!\S)", sys.executable, line)
+            self.printed = self.run(["sh", "-c", line])
+
+    def serve(self, *words: str, cwd: Path) -> None:
+        grpc = "--grpc-servicer-functions" in words
+        served = self.salver_command(*words, *(("--grpc-port", "0") if grpc else ()), cwd=cwd)
+        if grpc:
+            self.grpc = served.line(r"answers gRPC at (\S+)").group(1)
+        self.url = served.url
 
     def run(self, command: list[str]) -> str:
         path = f"{ROOT / 'src'}{os.pathsep}{self.folder}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -227,3 +229,27 @@ def test_language_chat(client: Client) -> None:
     assert "".join(words).strip() == "i am a very small language model"
     assert len(words) > 1, "the words came all at once"
     assert http.post("/", json={}).status_code == 400
+
+
+def test_grpc_service(salver_command: Command, tmp_path: Path) -> None:
+    source = ROOT / "examples" / "grpc_service"
+    shutil.copytree(source, tmp_path, dirs_exist_ok=True)
+    generate = "grpc_tools.protoc -I. --python_out=. --grpc_python_out=. fruit.proto"
+    subprocess.run([sys.executable, "-m", *generate.split()], cwd=tmp_path, check=True)
+    served = salver_command(
+        "run", "shop:app", "--port", "0", "--grpc-port", "0",
+        "--grpc-servicer-functions", "fruit_pb2_grpc.add_FruitShopServicer_to_server",
+        cwd=tmp_path,
+    )  # fmt: skip
+    address = served.line(r"answers gRPC at (\S+)").group(1)
+    command = [sys.executable, "client.py", address]
+    asked = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert asked.stdout.splitlines() == [
+        "one basket: 2.5 2 fruits",
+        "   4 apple 2.0",
+        "   2 kiwi 0.5",
+        "three baskets: 7.5",
+        "each: [2.5, 0.0]",
+        "NOT_FOUND There are no pears today.",
+    ]
+    assert served.stop() == 0, served.errors()

@@ -19,7 +19,8 @@ from salver.session import Session
 from salver.settings import Settings
 from salver.spec.app import AppSpec
 from salver.spec.environment import RuntimeEnv
-from salver.spec.familiar import ProxyLocation, gRPCOptions, http_settings
+from salver.spec.familiar import ProxyLocation, http_settings
+from salver.spec.grpc import grpc_options as read_grpc_options
 from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId, check_name, check_prefix
 from salver.spec.logging import LoggingConfig, read_logging
@@ -64,14 +65,11 @@ def start(
             "proxy_location='Disabled' is not there yet in this version of Salver. Use "
             "`run(app, route_prefix=None)` for an app without a route."
         )
-    if grpc_options is not None and grpc_options != gRPCOptions():
-        raise NotImplementedError(
-            "grpc_options: the gRPC door is not there yet in this version of Salver. Leave it out."
-        )
     session.start(
         http_settings(http_options, default=session.http or _default_http()),
         Capacity(num_cpus=num_cpus, num_gpus=num_gpus, resources=resources or {}),
         read_logging(logging_config),
+        None if grpc_options is None else read_grpc_options(grpc_options),
     )
 
 

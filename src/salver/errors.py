@@ -13,6 +13,8 @@
     |   `-- CapacityError           ... for want of CPUs, GPUs or named resources
     |-- EnvironmentFailedError      a `runtime_env` could not be made
     |-- ConfigError                 a configuration file is wrong, in one or more places
+    |-- gRPCStatusError             user code's own status for the client of a gRPC call
+    |-- NoMethodError               the deployment has no such method
     `-- TargetError                 what was asked to run cannot be found or imported
 
 Every error can be pickled: its fields are its constructor's arguments.
@@ -33,6 +35,7 @@ __all__ = (
     "DeploymentUnavailableError",
     "EngineError",
     "EnvironmentFailedError",
+    "NoMethodError",
     "Problem",
     "ReplicaDiedError",
     "ReplicaUnavailableError",
@@ -41,6 +44,7 @@ __all__ = (
     "SalverError",
     "TargetError",
     "WireError",
+    "gRPCStatusError",
     "twin_of",
 )
 
@@ -160,6 +164,22 @@ class CapacityError(EngineError):
 
 class TargetError(SalverError):
     """What was asked to run cannot be found or imported."""
+
+
+class NoMethodError(SalverError):
+    """A method was called that the deployment does not have."""
+
+
+class gRPCStatusError(SalverError):  # noqa: N801 - the name that users of Ray Serve know
+    """Raised in a method that serves gRPC: the call is answered with this status code."""
+
+    def __init__(
+        self, original_exception: BaseException | None, grpc_code: Any, grpc_details: str | None
+    ) -> None:
+        self.original_exception = original_exception
+        self.grpc_code = grpc_code
+        self.grpc_details = grpc_details
+        super().__init__(grpc_details or str(original_exception or ""))
 
 
 def twin_of(error: E) -> E:

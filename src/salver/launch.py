@@ -8,13 +8,15 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from salver.engine.config import KeeperConfig, Listen
 from salver.engine.owner import KeeperProcess
+from salver.replica.grpc_services import check_installed, load_services
 from salver.settings import Settings
+from salver.spec.grpc import GrpcPlace, gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.logging import LoggingConfig
 
@@ -26,6 +28,8 @@ ENTRIES: Final = {
     "ingress": "salver.doors.server:main",
     "replica": "salver.replica.main:main",
 }
+# Only where it is asked for.
+GRPC_ENTRY: Final = {"grpc": "salver.doors.grpc_main:main"}
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,13 @@ class Capacity:
 class Instance:
     """A running instance that this process owns: it ends when this process stops it, or dies."""
 
-    def __init__(self, address: str, keeper: KeeperProcess, http: HttpSettings) -> None:
+    def __init__(
+        self, address: str, keeper: KeeperProcess, http: HttpSettings, grpc: gRPCOptions
+    ) -> None:
         self.address = address
         self.keeper = keeper
         self.http = http
+        self.grpc = grpc
         self._over = False
 
     @classmethod
@@ -53,14 +60,20 @@ class Instance:
         http: HttpSettings,
         capacity: Capacity,
         logging: LoggingConfig | None = None,
+        grpc: gRPCOptions | None = None,
         *,
         doors: bool = True,
     ) -> Instance:
         """Return once it listens. EngineError: it could not, and why (a busy port, say).
 
-        Without `doors` nothing listens: apps are called by handles.
+        TargetError: the services of the gRPC door cannot be found. Without `doors` nothing listens:
+        apps are called by handles.
         """
-        config = _config(http if doors else None, capacity, logging)
+        grpc = grpc if doors and grpc else gRPCOptions()
+        if grpc.wanted:
+            check_installed()
+            load_services(grpc.grpc_servicer_functions)
+        config = _config(http if doors else None, capacity, logging, grpc)
         directory = tempfile.mkdtemp(prefix="salver-")  # mode 0700
         try:
             _write_secret(Path(directory) / "secret")
@@ -75,15 +88,19 @@ class Instance:
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
-        return cls(directory, keeper, http)
+        return cls(directory, keeper, http, grpc)
 
     @property
     def url(self) -> str:
         """Where the HTTP door answers, with the real port; empty: there is none."""
-        if "http" not in self.keeper.addresses:
-            return ""
-        host, port = self.keeper.addresses["http"]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        address = self.keeper.addresses.get("http")
+        return "" if address is None else f"http://{_written(address)}"
+
+    @property
+    def grpc_address(self) -> str:
+        """Where the gRPC door answers, with the real port; empty: there is none."""
+        address = self.keeper.addresses.get("grpc")
+        return "" if address is None else _written(address)
 
     def secret(self) -> bytes:
         """What proves to the instance's processes that a caller belongs to it."""
@@ -115,15 +132,31 @@ def _write_secret(path: Path) -> None:
     path.write_bytes(secrets.token_bytes(32))
 
 
+def _written(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _config(
-    http: HttpSettings | None, capacity: Capacity, logging: LoggingConfig | None
+    http: HttpSettings | None,
+    capacity: Capacity,
+    logging: LoggingConfig | None,
+    grpc: gRPCOptions,
 ) -> KeeperConfig:
     entries = {kind: entry for kind, entry in ENTRIES.items() if http or kind != "ingress"}
+    listen: tuple[Listen, ...] = (Listen("http", http.host, http.port),) if http else ()
+    settings: dict[str, Any] = {"ingress": msgspec.to_builtins(http)} if http else {}
+    if grpc.wanted:
+        entries |= GRPC_ENTRY
+        listen += (Listen("grpc", grpc.host, grpc.port, reserve=True),)
+        place = GrpcPlace(grpc, tuple(str(Path(p).absolute()) for p in sys.path), str(Path.cwd()))
+        settings["grpc"] = msgspec.to_builtins(place)
+        settings["replica"] = {"services": grpc.grpc_servicer_functions}
     return KeeperConfig(
         instance="",  # which is made once all this is right
         entries=entries,
-        listen=(Listen("http", http.host, http.port),) if http else (),
-        settings={"ingress": msgspec.to_builtins(http)} if http else {},
+        listen=listen,
+        settings=settings,
         logging=logging or LoggingConfig(log_level=Settings.read().log_level),
         num_cpus=capacity.num_cpus,
         num_gpus=capacity.num_gpus,

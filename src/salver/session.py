@@ -24,6 +24,7 @@ from salver.errors import SalverError
 from salver.launch import Capacity, Instance
 from salver.replica.context import current_replica
 from salver.spec.app import AppSpec
+from salver.spec.grpc import gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId
 from salver.spec.logging import LoggingConfig
@@ -32,6 +33,7 @@ from salver.spec.status import AppStatus, ServeStatus
 __all__ = ("Session",)
 
 T = TypeVar("T")
+Settings = TypeVar("Settings", HttpSettings, gRPCOptions)
 _logger = logging.getLogger("salver")
 _INLINE: Final = "salver.testing.inline"
 
@@ -57,19 +59,29 @@ class Session:
     # ---- the instance
 
     def start(
-        self, http: HttpSettings, capacity: Capacity, logging: LoggingConfig | None = None
+        self,
+        http: HttpSettings,
+        capacity: Capacity,
+        logging: LoggingConfig | None = None,
+        grpc: gRPCOptions | None = None,
     ) -> None:
         """Start one. Where one runs already, its options stay and a warning names the others."""
         with self._lock:
             if self.cluster() is None:
-                self._begin(http, capacity, logging)
+                self._begin(http, capacity, logging, grpc)
             elif self._instance is not None:
                 _warn_of_difference(self._instance.http, http)
+                _warn_of_difference(self._instance.grpc, grpc or self._instance.grpc)
 
     @property
     def http(self) -> HttpSettings | None:
         """The settings of the door that this process has started."""
         return self._instance.http if self._instance is not None else None
+
+    @property
+    def grpc_address(self) -> str:
+        """Where the gRPC door that this process has started answers; empty: there is none."""
+        return self._instance.grpc_address if self._instance is not None else ""
 
     def start_if_needed(self, http: HttpSettings) -> None:
         """Start one unless one runs."""
@@ -78,11 +90,15 @@ class Session:
                 self._begin(http, self.capacity)
 
     def _begin(
-        self, http: HttpSettings, capacity: Capacity, logging: LoggingConfig | None = None
+        self,
+        http: HttpSettings,
+        capacity: Capacity,
+        logging: LoggingConfig | None = None,
+        grpc: gRPCOptions | None = None,
     ) -> None:
         if capacity == Capacity():
             capacity = self.capacity
-        self._instance = Instance.start(http, capacity, logging)
+        self._instance = Instance.start(http, capacity, logging, grpc)
         self._cluster = Cluster.at(self._instance.address)
         self._pid = os.getpid()
         atexit.register(self.close)
@@ -266,7 +282,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _warn_of_difference(running: HttpSettings, wanted: HttpSettings) -> None:
+def _warn_of_difference(running: Settings, wanted: Settings) -> None:
     differ = [
         f"{name}={getattr(wanted, name)!r} (is {getattr(running, name)!r})"
         for name in msgspec.structs.asdict(wanted)

@@ -163,10 +163,7 @@ def test_an_empty_name_is_refused() -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: serve.run(Says.bind(), logging_config={"encoding": "JSON"}),
         lambda: serve.run(Says.bind(), external_scaler_enabled=True),
-        lambda: serve.start(grpc_options={"port": 9000, "grpc_servicer_functions": ["a:b"]}),
-        lambda: serve.start(logging_config={"log_level": "DEBUG"}),
         lambda: serve.deployment(autoscaling_config={"max_replicas": 2})(Says.func_or_class),
         lambda: serve.deployment(num_replicas=AUTO)(Says.func_or_class),
         lambda: serve.deployment(placement_group_bundles=[{"CPU": 1}])(Says.func_or_class),

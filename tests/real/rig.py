@@ -20,6 +20,7 @@ from salver.control.client import ControlClient
 from salver.launch import Capacity, Instance
 from salver.program import Application
 from salver.spec.app import AppSpec
+from salver.spec.grpc import gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId
 from salver.spec.logging import LoggingConfig
@@ -227,13 +228,14 @@ class Running:
         cls,
         capacity: Capacity | None = None,
         logging: LoggingConfig | None = None,
+        grpc: gRPCOptions | None = None,
         **settings: Any,
     ) -> Iterator[Running]:
         """Settings are those of the HTTP door."""
         log = Log()
         with log.as_stderr():
             http = HttpSettings(port=0, **settings)
-            instance = Instance.start(http, capacity or Capacity(), logging)
+            instance = Instance.start(http, capacity or Capacity(), logging, grpc)
         running = cls(instance, log)
         try:
             yield running

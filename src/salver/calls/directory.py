@@ -40,6 +40,7 @@ class Directory:
         self._cluster = cluster
         self._listeners: list[Callable[[tuple[RouteView, ...]], None]] = []
         self._model_listeners: list[Callable[[tuple[ModelView, ...]], None]] = []
+        self._followers: list[Callable[[], None]] = []
         self._waiters: dict[DeploymentId, list[asyncio.Future[DeploymentView]]] = {}
         self._task: asyncio.Task[None] | None = None
         self._rpc: Rpc | None = None
@@ -61,6 +62,13 @@ class Directory:
         if self._heard:
             callback(self.models)
 
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call back now (when anything is known) and whenever anything has changed."""
+        self._followers.append(callback)
+        self._cluster.start()
+        if self._heard:
+            callback()
+
     async def wait_for(self, deployment: DeploymentId) -> DeploymentView:
         """The view of this deployment, as soon as the controller has told of it."""
         view = self.views.get(deployment)
@@ -81,6 +89,11 @@ class Directory:
         """Take in what changed, and tell routers and listeners."""
         if not delta.full and delta.version <= self.version:
             return  # known from the snapshot that came with the watch
+        self._take(delta)
+        for follower in self._followers:
+            follower()
+
+    def _take(self, delta: Delta) -> None:
         if delta.full:
             self._forget_all_but({view.id for view in delta.deployments})
             self.loads.again()
@@ -104,7 +117,8 @@ class Directory:
     def _forget_all_but(self, told: set[DeploymentId]) -> None:
         for known in list(self.views.values()):
             if known.id not in told and not known.gone:
-                self._tell(msgspec.structs.replace(known, replicas=(), gone=_DELETED))
+                gone = {"replicas": (), "gone": _DELETED, "ingress": False}
+                self._tell(msgspec.structs.replace(known, **gone))
 
     def facts_of(self, deployment: DeploymentId) -> list[ReplicaFacts]:
         """What its replicas say of themselves."""

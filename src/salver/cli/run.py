@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -19,10 +20,11 @@ from salver.errors import SalverError
 from salver.launch import Capacity, Instance
 from salver.settings import Settings
 from salver.spec.familiar import http_settings
+from salver.spec.grpc import grpc_options, gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.logging import read_logging
 
-__all__ = ("RunOptions", "run")
+__all__ = ("RunOptions", "look_first_in", "run")
 
 # Loaded while the keeper starts: what builds apps and talks to the controller.
 _SERVING: Final = "salver.cli.serving"
@@ -97,6 +99,11 @@ def _read_prefix(_ctx: click.Context, _param: click.Parameter, given: str) -> st
 @click.argument("args", nargs=-1, callback=_read_args)
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="0: any free one.  [default: 8000]")
+@click.option("--grpc-port", type=click.IntRange(0, 65535),
+              help="Port of the gRPC door; 0: any free one.  [default: 9000]")  # fmt: skip
+@click.option("--grpc-servicer-functions", multiple=True, metavar="IMPORT_PATH",
+              help="A service of the gRPC door: hello_pb2_grpc.add_HelloServicer_to_server. "
+              "May be repeated.")  # fmt: skip
 @click.option("--name", default="default", show_default=True, help="Name of the app.")
 @click.option("--route-prefix", default="/", show_default=True, callback=_read_prefix,
               help="Path under which it answers; 'none': no HTTP.")  # fmt: skip
@@ -117,12 +124,14 @@ def run(**given: Any) -> None:
     """Start, serve, stop; one readable error and an exit code when something is wrong."""
     address = {name: given.pop(name) for name in ("host", "port")}
     address = {name: value for name, value in address.items() if value is not None}
+    grpc = _grpc_given(given.pop("grpc_port"), given.pop("grpc_servicer_functions"))
+    look_first_in(given["app_dir"])
     capacity = Capacity(
         given.pop("num_cpus"), given.pop("num_gpus"), resources=given.pop("resources")
     )
     options = RunOptions(**given)
     try:
-        start, source = _start(options, address, capacity)
+        start, source = _start(options, address, grpc, capacity)
     except SalverError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
@@ -133,11 +142,12 @@ Start = Callable[[], Instance]
 
 
 def _start(
-    options: RunOptions, address: dict[str, Any], capacity: Capacity
+    options: RunOptions, address: dict[str, Any], grpc: dict[str, Any], capacity: Capacity
 ) -> tuple[Start, Callable[[], Any]]:
     """How to start the instance, and, for when that is on its way, where the apps come from."""
     if not options.target.endswith(_FILES):
-        start = partial(Instance.start, _http(address, {}), capacity)
+        http = _http(address, {})
+        start = partial(Instance.start, http, capacity, grpc=_grpc(grpc, {}, http.host))
         return start, lambda: import_module(_SOURCES).TargetSource(options)
     config, document = import_module(_APPS).read_file(options.target)
     sources = import_module(_SOURCES)
@@ -146,7 +156,8 @@ def _start(
     doors = config.proxy_location != "Disabled"
     http = _http(address, config.http_options or {})
     logging = read_logging(config.logging_config)
-    start = partial(Instance.start, http, capacity, logging, doors=doors)
+    services = _grpc(grpc, config.grpc_options or {}, http.host)
+    start = partial(Instance.start, http, capacity, logging, services, doors=doors)
     return start, lambda: sources.FileSource(options, config, document)
 
 
@@ -173,6 +184,29 @@ def _http(given: dict[str, Any], said: dict[str, Any]) -> HttpSettings:
         raise click.UsageError(str(error)) from None
     default = HttpSettings(host=settings.http_host, port=settings.http_port)
     return http_settings({**said, **given}, default=default)
+
+
+def _grpc_given(port: int | None, functions: tuple[str, ...]) -> dict[str, Any]:
+    given = {"port": port, "grpc_servicer_functions": list(functions)}
+    return {name: value for name, value in given.items() if value is not None and value != []}
+
+
+def _grpc(given: dict[str, Any], said: dict[str, Any], host: str) -> gRPCOptions:
+    """The command line wins over the file; the host is that of the HTTP door, if not said."""
+    options = grpc_options({"host": host, **said, **given})
+    if "port" in given and not options.wanted:
+        raise click.UsageError(
+            "--grpc-port: nothing would be served there. Name the services with "
+            "--grpc-servicer-functions."
+        )
+    return options
+
+
+def look_first_in(app_dir: str) -> None:
+    """Have modules of this directory found before all others."""
+    directory = str(Path(app_dir).absolute())
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
 
 
 def _end(starting: Any) -> None:

@@ -180,6 +180,8 @@ class _Serving:
         return await ControlClient.dial(self._instance.address, self._instance.secret())
 
     def _say_ready(self, app: AppSpec) -> None:
+        if self._instance.grpc_address:
+            _say(f"App {app.name} answers gRPC at {self._instance.grpc_address}")
         if app.route_prefix is None or not self._instance.url:
             _say(f"App {app.name} runs. It has no route: call it by its handle.")
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
 import traceback
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -13,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from salver.cli.arguments import as_asked_for
+from salver.cli.run import look_first_in
 from salver.errors import TargetError
 from salver.program import Application, Deployment
 
@@ -22,9 +22,7 @@ __all__ = ("load",)
 def load(target: str, args: Mapping[str, Any], app_dir: str) -> Application:
     """Import what the target names and make an app of it. TargetError says what is wrong."""
     module_name, attribute = _split(target)
-    directory = str(Path(app_dir).absolute())
-    if directory not in sys.path:
-        sys.path.insert(0, directory)
+    look_first_in(app_dir)
     module = _import(module_name, app_dir)
     found = _find(module, attribute, target)
     return _as_app(found, target, args)

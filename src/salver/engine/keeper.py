@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -21,7 +21,7 @@ from salver.engine.children import Children
 from salver.engine.config import KeeperConfig
 from salver.engine.entries import Entries
 from salver.engine.linux import become_subreaper, set_comm
-from salver.engine.listeners import bind_control, bind_tcp
+from salver.engine.listeners import bind_control, bind_tcp, reserve_tcp
 from salver.engine.machine import detect
 from salver.engine.messages import (
     Bound,
@@ -58,6 +58,7 @@ __all__ = ("Keeper", "main")
 DRAIN_LIMIT_S: Final = 30.0  # until the controller has said how long its deployments may take
 TERM_LIMIT_S: Final = 3.0  # between SIGTERM and SIGKILL
 MESSAGE: Final = 1 << 20
+DOORS: Final = ("ingress", "grpc")
 
 
 class Keeper:
@@ -69,7 +70,10 @@ class Keeper:
         self._loop = Loop()
         self._output = Output(self._loop, 2)
         self._control = bind_control(config.instance)
-        self._tcp = {listen.name: bind_tcp(listen) for listen in config.listen}
+        self._tcp = {
+            listen.name: reserve_tcp(listen) if listen.reserve else bind_tcp(listen)
+            for listen in config.listen
+        }
         self._stopping = False
         self._drained = False
 
@@ -141,7 +145,8 @@ class Keeper:
         if self._link.connected and timeout_s != 0:
             self._link.send(Drain())
             # The doors finish what they have begun and take nothing new, while replicas still live.
-            self._children.stop_kind("ingress")
+            for kind in DOORS:
+                self._children.stop_kind(kind)
             limit = DRAIN_LIMIT_S if timeout_s is None else timeout_s
             self._patience = self._loop.later(limit, self._terminate)
         else:
@@ -169,12 +174,17 @@ class Keeper:
     def _launch_service(self, kind: str, name: str) -> None:
         if self._stopping:
             return
-        fds = {listener: s.fileno() for listener, s in self._tcp.items()}
-        settings = {}
+        fds: dict[str, int] = {}
+        settings: dict[str, Any] = {}
         if kind == "controller":
             fds = {"control": self._control.fileno(), "keeper": self._link.child_end()}
-            doors = self._config.ingresses if "ingress" in self._config.entries else 0
-            settings = {"machine": msgspec.to_builtins(self._machine), "doors": doors}
+            machine = msgspec.to_builtins(self._machine)
+            settings = {"machine": machine, "doors": self._services.doors}
+        elif kind == "grpc":
+            host, port = self._tcp[kind].getsockname()[:2]
+            settings = {"host": host, "port": port}
+        else:
+            fds = {"http": self._tcp["http"].fileno()}
         self._children.start(ProcessSpec(name, kind), fds, settings)
         if kind == "controller":
             self._link.connect()

@@ -10,7 +10,7 @@ from pathlib import Path
 from salver.engine.config import Listen
 from salver.errors import EngineError
 
-__all__ = ("bind_control", "bind_tcp")
+__all__ = ("bind_control", "bind_tcp", "reserve_tcp")
 
 
 def bind_control(instance: str) -> socket.socket:
@@ -29,27 +29,44 @@ def bind_control(instance: str) -> socket.socket:
 
 def bind_tcp(listen: Listen) -> socket.socket:
     """A TCP socket that listens; EngineError says what to do when it cannot."""
+    listener = _bound(listen, socket.SO_REUSEADDR)
+    listener.listen(listen.backlog)
+    return listener
+
+
+def reserve_tcp(listen: Listen) -> socket.socket:
+    """A TCP socket that does not listen, and keeps its address for processes of ours that do.
+
+    An address that may be shared at all is shared with everybody of this user, another instance
+    too: so first it is seen that nobody has it.
+    """
+    if listen.port:
+        bind_tcp(listen).close()
+    return _bound(listen, socket.SO_REUSEPORT)
+
+
+def _bound(listen: Listen, option: int) -> socket.socket:
     where = f"{listen.host}:{listen.port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
+        bound = socket.socket(family, kind, protocol)
     except OSError as error:
         raise EngineError(f"Cannot listen on {where}: {error.strerror}.") from error
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(listen.backlog)
+        bound.setsockopt(socket.SOL_SOCKET, option, 1)
+        bound.bind(address)
     except OSError as error:
-        listener.close()
-        raise EngineError(f"Cannot listen on {where}: {_explain(error)}") from error
-    return listener
+        bound.close()
+        raise EngineError(f"Cannot listen on {where}: {_explain(error, listen)}") from error
+    return bound
 
 
-def _explain(error: OSError) -> str:
+def _explain(error: OSError, listen: Listen) -> str:
+    option = "--port" if listen.name == "http" else f"--{listen.name}-port"
     if error.errno == errno.EADDRINUSE:
-        return "the port is in use. Stop what uses it, or choose another with --port."
+        return f"the port is in use. Stop what uses it, or choose another with {option}."
     if error.errno == errno.EACCES:
-        return "not permitted. Ports below 1024 need privileges; choose another with --port."
+        return f"not permitted. Ports below 1024 need privileges; choose another with {option}."
     return f"{error.strerror}."

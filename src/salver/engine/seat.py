@@ -20,7 +20,7 @@ class Seat(msgspec.Struct, frozen=True):
     """The one argument of every entry point `main(seat)`."""
 
     id: str  # also the name in front of its log lines
-    kind: str  # "controller", "ingress", "replica"
+    kind: str  # "controller", "ingress", "grpc", "replica"
     instance: str  # the runtime directory: control.sock, secret, replicas' sockets
     labels: dict[str, str] = {}
     fds: dict[str, int] = {}  # ingress: "http"; controller: "control", "keeper"

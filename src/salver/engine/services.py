@@ -30,7 +30,14 @@ class Services:
         if "ingress" in config.entries:
             names = ["ingress", *(f"ingress-{i}" for i in range(2, config.ingresses + 1))]
             self._kinds.update(dict.fromkeys(names[: config.ingresses], "ingress"))
+        if "grpc" in config.entries:
+            self._kinds["grpc"] = "grpc"
         self._quick = dict.fromkeys(self._kinds, 0)
+
+    @property
+    def doors(self) -> int:
+        """How many of them let requests in."""
+        return sum(kind != "controller" for kind in self._kinds.values())
 
     def start(self) -> None:
         for name, kind in self._kinds.items():

@@ -16,6 +16,7 @@ from salver.wire.frames import (
     CREDIT,
     END,
     ERR,
+    GRPC,
     HTTP,
     INITIAL_CREDIT,
     LARGE,
@@ -332,7 +333,10 @@ class Caller:
         else:
             call.payload = payload
             call.name = name = self.names.get(aux)
-            host.serve_call(call, name, space)
+            if flags & GRPC:
+                host.grpc(call, name or "", space)
+            else:
+                host.serve_call(call, name, space)
 
 
 def _with_meta(payload: bytes | Segments) -> tuple[CallContext, bytes | Segments]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from salver.calls.context import current_call
-from salver.errors import SalverError
+from salver.errors import NoMethodError
 from salver.replica.access import LoggedCall
 from salver.replica.asgi import MARK, Lifespan, build_app
 from salver.replica.calls import Caller, ServedCall
 from salver.replica.code import load_arguments, load_code
 from salver.replica.context import ReplicaContext, ReplicaRank, current_replica
 from salver.replica.facts import Facts
+from salver.replica.grpc_calls import MessageDoor
 from salver.replica.handle_calls import serve_call
 from salver.replica.heads import Heads
 from salver.replica.hooks import check_health, construct, destroy, reconfigure, takes_rank
@@ -31,6 +31,7 @@ from salver.replica.metrics import scope_of
 from salver.replica.models import current_catalogue
 from salver.replica.pool import Pool
 from salver.replica.reply import reply_error
+from salver.replica.trailing import Trailing
 from salver.spec.endpoint import options_of
 from salver.spec.ids import ReplicaId
 from salver.spec.logging import LoggingConfig
@@ -110,7 +111,7 @@ class Host:
         self._max_ongoing = 0
         self._callers: set[Caller] = set()
         self._refused: dict[Caller, None] = {}  # longest ago first
-        self._trailing: set[asyncio.Task[Any]] = set()
+        self.trailing = Trailing(self._check_idle)
         self._idle: asyncio.Future[None] | None = None
         self._methods: dict[str, Method] = {}
         self._door: Door | None = None
@@ -118,6 +119,7 @@ class Host:
         self.inference: InferenceState | None = None
         self._target: Any = None
         self._lifespan: Lifespan | None = None
+        self.grpc = MessageDoor(self)
 
     # ---- life
 
@@ -236,7 +238,7 @@ class Host:
         self.limit = 0
         for caller in self._callers:
             caller.conn.send(GOAWAY, 0, 0, 0)
-        if self.ongoing == 0 and not self._trailing:
+        if self.ongoing == 0 and not self.trailing.tasks:
             return True
         if self._idle is None:
             self._idle = self.loop.create_future()
@@ -252,7 +254,7 @@ class Host:
         self.draining = True
         self.limit = 0
         tasks = [call.task for caller in self._callers for call in caller.calls.values()]
-        tasks += self._trailing
+        tasks += self.trailing.tasks
         for caller in list(self._callers):
             caller.cancel_all()
         running = [task for task in tasks if task is not None]
@@ -294,18 +296,20 @@ class Host:
 
     def serve_call(self, call: ServedCall, name: str | None, space: Context) -> None:
         """Run a handle's call that has been let in."""
-        method = self._methods.get(name or "")
+        try:
+            method = self._methods.get(name or "") or self.method(name or "")
+        except Exception as error:  # noqa: BLE001 - a property of the user's: the caller is told
+            call.fail(error)
+        else:
+            serve_call(self, call, method, space)
+
+    def method(self, name: str) -> Method:
+        """A method of the object; NoMethodError: it has none of that name."""
+        method = self._methods.get(name) or method_of(self._target, name)
         if method is None:
-            try:
-                method = method_of(self._target, name or "")
-            except Exception as error:  # noqa: BLE001 - a property of the user's: the caller is told
-                call.fail(error)
-                return
-            if method is None:
-                call.fail(_unknown(self, name))
-                return
-            self._methods[method.name] = method
-        serve_call(self, call, method, space)
+            raise _unknown(self, name)
+        self._methods[name] = method
+        return method
 
     def joined(self, caller: Caller) -> None:
         """A caller has connected."""
@@ -331,22 +335,10 @@ class Host:
         self._check_idle()
 
     def _check_idle(self) -> None:
-        if self._idle is not None and not (self.ongoing or self._trailing or self._idle.done()):
+        if self._idle is not None and not (
+            self.ongoing or self.trailing.tasks or self._idle.done()
+        ):
             self._idle.set_result(None)
-
-    @contextlib.contextmanager
-    def trailing(self) -> Iterator[None]:
-        """Around work that may go on after the answer, such as background tasks."""
-        task = asyncio.current_task()
-        if task is None or task in self._trailing:
-            yield
-            return
-        self._trailing.add(task)
-        try:
-            yield
-        finally:
-            self._trailing.discard(task)
-            self._check_idle()
 
     def _call_back(self) -> None:
         # All of them, not only the first: it may have nothing left to send.
@@ -378,8 +370,8 @@ def _endpoint_door(
     return door
 
 
-def _unknown(host: Host, name: str | None) -> SalverError:
-    return SalverError(
+def _unknown(host: Host, name: str) -> NoMethodError:
+    return NoMethodError(
         f"Deployment {host.deployment} has no method {name!r}. "
         f"Available methods: {method_names(host._target)}."
     )

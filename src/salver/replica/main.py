@@ -22,6 +22,7 @@ from salver.calls.context import current_call
 from salver.calls.metrics import router_families
 from salver.errors import SalverError
 from salver.replica.figures import autoscaling_stats
+from salver.replica.grpc_services import load_services
 from salver.replica.host import Host, HostStats
 from salver.replica.inference import learn, statistics
 from salver.replica.metrics import families_of, scope_of
@@ -168,6 +169,8 @@ class _Replica:
         _enter(spec)
         self._log_as(spec.deployment.options.logging_config)
         with _in_words():
+            if spec.deployment.ingress:
+                self._host.grpc.rpcs = load_services(self._seat.settings.get("services", ()))
             await self._host.start(spec)
         self._state = "running"
 

@@ -1,4 +1,4 @@
-"""A request's body as it comes in."""
+"""The body of a request that comes in pieces, as they are read."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from salver.wire.frames import CREDIT
+from salver.wire.frames import CREDIT, INITIAL_CREDIT, chunk_cost
 
 if TYPE_CHECKING:
     from salver.replica.calls import ServedCall
 
-__all__ = ("Upload",)
+__all__ = ("MessageInbox", "Upload")
 
 _WINDOW: Final = 16  # chunks of a request's body on their way, each 256 KiB at most
+_REFILL: Final = INITIAL_CREDIT // 2
 
 
 class Upload:
@@ -64,3 +65,44 @@ class Upload:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+class MessageInbox(Upload):
+    """The same of a gRPC call: each piece is a message, and any of them may be empty.
+
+    What is on its way is bounded in bytes, too: the door pays for each message by its size.
+    """
+
+    __slots__ = ("_owed",)
+
+    def __init__(self, call: ServedCall) -> None:
+        super().__init__(call)
+        self._owed = INITIAL_CREDIT  # what the door may still be given
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self._call.cancelled
+
+    def feed(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._wake()
+
+    async def take(self) -> bytes | None:
+        """The next message; None: that was the last. The door sends only what is asked for here."""
+        while not self._pieces:
+            if self._ended:
+                return None
+            self._give(0)
+            self._waiter = self._call.caller.host.loop.create_future()
+            await self._waiter
+        message = self._pieces.popleft()
+        self._owed += chunk_cost(len(message))
+        self._give(_REFILL)
+        return message
+
+    def _give(self, least: int) -> None:
+        if self._owed > least and not self._ended:
+            owed, self._owed = self._owed, 0
+            call = self._call
+            call.caller.conn.send(CREDIT, 0, owed, call.call_id)

@@ -15,8 +15,8 @@ from salver.spec.familiar import (
     GangSchedulingConfig,
     HTTPOptions,
     ProxyLocation,
-    gRPCOptions,
 )
+from salver.spec.grpc import gRPCOptions
 from salver.spec.logging import LoggingConfig
 from salver.spec.routing import RequestRouterConfig
 

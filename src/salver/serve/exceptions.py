@@ -7,6 +7,7 @@ from salver.errors import (
     DeploymentUnavailableError,
     ReplicaUnavailableError,
     RequestCancelledError,
+    gRPCStatusError,
 )
 from salver.errors import SalverError as RayServeException
 
@@ -16,4 +17,5 @@ __all__ = (
     "RayServeException",
     "ReplicaUnavailableError",
     "RequestCancelledError",
+    "gRPCStatusError",
 )

@@ -18,7 +18,6 @@ __all__ = (
     "HTTPOptions",
     "ProxyLocation",
     "TracingConfig",
-    "gRPCOptions",
     "get_deployment_actor",
     "get_deployment_actor_context",
     "http_settings",
@@ -47,15 +46,6 @@ class HTTPOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fiel
     ssl_certfile: str | None = None
     ssl_keyfile_password: str | None = None
     ssl_ca_certs: str | None = None
-
-
-class gRPCOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):  # noqa: N801
-    """The gRPC door: known, and not there yet unless it serves nothing."""
-
-    port: int = 9000
-    grpc_servicer_functions: list[str] = []
-    request_timeout_s: float | None = None
-    enable_reflection: bool = True
 
 
 class _Later:

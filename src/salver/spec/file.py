@@ -18,7 +18,8 @@ from salver.errors import SalverError
 from salver.spec.autoscaling import AutoscalingPolicy
 from salver.spec.document import Document, Path, read_document
 from salver.spec.environment import read_runtime_env
-from salver.spec.familiar import ProxyLocation, gRPCOptions, http_settings
+from salver.spec.familiar import ProxyLocation, http_settings
+from salver.spec.grpc import grpc_options
 from salver.spec.ids import check_name, check_prefix
 from salver.spec.logging import read_logging
 from salver.spec.options import DeploymentOptions, OptionsDict, read_options
@@ -110,7 +111,7 @@ def read_config(name: str, content: bytes, folder: Folder) -> tuple[ConfigFile, 
 
 def _check_top(document: Document, given: Mapping[str, Any]) -> None:
     _check_section(document, given, (), "http_options", http_settings)
-    _check_section(document, given, (), "grpc_options", _read_grpc)
+    _check_section(document, given, (), "grpc_options", grpc_options)
     _check_section(document, given, (), "logging_config", read_logging)
     _refuse_later(document, given, ())
     if given.get("applications") == []:
@@ -139,16 +140,6 @@ def _try(document: Document, path: Path, read: Read, given: Any) -> None:
         read(given)
     except _WRONG as error:
         document.problem(path, str(error), at_key=bool(_UNKNOWN.search(str(error))))
-
-
-def _read_grpc(given: Any) -> gRPCOptions:
-    try:
-        options = msgspec.convert(given, gRPCOptions)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"grpc_options={given!r} is not valid: {error}.") from None
-    if options.grpc_servicer_functions:
-        raise NotImplementedError("the gRPC door is not there yet in this version of Salver.")
-    return options
 
 
 def _refuse_later(document: Document, given: Mapping[str, Any], path: Path) -> None:

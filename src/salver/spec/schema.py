@@ -8,8 +8,9 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from salver.spec.environment import RuntimeEnv
-from salver.spec.familiar import HTTPOptions, gRPCOptions
+from salver.spec.familiar import HTTPOptions
 from salver.spec.file import DEPLOYMENT_KEYS, AppEntry, ConfigFile
+from salver.spec.grpc import gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.logging import LoggingConfig
 from salver.spec.options import DeploymentOptions

@@ -14,7 +14,9 @@ and grows by one per call of that connection, so "begun up to here" is one numbe
     NAME      caller   name id                 a method name; REQ.aux refers to it from then on
     REQ       caller   name id | head+client   pickled (args, kwargs) | raw HTTP head with the
                                                client's `host:port` behind it; then the body
+                                               | messages.CallHead and a gRPC message
     RES       callee   calls under way there   pickled result | rendered HTTP/1.1 response
+                                               | a gRPC message, how it ended (CallTail)
     ERR       callee   calls under way there   pickled exception; ends a stream too
     REJECT    callee   calls under way there   - (full or draining: user code has not begun)
     CHUNK     both     -                       one item of a stream | rendered bytes | body bytes
@@ -73,6 +75,7 @@ STREAM: Final = 8  # REQ: answer with CHUNK* END.  RES: more follows as CHUNK* E
 HTTP: Final = 16  # REQ: an HTTP request.  RES, CHUNK: bytes for the client's socket, as they are
 BODY: Final = 32  # REQ: the body follows as CHUNK* END, as the callee gives credit
 CLOSE: Final = 64  # REQ: say `connection: close`.  RES, END: close the client's connection after
+GRPC: Final = 128  # REQ: a call of a gRPC method, whose path is its name.  RES: its answer
 
 # ARENA.aux
 NOTE: Final = 0

@@ -41,6 +41,22 @@ class ArenaNote(msgspec.Struct, array_like=True, frozen=True):
     size: int
 
 
+class CallHead(msgspec.Struct, array_like=True, frozen=True):
+    """What a gRPC request carries beside its messages: precedes the first of them."""
+
+    metadata: tuple[tuple[str, Any], ...] = ()  # values: str, or bytes of keys with -bin
+    peer: str = ""  # the client, as gRPC writes it
+
+
+class CallTail(msgspec.Struct, array_like=True, frozen=True):
+    """How a gRPC call ended, where that is not plain OK; precedes the message, if there is one."""
+
+    code: int = 0
+    details: str = ""
+    metadata: tuple[tuple[str, Any], ...] = ()  # trailing
+    compression: int | None = None
+
+
 class Rpc(msgspec.Struct, array_like=True, frozen=True):
     """A call, an answer or a notice on a control link."""
 

@@ -1,0 +1,230 @@
+"""The gRPC door of one process: from a call's metadata to an app's router, and the answer back."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import grpc
+
+from salver.doors.grpc_calls import StreamedCall, UnaryCall, Upstream
+from salver.doors.grpc_head import CallHead, HeadCache
+from salver.errors import RequestTimeoutError, SalverError
+from salver.replica.grpc_status import INTERNAL, NOT_FOUND, OK, code_of, cut
+from salver.wire.messages import CallTail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from salver.calls.router import Router
+    from salver.spec.grpc import gRPCOptions
+    from salver.spec.ids import DeploymentId
+    from salver.spec.status import DeploymentView
+
+__all__ = ("GrpcDoor", "GrpcDoorStats", "abort")
+
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+DRAINING: Final = "This node is being drained."
+UNROUTED: Final = "Route table is not populated yet."
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcDoorStats:
+    """A door at one moment."""
+
+    calls: int
+    in_flight: int
+    by_code: dict[int, int]  # answers by gRPC's status code
+
+
+class _Refused(Exception):
+    """This door itself says no."""
+
+    def __init__(self, code: int, details: str) -> None:
+        super().__init__(details)
+        self.code = code
+
+
+class GrpcDoor:
+    """Submits calls and tells clients how they ended."""
+
+    def __init__(
+        self,
+        options: gRPCOptions,
+        loop: asyncio.AbstractEventLoop,
+        router_of: Callable[[DeploymentId], Router],
+    ) -> None:
+        self.loop = loop
+        self.limit_s = options.request_timeout_s or 0.0
+        self.apps: dict[str, Router] | None = None  # by name; None: not known yet
+        self.draining = False
+        self.calls = 0
+        self.in_flight = 0
+        self.by_code: dict[int, int] = {}
+        self._heads = HeadCache()
+        self._router_of = router_of
+        self._routed = asyncio.Event()
+
+    def apply(self, views: Iterable[DeploymentView]) -> None:
+        """From now on these are the deployments."""
+        self.apps = {view.id.app: self._router_of(view.id) for view in views if view.ingress}
+        self._routed.set()
+
+    @property
+    def trouble(self) -> str:
+        """Why no call is taken now; empty: calls are."""
+        if self.draining:
+            return DRAINING
+        return UNROUTED if self.apps is None else ""
+
+    def stats(self) -> GrpcDoorStats:
+        return GrpcDoorStats(self.calls, self.in_flight, dict(self.by_code))
+
+    # ---- calls
+
+    async def unary(
+        self, path: str, message: bytes, context: Any, upstream: Upstream | None = None
+    ) -> bytes:
+        """Call, and wait for the one message that answers."""
+        if self.apps is None:
+            await self._routed.wait()
+        head = self._heads.read(context)
+        call = UnaryCall(path, head, message, self.loop, upstream)
+        timer = self._submit(call, head)
+        pump = self._pump(upstream, context)
+        try:
+            tail, answer = await call.future
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, the client is told
+            await self._fail(call, error, context)
+        finally:
+            self._over(timer, pump)
+        await self._finish(call, tail, context)
+        return answer  # type: ignore[no-any-return]
+
+    async def stream(
+        self, path: str, message: bytes, context: Any, upstream: Upstream | None = None
+    ) -> None:
+        """Call, and pass on one message after the other, as the client takes them."""
+        if self.apps is None:
+            await self._routed.wait()
+        head = self._heads.read(context)
+        call = StreamedCall(path, head, message, self.loop, upstream)
+        timer = self._submit(call, head)
+        pump = self._pump(upstream, context)
+        try:
+            while (answer := await call.next()) is not None:
+                if not call.wrote:
+                    call.wrote = True
+                    _compress(context, call.compression)
+                await context.write(answer)
+            tail, _ = await call.future
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, the client is told
+            call.cancel()
+            await self._fail(call, error, context)
+        finally:
+            self._over(timer, pump)
+        await self._finish(call, tail, context)
+
+    def _submit(self, call: UnaryCall, head: CallHead) -> asyncio.TimerHandle | None:
+        self.calls += 1
+        self.in_flight += 1
+        try:
+            self._router(head.app).submit(call)
+        except _Refused as refused:
+            call.failed(refused)
+            return None
+        if self.limit_s <= 0:
+            return None
+        return self.loop.call_later(self.limit_s, self._expire, call)
+
+    def _router(self, app: str) -> Router:
+        apps = self.apps or {}
+        if app:
+            router = apps.get(app)
+            if router is not None:
+                return router
+            raise _Refused(NOT_FOUND, f"Application {app!r} not found. There are: {_list(apps)}.")
+        if len(apps) == 1:
+            return next(iter(apps.values()))
+        if apps:
+            raise _Refused(
+                NOT_FOUND,
+                "Metadata 'application' is not set, and there is more than one application. "
+                f"There are: {_list(apps)}.",
+            )
+        raise _Refused(NOT_FOUND, "There is no application.")
+
+    def _expire(self, call: UnaryCall) -> None:
+        limit = self.limit_s
+        call.cancel(RequestTimeoutError(limit, "grpc_options.request_timeout_s", call.request_id))
+
+    def _pump(self, upstream: Upstream | None, context: Any) -> asyncio.Task[None] | None:
+        return None if upstream is None else self.loop.create_task(upstream.pump(context))
+
+    def _over(self, timer: asyncio.TimerHandle | None, pump: asyncio.Task[None] | None) -> None:
+        self.in_flight -= 1
+        if timer is not None:
+            timer.cancel()
+        if pump is not None:
+            pump.cancel()
+            pump.add_done_callback(_look_at)
+
+    # ---- the end of a call
+
+    async def _finish(self, call: UnaryCall, tail: CallTail | None, context: Any) -> None:
+        """How it went; an error is raised that ends it, where it did not go well."""
+        trailing: Any = (("request_id", call.request_id),)
+        if tail is not None:
+            trailing += tuple((key, value) for key, value in tail.metadata)
+            if tail.code != OK:
+                self._count(tail.code)
+                await abort(context, tail.code, tail.details, trailing)
+            if not call.wrote and tail.compression is not None:
+                _compress(context, tail.compression)
+                await context.send_initial_metadata(())  # a whole answer would leave as it is
+        self._count(OK)
+        context.set_trailing_metadata(trailing)
+
+    async def _fail(self, call: UnaryCall, error: BaseException, context: Any) -> NoReturn:
+        trailing = (("request_id", call.request_id or uuid.uuid4().hex),)
+        if isinstance(error, _Refused):
+            code, details = error.code, str(error)
+        elif isinstance(error, SalverError):
+            code, details = code_of(error), str(error)
+        else:
+            code, details = INTERNAL, "Internal error."
+        self._count(code)
+        await abort(context, code, details, trailing)
+        raise AssertionError("abort() raises")
+
+    def _count(self, code: int) -> None:
+        self.by_code[code] = self.by_code.get(code, 0) + 1
+
+
+async def abort(context: Any, code: int, details: str, trailing: Any = ()) -> None:
+    """End a call with this status, by an exception."""
+    shown = cut(details).encode("utf-8", "replace").decode()
+    await context.abort(_CODES.get(code, grpc.StatusCode.UNKNOWN), shown, trailing)
+
+
+def _compress(context: Any, algorithm: int | None) -> None:
+    if algorithm is not None:
+        context.set_compression(grpc.Compression(algorithm))
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """A stream that was cut may end its reader in any way: the call itself is told, too."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

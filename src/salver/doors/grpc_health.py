@@ -1,0 +1,58 @@
+"""The standard health service, `grpc.health.v1.Health`: what is asked about is served, or not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+from grpc_health.v1 import health_pb2
+
+from salver.doors.grpc_door import GrpcDoor, abort
+from salver.replica.grpc_status import NOT_FOUND
+
+__all__ = ("Health",)
+
+_Status = health_pb2.HealthCheckResponse
+_UNKNOWN: Final = _Status.SERVICE_UNKNOWN
+
+
+class Health:
+    """The whole door ("") serves once it knows its apps; a service, once there is an app."""
+
+    def __init__(self, door: GrpcDoor, services: Iterable[str]) -> None:
+        self._door = door
+        self._services = frozenset(services)
+        self._changed = asyncio.Event()
+
+    def changed(self) -> None:
+        """Tell who watches that something may be different now."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def status(self, service: str) -> int:
+        """The status of a service as it is now."""
+        if service and service not in self._services:
+            return int(_UNKNOWN)
+        door = self._door
+        serves = not door.trouble and (not service or bool(door.apps))
+        return int(_Status.SERVING if serves else _Status.NOT_SERVING)
+
+    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802
+        status = self.status(request.service)
+        if status == _UNKNOWN:
+            await abort(context, NOT_FOUND, f"There is no service {request.service!r}.")
+        return _Status(status=status)
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802
+        """Every change of status; ends when the door closes."""
+        told = None
+        while True:
+            changed = self._changed
+            status = self.status(request.service)
+            if status != told:
+                told = status
+                await context.write(_Status(status=status))
+            if self._door.draining:
+                return
+            await changed.wait()

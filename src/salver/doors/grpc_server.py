@@ -1,0 +1,151 @@
+"""The process behind the gRPC door: generic handlers on grpc.aio, calls by the app's router.
+
+grpc is imported here and nowhere near the keeper: its threads and a fork do not go together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import msgspec
+from google.protobuf import descriptor_pool
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH
+from grpc_reflection.v1alpha import reflection_pb2_grpc
+from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
+
+from salver.calls.cluster import Cluster
+from salver.doors.grpc_calls import Upstream
+from salver.doors.grpc_door import GrpcDoor
+from salver.doors.grpc_health import Health
+from salver.doors.grpc_listing import SERVICE as LISTING
+from salver.doors.grpc_listing import Listing
+from salver.doors.grpc_reflection import Reflection
+from salver.engine.seat import Seat
+from salver.replica.grpc_services import Recorder, RpcMethod, load_services
+from salver.spec.grpc import GrpcPlace, gRPCOptions
+
+__all__ = ("GrpcServer", "serve")
+
+_log = logging.getLogger("salver.ingress")
+
+
+async def serve(seat: Seat) -> None:
+    """Serve until SIGTERM; then answer what is under way, and end."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    place = msgspec.convert(seat.settings, GrpcPlace)
+    with suppress(OSError):
+        os.chdir(place.cwd or ".")
+    sys.path[:0] = [entry for entry in place.sys_path if entry not in sys.path]
+    # Request ids are made of the name: no other door, of another instance neither, has the same.
+    name = f"{seat.id}-{secrets.token_hex(4)}"
+    cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=name, role="ingress")
+    cluster.adopt(for_good=True)
+    door = GrpcDoor(place.options, loop, lambda deployment: cluster.router(deployment, eager=True))
+    server = GrpcServer(door, place.options, load_services(place.options.grpc_servicer_functions))
+
+    def changed() -> None:
+        door.apply(cluster.directory.views.values())
+        server.changed()
+
+    # It listens before it hears of any app: who is told that an app is there can call it.
+    await server.start(place.host, place.port)
+    cluster.directory.on_change(changed)
+    gc.collect()
+    gc.freeze()
+    await stop.wait()
+    _log.info("closing: %d gRPC calls", door.stats().in_flight)
+    await server.drain(place.options.drain_timeout_s)
+    cluster.close()
+
+
+class GrpcServer:
+    """One listening server and what it answers."""
+
+    def __init__(self, door: GrpcDoor, options: gRPCOptions, rpcs: Mapping[str, RpcMethod]) -> None:
+        self._door = door
+        services = sorted({rpc.service for rpc in rpcs.values()})
+        self._health = Health(door, services)
+        listing = Listing(door)
+        recorder = Recorder()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, recorder)
+        self._reflection: Reflection | None = None
+        if options.enable_reflection:
+            names = (*services, HEALTH, LISTING, REFLECTION)
+            self._reflection = Reflection(names, (descriptor_pool.Default(), listing.pool))
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(self._reflection, recorder)
+        handlers = {path: _handler(door, rpc) for path, rpc in rpcs.items()}
+        self._server = grpc.aio.server(
+            handlers=(_ByPath(recorder.handlers | listing.handlers() | handlers),),
+            options=(
+                ("grpc.so_reuseport", 1),  # the keeper holds the port, and the next door may come
+                ("grpc.max_receive_message_length", options.max_receive_message_bytes),
+                ("grpc.max_send_message_length", options.max_send_message_bytes),
+            ),
+        )
+
+    async def start(self, host: str, port: int) -> int:
+        """Let clients in; the port, should it have been 0."""
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        bound = self._server.add_insecure_port(where)
+        await self._server.start()
+        return int(bound)
+
+    def changed(self) -> None:
+        """The apps are not what they were."""
+        self._health.changed()
+
+    async def drain(self, limit_s: float) -> None:
+        """Take nothing new, answer what is under way, and cut what takes too long."""
+        self._door.draining = True
+        self._health.changed()
+        if self._reflection is not None:
+            self._reflection.close()
+        await self._server.stop(limit_s)
+
+
+class _ByPath:
+    """Every method is found here: methods that grpc knows by name cost it more."""
+
+    def __init__(self, handlers: Mapping[str, Any]) -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: Any) -> Any:
+        return self._handlers.get(handler_call_details.method)
+
+
+def _handler(door: GrpcDoor, rpc: RpcMethod) -> Any:
+    """Messages pass through as bytes: the replica reads and writes them."""
+    path = rpc.path
+
+    async def unary_unary(message: bytes, context: Any) -> bytes:
+        return await door.unary(path, message, context)
+
+    async def unary_stream(message: bytes, context: Any) -> None:
+        await door.stream(path, message, context)
+
+    async def stream_unary(_messages: Any, context: Any) -> bytes:
+        return await door.unary(path, b"", context, Upstream())
+
+    async def stream_stream(_messages: Any, context: Any) -> None:
+        await door.stream(path, b"", context, Upstream())
+
+    if rpc.takes_stream and rpc.gives_stream:
+        return grpc.stream_stream_rpc_method_handler(stream_stream)
+    if rpc.takes_stream:
+        return grpc.stream_unary_rpc_method_handler(stream_unary)
+    if rpc.gives_stream:
+        return grpc.unary_stream_rpc_method_handler(unary_stream)
+    return grpc.unary_unary_rpc_method_handler(unary_unary)

@@ -1,0 +1,290 @@
+"""gRPC calls to a deployment: messages in, messages out, and how it went."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from contextvars import Context
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from salver.calls.grpc_frames import join_tail, split
+from salver.errors import NoMethodError, SalverError, gRPCStatusError
+from salver.replica.grpc_context import RayServegRPCContext, gRPCInputStream
+from salver.replica.grpc_services import RpcMethod
+from salver.replica.grpc_status import CANCELLED, INTERNAL, INVALID_ARGUMENT, code_of
+from salver.replica.grpc_status import cut as shown
+from salver.replica.handle_calls import items_of
+from salver.replica.invoke import Method
+from salver.replica.upload import MessageInbox
+from salver.wire.frames import END, GRPC, LARGE, META, RES, STREAM
+from salver.wire.messages import CallTail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from salver.replica.calls import ServedCall
+    from salver.replica.host import Host
+
+__all__ = ("MessageDoor",)
+
+_logger: Final = logging.getLogger("salver")
+_WITHDRAWN: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """A method of a service and the method of the deployment that answers it."""
+
+    rpc: RpcMethod
+    method: Method
+    takes_context: bool
+
+
+class _Request:
+    """One call, from its first bytes to its end."""
+
+    __slots__ = ("_message", "call", "context", "method", "rpc")
+
+    def __init__(self, call: ServedCall, served: _Served) -> None:
+        head, message = split(call.payload)
+        call.payload = None
+        self.call = call
+        self.rpc = served.rpc
+        self.method = served.method
+        self.context: RayServegRPCContext | None = None
+        if served.takes_context:
+            stream = served.rpc.takes_stream
+            self.context = RayServegRPCContext(call.context, head, takes_stream=stream)
+        self._message: Any = message
+        if served.rpc.takes_stream:
+            inbox = MessageInbox(call)
+            call.upload = inbox
+            self._message = gRPCInputStream(inbox, served.rpc.decode)
+
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the user's method is called with; gRPCStatusError: the message cannot be read."""
+        message, self._message = self._message, None
+        if not self.rpc.takes_stream:
+            try:
+                message = self.rpc.decode(message)
+            except Exception as error:  # noqa: BLE001 - what reads messages may raise anything
+                text = f"The request of {self.rpc.path} cannot be read: {error}"
+                raise _Unreadable(text) from None
+        return (message,), {} if self.context is None else {"grpc_context": self.context}
+
+    def start(self) -> Any:
+        """Call the user's method."""
+        args, kwargs = self.arguments()
+        return self.method.call(*args, **kwargs)
+
+    def encode(self, result: Any) -> bytes:
+        """A message as bytes."""
+        try:
+            return self.rpc.encode(result)
+        except TypeError:
+            raise TypeError(
+                f"{self.method.name} gave {type(result).__name__} ({result!r:.80}), which is no "
+                f"message that {self.rpc.path} can answer with."
+            ) from None
+
+    # ---- the end
+
+    def answer(self, data: bytes) -> None:
+        """The whole answer."""
+        tail = self.context.tail() if self.context is not None else None
+        flags, front = (GRPC, b"") if tail is None else (GRPC | META, join_tail(tail))
+        if len(data) >= LARGE:
+            self.call.end(RES, flags, front, (memoryview(data),))
+        else:
+            self.call.end(RES, flags, front + data)
+
+    def begin_answers(self) -> None:
+        """Before the first message of a stream: what the client must know of all of them."""
+        if self.context is not None and self.context.compression is not None:
+            head = join_tail(CallTail(compression=self.context.compression))
+            conn, call_id = self.call.caller.conn, self.call.call_id
+            conn.send(RES, GRPC | META | STREAM, 0, call_id, head)
+
+    def complete(self) -> None:
+        """The stream of answers is over."""
+        tail = self.context.tail() if self.context is not None else None
+        if tail is None:
+            self.call.end(END, GRPC, b"")
+        else:
+            self.call.end(RES, GRPC | META, join_tail(tail))
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with the status that the error stands for, or that the user's code has set."""
+        call, context = self.call, self.context
+        if call.cancelled:
+            call.finish()
+            return
+        call.caller.host.errors += 1
+        code, details = _status_of(error)
+        metadata: Any = ()
+        if context is not None:
+            metadata = context.trailing_metadata()
+            if context.failed:
+                code = context.code().value[0]  # type: ignore[union-attr]
+                details = context.details() or details
+            elif context.details() and not isinstance(error, SalverError):
+                details = context.details() or details
+        if code == INTERNAL:
+            _logger.error("Uncaught exception in %s:", self.rpc.path, exc_info=error)
+        call.end(RES, GRPC | META, join_tail(CallTail(code, shown(details), metadata)))
+
+    def interrupted(self) -> None:
+        """Its task was cancelled: by the client that left, or by the user's own code."""
+        if self.call.cancelled:
+            self.call.finish()
+        else:
+            _refuse(self.call, CANCELLED, "The method was cancelled.")
+
+
+class MessageDoor:
+    """gRPC calls of one deployment; `rpcs` are the methods that clients may call, by path."""
+
+    def __init__(self, host: Host) -> None:
+        self.rpcs: Mapping[str, RpcMethod] = {}
+        self._host = host
+        self._known: dict[str, _Served] = {}
+
+    def __call__(self, call: ServedCall, path: str, space: Context) -> None:
+        """Run a call that has been let in."""
+        call.context.route = call.context.route or path
+        served = self._known.get(path)
+        if served is None:
+            try:
+                served = self._known[path] = self._find(path)
+            except Exception as error:  # noqa: BLE001 - a property of the user's: the client is told
+                _refuse(call, *_status_of(error))
+                return
+        request = _Request(call, served)
+        if served.rpc.gives_stream:
+            work = self._stream(request, space)
+        elif served.method.is_async:
+            work = self._unary(request)
+        else:
+            self._in_thread(request, space)
+            return
+        call.task = self._host.loop.create_task(work, context=space)
+
+    def _find(self, path: str) -> _Served:
+        rpc = self.rpcs.get(path)
+        if rpc is None:
+            raise NoMethodError(f"No service of this instance has {path}.")
+        method = self._host.method(rpc.name)
+        return _Served(rpc, method, "grpc_context" in inspect.signature(method.call).parameters)
+
+    async def _unary(self, request: _Request) -> None:
+        call = request.call
+        call.started = True
+        if not call.begin():
+            call.withdraw()
+            return
+        try:
+            args, kwargs = request.arguments()
+            result = await request.method.call(*args, **kwargs)
+            if hasattr(type(result), "__await__"):
+                result = await result
+            request.answer(request.encode(result))
+        except asyncio.CancelledError:
+            request.interrupted()
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the client is told
+            request.fail(error)
+
+    def _in_thread(self, request: _Request, space: Context) -> None:
+        call = request.call
+
+        def work() -> Any:
+            if not call.begin():
+                return _WITHDRAWN
+            result = request.start()
+            return result if hasattr(type(result), "__await__") else request.encode(result)
+
+        def done(result: Any, error: BaseException | None) -> None:
+            if call.cancelled:
+                call.finish()
+            elif result is _WITHDRAWN:
+                call.withdraw()
+            elif error is not None:
+                space.run(request.fail, error)  # so that the log knows the request
+            elif isinstance(result, bytes):
+                request.answer(result)
+            else:
+                call.task = self._host.loop.create_task(_finish(request, result), context=space)
+
+        self._host.pool.submit(space, work, done)
+
+    async def _stream(self, request: _Request, space: Context) -> None:
+        call = request.call
+        call.started = True
+        if not call.begin():
+            call.withdraw()
+            return
+        try:
+            start = partial(request.method.call, *(given := request.arguments())[0], **given[1])
+            await _send(request, await items_of(self._host, request.method, space, start))
+            request.complete()
+        except asyncio.CancelledError:
+            request.interrupted()
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the client is told
+            request.fail(error)
+
+
+class _Unreadable(SalverError):
+    """What a client sent is not the message that the method takes."""
+
+
+async def _finish(request: _Request, result: Any) -> None:
+    """A `def` that returned a coroutine or a response: the rest of it runs on the loop."""
+    request.call.started = True
+    try:
+        request.answer(request.encode(await result))
+    except asyncio.CancelledError:
+        request.interrupted()
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the client is told
+        request.fail(error)
+
+
+async def _send(request: _Request, items: Any) -> None:
+    """Every message of a stream, as the client takes them."""
+    call = request.call
+    begun = False
+    try:
+        async for item in items:
+            data = request.encode(item)
+            if not begun:
+                begun = True
+                request.begin_answers()
+            if call.blocked:
+                await call.room()
+            if len(data) >= LARGE:
+                call.chunk(b"", (memoryview(data),))
+            else:
+                call.chunk(data, ())
+    finally:
+        close = getattr(items, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _refuse(call: ServedCall, code: int, details: str) -> None:
+    call.end(RES, GRPC | META, join_tail(CallTail(code, shown(details))))
+
+
+def _status_of(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, gRPCStatusError):
+        return error.grpc_code.value[0], str(error)
+    if isinstance(error, _Unreadable):
+        return INVALID_ARGUMENT, str(error)
+    text = str(error)
+    if isinstance(error, SalverError):
+        return code_of(error), text
+    return code_of(error), f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,81 @@
+"""Every setting of the gRPC door, once: its name, type, default, bounds and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+__all__ = ("GrpcPlace", "gRPCOptions", "grpc_options")
+
+MESSAGE_LIMIT = 2**31 - 1  # gRPC counts a message's bytes in 31 bits
+
+
+class gRPCOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):  # noqa: N801
+    """How the gRPC door listens, what it serves, and where it says no."""
+
+    host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0: one that is free.")] = 9000
+    grpc_servicer_functions: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        Meta(
+            description="Import paths of generated functions, such as "
+            "'hello_pb2_grpc.add_HelloServicer_to_server'. None: there is no gRPC door."
+        ),
+    ] = []
+    request_timeout_s: Annotated[
+        float | None,
+        Meta(description="From a call's start to its end; None or <= 0: the client's deadline."),
+    ] = None
+    enable_reflection: Annotated[
+        bool, Meta(description="Tell clients which services and messages there are.")
+    ] = True
+    max_receive_message_bytes: Annotated[
+        int, Meta(ge=1, le=MESSAGE_LIMIT, description="The longest message that is let in.")
+    ] = 64 << 20
+    max_send_message_bytes: Annotated[
+        int, Meta(ge=1, le=MESSAGE_LIMIT, description="The longest message that is sent.")
+    ] = MESSAGE_LIMIT
+    drain_timeout_s: Annotated[
+        float, Meta(ge=0, description="How long calls under way may go on once it stops.")
+    ] = 20.0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to open a door for."""
+        return bool(self.grpc_servicer_functions)
+
+
+class GrpcPlace(msgspec.Struct, frozen=True):
+    """What the process of the door is told: the address that is held for it, and where code is."""
+
+    options: gRPCOptions
+    sys_path: tuple[str, ...] = ()
+    cwd: str = ""
+    host: str = ""
+    port: int = 0
+
+
+def grpc_options(given: object = None) -> gRPCOptions:
+    """The door's options from None, a dict, or gRPCOptions; every value is checked."""
+    if given is None:
+        return gRPCOptions()
+    fields = msgspec.structs.asdict(given) if isinstance(given, gRPCOptions) else given
+    if not isinstance(fields, Mapping):
+        raise TypeError(
+            f"grpc_options={given!r} is not valid: expected a dict such as "
+            '{"port": 9000, "grpc_servicer_functions": [...]}, or gRPCOptions.'
+        )
+    known = gRPCOptions.__struct_fields__
+    for name in fields:
+        if name not in known:
+            near = get_close_matches(str(name), known, 1)
+            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
+            raise TypeError(f"{name!r} is not an option of the gRPC door. {hint}")
+    try:
+        return msgspec.convert(dict(fields), gRPCOptions)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"grpc_options={dict(fields)!r} is not valid: {error}.") from None

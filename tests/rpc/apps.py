@@ -1,0 +1,183 @@
+"""What the tests of this folder deploy."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+from echo_pb2 import Number, Word
+
+import salver
+from salver.errors import gRPCStatusError
+from salver.serve.grpc_util import gRPCInputStream
+from tests.real.apps import Journal
+
+
+@salver.deployment(max_ongoing_requests=100)
+class Speaker:
+    """All four kinds, as coroutines."""
+
+    async def Say(self, word: Word) -> Word:
+        return Word(text=word.text + "!", data=word.data)
+
+    async def Act(self, word: Word, grpc_context: Any) -> Any:
+        """Does as it is told."""
+        return await getattr(self, word.text)(word, grpc_context)
+
+    async def Repeat(self, word: Word) -> AsyncIterator[Word]:
+        for number in range(word.times):
+            yield Word(text=word.text, data=word.data, times=number)
+
+    async def Gather(self, words: gRPCInputStream[Word]) -> Word:
+        gathered = [word async for word in words]
+        return Word(
+            text=" ".join(word.text for word in gathered),
+            data=b"".join(word.data for word in gathered),
+            times=len(gathered) if words.is_exhausted() else -1,
+        )
+
+    async def Chat(self, words: gRPCInputStream[Word]) -> AsyncIterator[Word]:
+        async for word in words:
+            yield Word(text=word.text.upper())
+
+    async def Count(self, word: Word) -> Number:
+        return Number(value=len(word.text))
+
+    # ---- what `Act` does
+
+    async def tell(self, _word: Word, context: Any) -> Word:
+        said = dict(context.invocation_metadata())
+        facts = (
+            context.application, context.multiplexed_model_id, context.request_id,
+            context.session_id, context.traceparent, said.get("mine"), said.get("mine-bin"),
+            context.peer().partition(":")[0], salver.get_multiplexed_model_id(),
+        )  # fmt: skip
+        return Word(text=repr(facts))
+
+    async def trail(self, _word: Word, context: Any) -> Word:
+        context.set_trailing_metadata([("a", "1"), ("b-bin", b"\0"), ("request_id", "forged")])
+        return Word(text="ok")
+
+    async def compress(self, word: Word, context: Any) -> Word:
+        context.set_compression(grpc.Compression.Gzip)
+        return Word(data=bytes(word.times))
+
+    async def code_and_return(self, _word: Word, context: Any) -> Word:
+        context.set_code(grpc.StatusCode.DATA_LOSS)
+        context.set_details("all gone")
+        context.set_trailing_metadata([("where", "here")])
+        return Word()
+
+    async def code_and_raise(self, _word: Word, context: Any) -> Word:
+        context.set_code(grpc.StatusCode.ALREADY_EXISTS)
+        raise KeyError("twice")
+
+    async def status_error(self, _word: Word, _context: Any) -> Word:
+        raise gRPCStatusError(None, grpc.StatusCode.OUT_OF_RANGE, "too far")
+
+    async def crash(self, word: Word, _context: Any) -> Word:
+        raise ValueError(word.data.decode() or "no good")
+
+    async def wrong(self, _word: Word, _context: Any) -> str:
+        return "a str"
+
+    async def exit(self, _word: Word, _context: Any) -> Word:
+        raise SystemExit(3)
+
+    async def kill(self, _word: Word, _context: Any) -> Word:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return Word()
+
+
+@salver.deployment(max_ongoing_requests=4)
+class Threaded:
+    """The same as `def`, in threads."""
+
+    def Say(self, word: Word) -> Word:
+        assert threading.current_thread() is not threading.main_thread()
+        return Word(text=word.text + "?")
+
+    def Act(self, word: Word) -> Word:
+        raise RuntimeError(word.text)
+
+    def Repeat(self, word: Word) -> Iterator[Word]:
+        for number in range(word.times):
+            yield Word(text=word.text, times=number)
+
+    def Gather(self, words: gRPCInputStream[Word]) -> Word:
+        return Word(times=len(list(words)))
+
+
+@salver.deployment(max_ongoing_requests=1, max_queued_requests=1)
+class Slow:
+    """Says when it begins, and how it ends; then stays until it is cancelled or told to go on."""
+
+    def __init__(self, journal: str) -> None:
+        self.note = Journal(journal)
+        self.free = asyncio.Event()
+
+    async def Say(self, word: Word) -> Word:
+        self.note("begun", word.text)
+        await self._stay(word.text)
+        return word
+
+    async def Repeat(self, word: Word) -> AsyncIterator[Word]:
+        self.note("begun", word.text)
+        yield word
+        await self._stay(word.text)
+
+    async def Gather(self, words: gRPCInputStream[Word]) -> Word:
+        self.note("begun", "gather")
+        try:
+            async for word in words:
+                self.note("got", word.text)
+        except asyncio.CancelledError:
+            self.note("cancelled", words.is_cancelled())
+            raise
+        self.note("ended", "gather")
+        return Word()
+
+    async def Chat(self, words: gRPCInputStream[Word]) -> AsyncIterator[Word]:
+        yield Word(text="hello")
+        await self._stay("chat")
+
+    async def _stay(self, name: str) -> None:
+        try:
+            await self.free.wait()
+        except asyncio.CancelledError:
+            self.note("cancelled", name)
+            raise
+
+
+@salver.deployment
+class Gated:
+    """Answers, and once more when somebody has written to its gate."""
+
+    def __init__(self, gate: str) -> None:
+        self.gate = Path(gate)
+
+    async def Repeat(self, word: Word) -> AsyncIterator[Word]:
+        yield word
+        yield Word(text=await asyncio.to_thread(self.gate.read_text))
+
+
+@salver.deployment(max_ongoing_requests=8)
+class Flood:
+    """Counts what it could send, and takes what it is told to take."""
+
+    def __init__(self, journal: str) -> None:
+        self.note = Journal(journal)
+
+    async def Repeat(self, word: Word) -> AsyncIterator[Word]:
+        try:
+            for number in range(word.times):
+                self.note("sent", number)
+                yield Word(data=bytes(1 << 20))
+        finally:
+            self.note("closed", "repeat")

@@ -1,0 +1,101 @@
+"""Generated code for echo.proto, made anew for every run, and an instance that serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from grpc_tools import protoc
+
+from salver.spec.grpc import gRPCOptions
+from salver.testing import leaks
+from tests.real.rig import Journal, Running
+
+HERE = Path(__file__).parent
+SERVICES = [
+    "echo_pb2_grpc.add_EchoServicer_to_server",
+    "echo_pb2_grpc:add_CounterServicer_to_server",
+]
+
+
+def _generate() -> str:
+    folder = tempfile.mkdtemp(prefix="salver-protos-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    out = [f"--python_out={folder}", f"--grpc_python_out={folder}"]
+    assert protoc.main(["protoc", f"-I{HERE}", *out, str(HERE / "echo.proto")]) == 0
+    return folder
+
+
+async def _warm_up() -> None:
+    """What grpc opens for its first calls, and the thread of its asyncio part, stay to the end."""
+    grpc.aio.init_grpc_aio()
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as blocking, pytest.raises(grpc.RpcError):
+        await asyncio.to_thread(blocking.unary_unary("/a/b"), b"")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await channel.unary_unary("/a/b")(b"")
+    await server.stop(None)
+
+
+sys.path.insert(0, _generate())
+asyncio.run(_warm_up())
+
+
+@pytest.fixture
+def _no_leaks() -> None:
+    """An instance serves a whole module here; what it leaves is looked at after its end."""
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    """An instance with a gRPC door for both services."""
+    with (
+        leaks.no_leaks(),
+        Running.start(grpc=gRPCOptions(port=0, grpc_servicer_functions=SERVICES)) as running,
+    ):
+        yield running
+
+
+@pytest_asyncio.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
+    journal = Journal(tmp_path)
+    yield journal
+    journal.close()
+
+
+@pytest.fixture(scope="module")
+def apps() -> Any:
+    """The programs of this folder. To type checkers a decorated class is the class still."""
+    return import_module("tests.rpc.apps")
+
+
+@pytest.fixture(scope="module")
+def address(running: Running, apps: Any) -> str:
+    """Where two apps answer: `speaker` and `threaded`."""
+
+    async def deploy() -> None:
+        await running.deploy(apps.Speaker.bind(), "speaker", "/speaker")
+        await running.deploy(apps.Threaded.bind(), "threaded", None)
+
+    asyncio.run(deploy())
+    return running.instance.grpc_address
+
+
+@pytest_asyncio.fixture
+async def channel(address: str) -> AsyncIterator[grpc.aio.Channel]:
+    """An asyncio channel to the door."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        yield channel

@@ -1,0 +1,213 @@
+"""The door over time: updates, deaths, queues, time limits, its end; and what cannot be opened."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+from echo_pb2 import Word
+from echo_pb2_grpc import EchoStub
+
+from salver.errors import EngineError, TargetError
+from salver.launch import Capacity, Instance
+from salver.spec.grpc import gRPCOptions
+from salver.spec.http import HttpSettings
+from tests.real.rig import Journal, Running
+from tests.rpc.conftest import SERVICES
+
+LIMIT_S = 20
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    """An instance of its own for each test here."""
+    options = gRPCOptions(port=0, grpc_servicer_functions=SERVICES, drain_timeout_s=60)
+    with Running.start(grpc=options) as running:
+        yield running
+
+
+def address_of(running: Running) -> str:
+    assert running.instance.grpc_address
+    return running.instance.grpc_address
+
+
+async def code_of(call: Any) -> grpc.StatusCode:
+    code: grpc.StatusCode = await call.code()
+    return code
+
+
+async def test_one_app_needs_no_name(running: Running, apps: Any) -> None:
+    async with grpc.aio.insecure_channel(address_of(running)) as channel:
+        call = EchoStub(channel).Say(Word(), wait_for_ready=True, timeout=LIMIT_S)
+        assert await code_of(call) is grpc.StatusCode.NOT_FOUND
+        await running.deploy(apps.Speaker.bind(), "one", None)
+        assert (await EchoStub(channel).Say(Word(text="a"))).text == "a!"
+
+
+async def test_an_app_runs_when_the_door_knows_it(running: Running, apps: Any) -> None:
+    await running.deploy(apps.Speaker.bind(), "one", None)
+    assert sorted(name.split("-")[0] for name in (await running.status()).proxies) == [
+        "grpc", "ingress"
+    ]  # fmt: skip
+
+
+async def test_a_killed_replica_fails_the_calls_that_had_begun_only(
+    running: Running, apps: Any
+) -> None:
+    await running.deploy(apps.Speaker.bind(), "one", None)
+    async with grpc.aio.insecure_channel(address_of(running)) as channel:
+        call = EchoStub(channel).Act(Word(text="kill"))
+        assert await code_of(call) is grpc.StatusCode.UNAVAILABLE
+        assert "died while it worked on this request" in await call.details()
+        assert (await EchoStub(channel).Say(Word(text="a"), timeout=LIMIT_S)).text == "a!"
+
+
+async def test_a_full_queue_is_resource_exhausted(
+    running: Running, apps: Any, journal: Journal
+) -> None:
+    await running.deploy(apps.Slow.bind(journal.path), "slow", None)
+    async with grpc.aio.insecure_channel(address_of(running)) as channel:
+        first = EchoStub(channel).Say(Word(text="first"))
+        await journal.until("begun first")
+        others = [EchoStub(channel).Say(Word(text="other")) for _ in range(2)]
+        codes = [asyncio.ensure_future(code_of(call)) for call in others]
+        done, waiting = await asyncio.wait(codes, return_when=asyncio.FIRST_COMPLETED)
+        assert [code.result() for code in done] == [grpc.StatusCode.RESOURCE_EXHAUSTED]
+        for call in (first, *others):
+            call.cancel()
+        await asyncio.wait(waiting)
+
+
+async def test_an_update_loses_no_call(running: Running, apps: Any) -> None:
+    await running.deploy(apps.Speaker.bind(), "one", None)
+    over = False
+    answers = 0
+
+    async def ask(channel: grpc.aio.Channel) -> None:
+        nonlocal answers
+        while not over:
+            assert (await EchoStub(channel).Say(Word(text="a"))).text == "a!"
+            answers += 1
+
+    async with grpc.aio.insecure_channel(address_of(running)) as channel:
+        asking = [asyncio.ensure_future(ask(channel)) for _ in range(8)]
+        for _ in range(3):
+            await running.deploy(apps.Speaker.bind(), "one", None)
+        over = True
+        await asyncio.gather(*asking)
+    assert answers > 100
+
+
+async def test_a_door_that_dies_is_there_again_at_the_same_port(
+    running: Running, apps: Any
+) -> None:
+    await running.deploy(apps.Speaker.bind(), "one", None)
+    for _ in range(2):
+        (door,) = running.pids("grpc")
+        dying = psutil.Process(door)
+        dying.kill()
+        await asyncio.to_thread(dying.wait)
+        async with grpc.aio.insecure_channel(address_of(running)) as channel:
+            call = EchoStub(channel).Say(Word(text="a"), wait_for_ready=True, timeout=LIMIT_S)
+            assert (await call).text == "a!"
+    assert running.pids("grpc") != [door]
+
+
+async def test_the_end_lets_calls_finish_and_refuses_new_ones(
+    running: Running, apps: Any, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    await running.deploy(apps.Gated.bind(str(gate)), "gated", None)
+    async with grpc.aio.insecure_channel(address_of(running)) as channel:
+        call = EchoStub(channel).Repeat(Word(text="a"))
+        assert (await call.read()).text == "a"
+        stopping = asyncio.create_task(asyncio.to_thread(running.instance.stop))
+        await running.log.until(r"closing: 1 gRPC calls")
+        async with grpc.aio.insecure_channel(address_of(running)) as late:
+            # CANCELLED: it came just as the door closed.
+            refused = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED
+            assert await code_of(EchoStub(late).Say(Word())) in refused
+        await asyncio.to_thread(gate.write_text, "go on")
+        assert (await call.read()).text == "go on"
+        assert await call.read() is grpc.aio.EOF
+        assert await code_of(call) is grpc.StatusCode.OK
+        await stopping
+
+
+async def test_a_time_limit_ends_the_call_and_names_its_setting(
+    apps: Any, journal: Journal
+) -> None:
+    options = gRPCOptions(port=0, grpc_servicer_functions=SERVICES, request_timeout_s=0.2)
+    with Running.start(grpc=options) as running:
+        await running.deploy(apps.Slow.bind(journal.path), "slow", None)
+        async with grpc.aio.insecure_channel(address_of(running)) as channel:
+            for kind in ("Say", "Repeat"):
+                call = getattr(EchoStub(channel), kind)(Word(text="late"))
+                if kind == "Repeat":
+                    await call.read()
+                assert await code_of(call) is grpc.StatusCode.DEADLINE_EXCEEDED
+                assert "grpc_options.request_timeout_s" in await call.details()
+                await journal.next("cancelled")
+
+
+# ---- what cannot be opened
+
+
+def start(**options: Any) -> None:
+    Instance.start(HttpSettings(port=0), Capacity(), grpc=gRPCOptions(**options)).kill()
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        ("nowhere.add_X", "it cannot be imported: No module named 'nowhere'"),
+        ("echo_pb2_grpc.add_X", "'echo_pb2_grpc' has no 'add_X'"),
+        ("add_X", "it names no module"),
+        ("echo_pb2_grpc.EchoStub", "it failed"),
+        ("echo_pb2_grpc.GRPC_VERSION", "which cannot be called"),
+        ("builtins.print", "it registered no service"),
+    ],
+)
+def test_a_servicer_function_that_is_none_is_told(function: str, why: str) -> None:
+    with pytest.raises(TargetError, match=r"grpc_servicer_functions: ") as caught:
+        start(port=0, grpc_servicer_functions=[function])
+    assert why in str(caught.value)
+    assert "such as 'hello_pb2_grpc.add_HelloServicer_to_server'" in str(caught.value)
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("salver.replica.grpc_services.find_spec", lambda _name: None)
+    with pytest.raises(TargetError, match=r"needs grpcio, .*: pip install 'salver\[grpc\]'\."):
+        start(port=0, grpc_servicer_functions=SERVICES)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_port_in_use_is_refused_even_where_it_could_be_shared(shared: bool) -> None:
+    with socket.socket() as taken:
+        if shared:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(EngineError, match=r"the port is in use.*--grpc-port"):
+            start(port=port, grpc_servicer_functions=SERVICES)
+
+
+def test_two_instances_never_share_a_port(running: Running) -> None:
+    port = int(address_of(running).rpartition(":")[2])
+    with pytest.raises(EngineError, match="the port is in use"):
+        start(port=port, grpc_servicer_functions=SERVICES)
+
+
+def test_without_services_there_is_no_door() -> None:
+    with Running.start(grpc=gRPCOptions(port=1)) as running:
+        assert running.instance.grpc_address == ""
+        assert running.pids("grpc") == []
