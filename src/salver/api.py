@@ -100,10 +100,12 @@ def _run(
     _blocking: bool = True,
     name: str = "default",
     route_prefix: str | None = "/",
+    logging_config: LoggingConfig | dict[str, Any] | None = None,
     **later: Any,
 ) -> DeploymentHandle[Any]:
     """`run`, as Ray Serve's own tests spell it."""
-    return run(target, False, name, route_prefix, wait_for_ready=_blocking, **later)
+    later["wait_for_ready"] = _blocking
+    return run(target, False, name, route_prefix, logging_config, **later)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from salver.cli.apps import ConfigApps, read_file
+from salver.spec.logging import EncodingType, LoggingConfig
 from tests.conftest import Command
 from tests.environment.wheels import make_wheel
 
@@ -234,6 +236,13 @@ def test_build_says_what_is_wrong(
     assert message in built.errors()
 
 
+def test_toml_is_refused(salver_command: Command, folder: Path) -> None:
+    (folder / "config.toml").write_text("applications = []\n")
+    served = salver_command("run", "config.toml", cwd=folder)
+    assert served.process.wait() == 1
+    assert "config.toml is TOML, which is not read here" in served.errors()
+
+
 def test_schema_is_json(salver_command: Command) -> None:
     printed = salver_command("schema")
     assert printed.process.stdout is not None
@@ -291,3 +300,40 @@ def test_every_app_has_its_packages_and_its_folder(
     assert httpx.get(urls["a"]).json() == [41]
     assert httpx.get(urls["b"]).json() == [42]
     assert served.stop() == 0
+
+
+SAID_OF_ALL = """\
+http_options: {port: 0}
+logging_config: {log_level: ERROR}
+target_capacity: 50
+applications:
+- name: one
+  import_path: shop:app
+  logging_config: {log_level: DEBUG, encoding: JSON}
+  autoscaling_policy: {policy_function: "rule:always_three", policy_kwargs: {number: 3}}
+  deployments:
+  - name: Shop
+    autoscaling_config: {min_replicas: 1, max_replicas: 8, upscale_delay_s: 0}
+"""
+RULE = """
+def always_three(contexts, number):
+    return {key: number for key in contexts}, {}
+"""
+
+
+def test_what_is_said_of_all_reaches_all(folder: Path) -> None:
+    """The levels of the logs, the app's own policy, the share of the replicas."""
+    (folder / "rule.py").write_text(RULE)
+    (folder / "all.yaml").write_text(SAID_OF_ALL)
+    config, document = read_file(str(folder / "all.yaml"))
+    assert config.logging_config == {"log_level": "ERROR"}
+    (app,) = ConfigApps(str(folder / "all.yaml"), str(folder)).build(config, document)
+    (shop,) = app.deployments
+    assert shop.options.logging_config == LoggingConfig(
+        log_level="DEBUG", encoding=EncodingType.JSON
+    )
+    assert app.target_capacity == 50
+    assert app.autoscaling_policy is not None
+    assert app.autoscaling_policy.policy_kwargs == {"number": 3}
+    assert shop.options.autoscaling_config is not None
+    assert shop.options.autoscaling_config.max_replicas == 8

@@ -33,6 +33,8 @@ _PROGRAM: Final = (
 def read_file(path: str) -> tuple[ConfigFile, Document]:
     """A configuration by its path; SalverError: it cannot be read, or what is wrong in it."""
     file = Path(path)
+    if file.suffix == ".toml":
+        raise SalverError(f"{path} is TOML, which is not read here: write YAML or JSON.")
     try:
         content = file.read_bytes()
     except OSError as error:

@@ -25,9 +25,9 @@ from salver.spec.logging import read_logging
 from salver.spec.options import DeploymentOptions, OptionsDict, read_options
 from salver.spec.walk import check, check_keys, fields_of, struct_in
 
-__all__ = ("DEPLOYMENT_KEYS", "AppEntry", "ConfigFile", "read_config", "read_policy")
+__all__ = ("DEPLOYMENT_KEYS", "LATER", "AppEntry", "ConfigFile", "read_config", "read_policy")
 
-_LATER: Final = ("tracing_config", "controller_options", "external_scaler_enabled")
+LATER: Final = ("tracing_config", "controller_options", "external_scaler_enabled")
 # What a deployment's entry may say, `name` among it.
 DEPLOYMENT_KEYS: Final = tuple(sorted(get_type_hints(OptionsDict)))
 _UNKNOWN: Final = re.compile(r"is not an? (option|key|field) ")
@@ -143,7 +143,7 @@ def _try(document: Document, path: Path, read: Read, given: Any) -> None:
 
 
 def _refuse_later(document: Document, given: Mapping[str, Any], path: Path) -> None:
-    for name in _LATER:
+    for name in LATER:
         if given.get(name) not in (None, False, {}):
             message = "not there yet in this version of Salver. Leave it out."
             document.problem((*path, name), message, at_key=True)
@@ -243,7 +243,24 @@ def _check_option(document: Document, key: str, value: Any, path: Path) -> None:
         elif key == "ray_actor_options" and isinstance(value, Mapping):
             _check_process(document, value, path)
         if len(document.problems) == noted:
-            _try(document, path, read_options, {key: value})
+            _try(document, (*path, *_culprit(key, value)), read_options, {key: value})
+
+
+def _culprit(key: str, value: Any) -> Path:
+    """The one part of an option without which the rest would be right, if there is one."""
+    if not isinstance(value, Mapping) or key == "user_config":
+        return ()
+    rests = {part: {k: v for k, v in value.items() if k != part} for part in value}
+    guilty = [part for part, rest in rests.items() if _reads(key, rest)]
+    return (guilty[0],) if len(guilty) == 1 else ()
+
+
+def _reads(key: str, value: Any) -> bool:
+    try:
+        read_options({key: value})
+    except _WRONG:
+        return False
+    return True
 
 
 def _check_process(document: Document, given: Mapping[str, Any], path: Path) -> None:

@@ -1,0 +1,98 @@
+"""docs/ray-serve.md is fresh and complete; and names that no other test is about."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from salver import serve
+from salver.api import session
+from salver.serve.autoscaling_policy import (
+    PrometheusQueryMixin,
+    default_autoscaling_policy,
+    replica_queue_length_autoscaling_policy,
+)
+from salver.serve.config import ProxyLocation, gRPCOptions
+from salver.serve.schema import ReplicaRank
+from tests.conftest import ROOT
+from tools.ray_serve import LIST, PAGE, page
+
+
+def test_the_page_is_fresh_and_says_something_of_every_name() -> None:
+    text, missing = page(yaml.safe_load(LIST.read_text()))
+    assert missing == []
+    assert PAGE.read_text() == text, "run `python tools/ray_serve.py`"
+
+
+class Place:
+    def named(self, name: str) -> str:
+        return name
+
+    def __call__(self, request: Any) -> dict[str, Any]:
+        context = serve.get_replica_context()
+        return {
+            "rank": [context.rank.rank, context.rank.node_rank, context.rank.local_rank],
+            "world": context.world_size,
+            "gang": context.gang_context,
+            "version": context.code_version,
+            "names": [context.app_name, context.deployment, context.replica_tag],
+            "object": type(context.servable_object).__name__,
+        }
+
+
+Placed = serve.deployment(Place)
+
+
+def test_a_replica_knows_its_place() -> None:
+    try:
+        serve.start(proxy_location=ProxyLocation.HeadOnly, http_options={"port": 0})
+        handle = serve.run(Placed.bind(), name="app")
+        other = handle.options(request_serialization="pickle", response_serialization="pickle")
+        assert other.named.remote("x").result(_skip_asyncio_check=True) == "x"
+        assert session._instance is not None
+        seen = httpx.get(session._instance.url).json()
+    finally:
+        serve.shutdown()
+    assert ReplicaRank(*seen["rank"]) == ReplicaRank(0, 0, 0)
+    assert (seen["world"], seen["gang"], seen["object"]) == (1, None, "Place")
+    assert seen["names"][:2] == ["app", "Place"]
+    assert seen["version"]
+
+
+def test_several_apps_need_not_be_waited_for() -> None:
+    targets = [serve.RunTarget(Placed.bind(), name, f"/{name}") for name in ("a", "b")]
+    try:
+        serve.start(http_options={"port": 0})
+        serve.run_many(
+            targets, wait_for_ingress_deployment_creation=True, wait_for_applications_running=False
+        )
+        assert set(serve.status().applications) == {"a", "b"}
+    finally:
+        serve.shutdown()
+
+
+def test_names_that_only_programs_of_ray_know() -> None:
+    assert ProxyLocation("HeadOnly") is ProxyLocation.HeadOnly
+    assert gRPCOptions() == gRPCOptions(port=9000, enable_reflection=True)
+
+
+def test_the_default_policies_are_one() -> None:
+    assert replica_queue_length_autoscaling_policy is default_autoscaling_policy
+
+
+def test_what_is_refused_says_so() -> None:
+    with pytest.raises(NotImplementedError, match="PrometheusQueryMixin is not there"):
+        type("Mine", (PrometheusQueryMixin,), {})
+
+
+def test_the_script_writes_the_page() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "ray_serve.py")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
