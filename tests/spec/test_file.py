@@ -140,13 +140,13 @@ APP, ENTRY = "applications[0]", "applications[0].deployments[0]"
         (
             "num_replicas: 2",
             "logging_config: {encoding: JSON, log_level: X}",
-            f"22:52: {ENTRY}.logging_config.log_level",
+            f"22:53: {ENTRY}.logging_config.log_level",
             "expected one of DEBUG",
         ),
         (
             "num_replicas: 2",
             "autoscaling_config: {min_replicas: 3, max_replicas: 2}",
-            f"22:29: {ENTRY}.autoscaling_config",
+            f"22:44: {ENTRY}.autoscaling_config.min_replicas",
             "max_replicas=2 is less than min_replicas=3",
         ),
         (
