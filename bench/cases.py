@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.harness.load import Further, Idle, Inner, Load, OpenRate, Start, Streams, Wrk
+from bench.harness.load import Further, Idle, Inner, Load, OpenRate, Start, Step, Streams, Wrk
 from bench.harness.stats import ideal_closed_queue_ms
 from bench.harness.targets import Figure, Target, at_least, at_most
 
@@ -40,6 +40,7 @@ def _all(app: str, *contenders: str) -> tuple[Entry, ...]:
 MIB = 1 << 20
 TENSOR_BYTES = 3 * 224 * 224 * 4  # 588 KiB: one picture as 32-bit floats
 CLIENTS, REPLICAS, BLOCKED_MS = 32, 2, 10.0
+STEP, SCALED = 16, 4
 IDEAL_MS = ideal_closed_queue_ms(CLIENTS, REPLICAS, BLOCKED_MS)
 
 _PEERS = ("litserve", "bentoml", "mlserver")
@@ -129,6 +130,13 @@ CASES: dict[str, Case] = {
         "one more replica of a running deployment, asked for with `run`",
         (Further(),),
         _all("replica", "salver"),
+    ),
+    "scale": Case(
+        f"{STEP} clients all of a sudden on one replica that may become {SCALED}; no delay, "
+        "the load of the last 0.2 s: until the second, and until all of them answer",
+        (Step(STEP, SCALED),),
+        _all("scale", "salver", "ray"),
+        fresh=True,  # it has to begin with one replica
     ),
 }
 

@@ -58,6 +58,10 @@ def _is_loop(body: bytes) -> bool:
     return bool(figures["requests"] > 0 and figures["errors"] == 0)
 
 
+def _has_pid(body: bytes) -> bool:
+    return bool(json.loads(body)["pid"] > 0)
+
+
 _HELLO = _json_is({"result": "Hello world!"})
 _STREAM = Request(lambda body: body.count(b"data: token") == CHUNKS)
 _UPLOAD = Request(
@@ -83,6 +87,7 @@ _PROGRAMS = {
     "upload": _UPLOAD,
     "upload_buffer": _UPLOAD,
     "blocked": Request(_HELLO),
+    "scale": Request(_has_pid),
     "batch": Request(_HELLO),
     "batch_two": Request(_HELLO),
 }

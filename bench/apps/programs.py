@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -108,6 +109,25 @@ class Blocked:
     async def __call__(self, request: Request) -> dict[str, str]:
         time.sleep(0.010)  # noqa: ASYNC251 - blocking is the point
         return {"result": "Hello world!"}
+
+
+class Named:
+    """Takes a while, and says which process it was."""
+
+    async def __call__(self, request: Request) -> dict[str, int]:
+        await asyncio.sleep(0.010)
+        return {"pid": os.getpid()}
+
+
+# As quick as either can be: the load of a moment, reported often, without delay.
+SCALING = {
+    "min_replicas": 1,
+    "max_replicas": 4,
+    "target_ongoing_requests": 2,
+    "upscale_delay_s": 0,
+    "look_back_period_s": 0.2,
+    "metrics_interval_s": 0.1,
+}
 
 
 def batches(batch: Any, at_once: int) -> type:

@@ -25,6 +25,8 @@ def build(app: str) -> Any:
     """The app of this name, as in salver_app.py."""
     if app == "hello_limit":  # max_ongoing_requests is what the quickstart gets: 5
         return deployment(programs.Hello).bind()
+    if app == "scale":
+        return deployment(programs.Named, autoscaling_config=programs.SCALING).bind()
     if app == "blocked":
         return deployment(programs.Blocked, num_replicas=2).bind()
     if app == "compose":

@@ -207,6 +207,27 @@ class Further:
         }
 
 
+@dataclass(frozen=True)
+class Step:
+    """Load all of a sudden on a deployment that autoscales from one replica to so many."""
+
+    clients: int
+    replicas: int
+    timed: bool = False
+
+    @property
+    def key(self) -> str:
+        """step16."""
+        return f"step{self.clients}"
+
+    def run(self, server: Server, request: Request, bench: Bench, seconds: float) -> Figures:
+        """When the second replica answered, and when the last one did."""
+        url = f"http://127.0.0.1:{server.port}{request.path}"
+        argv = [bench.python, "-m", "bench.step", url, "--clients", str(self.clients)]
+        figures = _client([*argv, "--replicas", str(self.replicas)], _python_env(), seconds)
+        return {name: figures[name] for name in ("second_ms", "capacity_ms", "errors")}
+
+
 def _python_env() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 

@@ -37,6 +37,8 @@ COLUMNS: dict[str, Cell] = {
     "hits of ideal": _number("hits_of_ideal", "{:.1%}"),
     "start s": _number("start_s", "{:.3f}"),
     "ready ms": _number("ready_ms", "{:.1f}"),
+    "second replica ms": _number("second_ms", "{:,.0f}"),
+    "capacity ms": _number("capacity_ms", "{:,.0f}"),
     "added MiB": _number("added_mib", "{:.1f}"),
     "PSS MiB": _number("pss_mib", "{:,.0f}"),
     "processes": _number("processes", "{:.0f}"),
