@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,18 @@ async def test_a_call_waits_until_its_deployment_has_a_replica() -> None:
     bench.show(replica)
     await bench.settle()
     assert call.where == ["late"]
+
+
+async def test_a_call_that_has_to_wait_is_told_of_where_anybody_wants_to_know() -> None:
+    bench = Bench("a", limit=1)
+    await bench.connect()
+    reports = bench.router.reports = Mock()
+    (running,) = bench.submit(1)
+    assert reports.hurry.call_count == 0
+    bench.submit(1)
+    assert reports.hurry.call_count == 1
+    bench.replicas[0].reject(running.call_id)
+    assert reports.hurry.call_count == 2
 
 
 async def test_links_are_made_on_first_use_only() -> None:

@@ -64,6 +64,17 @@ def test_status_is_that_of_the_same_controller(app: InlineApp) -> None:
     assert set(status.deployments) == {"Adder", "Front"}
 
 
+def test_replicas_follow_the_load_here_too() -> None:
+    scales = {"min_replicas": 0, "max_replicas": 2, "look_back_period_s": 0.1}
+    resting = deployment(Adder).options(autoscaling_config=scales).bind(3)
+    app = InlineApp.begin(build(resting, "default", "/"))
+    try:
+        assert app.status().applications["default"].deployments["Adder"].replica_states == {}
+        assert app.handle.add.remote(1).result(timeout_s=20) == 4
+    finally:
+        app.close()
+
+
 def test_a_failing_constructor_is_an_error_with_its_traceback() -> None:
     with pytest.raises(DeployFailedError, match="no weights"):
         InlineApp.begin(build(deployment(Broken).bind(), "default", "/"))

@@ -58,6 +58,9 @@ def _apps(target: str, app_dir: str) -> list[AppSpec]:
 
 
 def _line(deployment: DeploymentSpec) -> str:
+    scales = deployment.options.autoscaling_config
+    if scales is not None:
+        return f"{deployment.id.name}: {scales.min_replicas} to {scales.max_replicas} replicas"
     return f"{deployment.id.name}: {_counted(deployment.options.num_replicas, 'replica')}"
 
 
