@@ -155,6 +155,29 @@ async def test_an_update_keeps_the_number_that_the_load_has_asked_for() -> None:
         assert all(len(v.replicas) == 3 for d in directory.deltas for v in d.deployments)
 
 
+async def test_the_version_that_serves_on_after_a_failed_update_follows_the_load() -> None:
+    engine, store = FakeEngine(), MemoryStore()
+    async with controlling(engine, store) as controller:
+        await run(controller, scaling_app("1", downscale_delay_s=600))
+        engine.failing = {"bad"}
+        status = await run(controller, scaling_app("bad", downscale_delay_s=600))
+        assert status.status is ApplicationStatus.DEPLOY_FAILED
+        load(controller, 6)
+        await until(controller, running(controller, 3))
+        versions = {
+            r.start_spec.deployment.version for r in engine.replicas.values() if r.start_spec
+        }
+        assert versions == {"1"}
+    before = dict(engine.replicas)
+    async with controlling(engine, store) as controller:
+        for replica in before.values():
+            engine.attach(replica)
+        await until(controller, running(controller, 3))
+        load(controller, 6)
+        await until(controller, running(controller, 3))
+        assert before.keys() <= engine.replicas.keys()
+
+
 async def test_from_a_fixed_number_to_autoscaling_and_back() -> None:
     async with controlling(FakeEngine()) as controller:
         await run(controller, app("1", deployments=("Door",), num_replicas=4))

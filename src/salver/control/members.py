@@ -180,10 +180,10 @@ class App:
         )
 
     def scale(self, deployment: DeploymentId, num_replicas: int) -> None:
-        """Want so many of it from now on."""
-        target = self.targets.get(deployment)
-        if target is not None and target.num_replicas != num_replicas:
-            self.targets[deployment] = msgspec.structs.replace(target, num_replicas=num_replicas)
+        """Want so many of it from now on, also of the version that is upheld."""
+        for release in (self.wanted, self.standing):
+            if release is not None:
+                release.scale(deployment, num_replicas)
 
     def of(self, deployment: DeploymentId) -> list[Member]:
         return [m for m in self.members.values() if m.deployment == deployment]

@@ -12,6 +12,7 @@ from salver.core.failures import budget
 from salver.core.ports import Resources
 from salver.core.rollout import Target
 from salver.spec.app import AppSpec, DeploymentSpec
+from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions, change_of
 
 __all__ = ("Release", "resources_of")
@@ -24,6 +25,13 @@ class Release:
         self.spec = spec
         self.parts = {part.id: part for part in spec.deployments}
         self.targets = {part.id: _target(spec, part) for part in spec.deployments}  # callees first
+
+    def scale(self, deployment: DeploymentId, num_replicas: int) -> None:
+        """Want so many of it, if it autoscales."""
+        part = self.parts.get(deployment)
+        if part is not None and part.options.autoscaling_config is not None:
+            target = self.targets[deployment]
+            self.targets[deployment] = msgspec.structs.replace(target, num_replicas=num_replicas)
 
 
 def resources_of(spec: DeploymentSpec) -> Resources:
