@@ -116,6 +116,20 @@ CASES: dict[str, Case] = {
         (Wrk(256),),
         _all("batch_two", "salver", "ray", "ray-haproxy", "litserve"),
     ),
+    "digits": Case(
+        "a network of MNIST's size, an image in JSON; -batch: in batches of up to 32",
+        (Wrk(1), Wrk(32)),
+        tuple(
+            Entry(f"{who}-torch", f"digits{how}", f"{who}{how.replace('_', '-')}")
+            for who in ("salver", "litserve", "bentoml", "ray")
+            for how in ("", "_batch")
+        ),
+    ),
+    "digits-loop": Case(
+        "the same network in a plain loop over batches of 32, nothing served",
+        (Inner(32),),
+        (Entry("salver-torch", "digits_loop", "loop"),),
+    ),
     "start": Case(
         "from the command to the first 200",
         (Start(),),
@@ -183,6 +197,13 @@ TARGETS: tuple[Target, ...] = (
     at_least(0.95 * 6400, _rate("batch-two", "c256")),
     _faster("batch-two", "c256", 2.0, "ray-haproxy"),
     _faster("batch-two", "c256", 1.5, "litserve"),
+    at_least(0.9, _rate("digits", "c32", "salver-batch"), _rate("digits-loop", "k32", "loop")),
+    at_most(1.1, _p50("digits", "c1", "salver-batch"), _p50("digits", "c1")),
+    *(
+        _faster("digits", load, 1.0, f"{peer}{how}", entry=f"salver{how}")
+        for peer in ("litserve", "bentoml", "ray")
+        for load, how in (("c1", ""), ("c32", ""), ("c1", "-batch"), ("c32", "-batch"))
+    ),
     at_most(0.5, _START),
     at_most(1 / 10, _START, Figure("start", "ray", "start", "start_s")),
     at_most(110.0, _MEMORY),

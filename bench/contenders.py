@@ -93,10 +93,25 @@ _PROGRAMS = {
 }
 
 
+def _is_digit(body: bytes) -> bool:
+    found = json.loads(body)
+    return bool(0 <= (found[0] if isinstance(found, list) else found)["digit"] <= 9)
+
+
+_IMAGE = [(7 * i) % 256 for i in range(28 * 28)]  # as in apps/digits.py
+_DIGIT = Request(_is_digit, method="POST", body=json.dumps({"pixels": _IMAGE}).encode())
+_DIGITS = {"digits": _DIGIT, "digits_batch": _DIGIT}
+_BENTO_BATCH = Request(_is_digit, "/read_batch", "POST", json.dumps({"images": [_IMAGE]}).encode())
+
+
 # --- how they are started ---------------------------------------------------------------------
 
 
 def _salver(app: str, port: int, site: Site) -> Launch:
+    if app.startswith("digits"):
+        python = site.envs.executable("salver-torch", "python")
+        target = f"bench.apps.salver_digits:{app}"
+        return Launch([python, "-m", "salver", "run", target, "--port", str(port)], port)
     python = site.envs.executable("salver", "python")
     if app == "replica":
         return Launch([python, "-m", "bench.apps.salver_replica", str(port)], port, talks=True)
@@ -122,7 +137,8 @@ def _granian(app: str, port: int, site: Site) -> Launch:
 
 def _ray(module: str, **switches: str) -> Callable[[str, int, Site], Launch]:
     def launch(app: str, port: int, site: Site) -> Launch:
-        argv = [site.envs.executable("ray", "python"), "-m", f"bench.apps.{module}"]
+        env = "ray-torch" if app.startswith("digits") else "ray"
+        argv = [site.envs.executable(env, "python"), "-m", f"bench.apps.{module}"]
         argv += [app, str(port)] if module == "ray_app" else [str(port)]
         return Launch(argv, port, {"RAY_USAGE_STATS_ENABLED": "0", **switches})
 
@@ -130,12 +146,16 @@ def _ray(module: str, **switches: str) -> Callable[[str, int, Site], Launch]:
 
 
 def _litserve(app: str, port: int, site: Site) -> Launch:
-    argv = [site.envs.executable("lit", "python"), "-m", "bench.apps.lit_app", app, str(port)]
+    env = "lit-torch" if app.startswith("digits") else "lit"
+    argv = [site.envs.executable(env, "python"), "-m", "bench.apps.lit_app", app, str(port)]
     return Launch(argv, port)
 
 
 def _bentoml(app: str, port: int, site: Site) -> Launch:
-    argv = [site.envs.executable("bento", "bentoml"), "serve", "bench.apps.bento_app:Hello"]
+    env, target = "bento", "bench.apps.bento_app:Hello"
+    if app.startswith("digits"):
+        env, target = "bento-torch", "bench.apps.bento_digits:Digits"
+    argv = [site.envs.executable(env, "bentoml"), "serve", target]
     argv += ["--host", "127.0.0.1", "--port", str(port)]
     quiet = {"BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(site.scratch)}
     return Launch(argv, port, quiet)
@@ -168,6 +188,7 @@ _FLOOR = {
     "upload": _at("/upload", _UPLOAD),
     "blocked": Request(_HELLO, "/blocked"),
 }
+_HAPROXY = "Ray Serve, HAProxy + throughput"
 _TUNED = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
 
 CONTENDERS: dict[str, Contender] = {
@@ -181,9 +202,7 @@ CONTENDERS: dict[str, Contender] = {
     ),
     "granian": Contender("Granian, RSGI", "base", _granian, {"hello": Request(_HELLO)}),
     "ray": Contender("Ray Serve, default", "ray", _ray("ray_app"), _PROGRAMS),
-    "ray-haproxy": Contender(
-        "Ray Serve, HAProxy + throughput", "ray", _ray("ray_app", **_TUNED), _PROGRAMS
-    ),
+    "ray-haproxy": Contender(_HAPROXY, "ray", _ray("ray_app", **_TUNED), _PROGRAMS),
     "ray-actors": Contender(
         "Ray actor calls", "ray", _ray("ray_actors"), {"handle": Request(_is_loop)}
     ),
@@ -195,6 +214,22 @@ CONTENDERS: dict[str, Contender] = {
     ),
     "bentoml": Contender(
         "BentoML", "bento", _bentoml, {"hello": Request(_HELLO, "/hello", "POST", b"{}")}
+    ),
+    "salver-torch": Contender(
+        "Salver", "salver-torch", _salver, {**_DIGITS, "digits_loop": Request(_is_loop)}
+    ),
+    "ray-torch": Contender(_HAPROXY, "ray-torch", _ray("ray_app", **_TUNED), _DIGITS),
+    "litserve-torch": Contender(
+        "LitServe",
+        "lit-torch",
+        _litserve,
+        {app: _at("/predict", request) for app, request in _DIGITS.items()},
+    ),
+    "bentoml-torch": Contender(
+        "BentoML",
+        "bento-torch",
+        _bentoml,
+        {"digits": _at("/read", _DIGIT), "digits_batch": _BENTO_BATCH},
     ),
     "mlserver": Contender(
         "MLServer, V2 1x4",

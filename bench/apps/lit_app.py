@@ -39,12 +39,40 @@ class Batches(Hello):
         return output
 
 
+class Digits(Hello):
+    """The network of the digits case, one image at a time or in batches."""
+
+    def setup(self, device: str) -> None:
+        from bench.apps.digits import Network
+
+        self.network = Network()
+
+    def decode_request(self, request):  # type: ignore[no-untyped-def]
+        return request["pixels"]
+
+    def batch(self, inputs: list[Any]) -> list[Any]:
+        return inputs
+
+    def predict(self, x: Any) -> Any:
+        return self.network.read(x) if self.max_batch_size > 1 else self.network.read([x])[0]
+
+    def unbatch(self, output: Any) -> Any:
+        return output
+
+
+def api_of(app: str) -> litserve.LitAPI:
+    """The app of this name, as in salver_app.py."""
+    if app == "digits":
+        return Digits()
+    if app == "digits_batch":
+        return Digits(max_batch_size=32, batch_timeout=0.001)
+    return Hello() if app == "hello" else Batches(max_batch_size=32, batch_timeout=0.01)
+
+
 if __name__ == "__main__":
     app, port = sys.argv[1], int(sys.argv[2])
-    api = Hello() if app == "hello" else Batches(max_batch_size=32, batch_timeout=0.01)
-    litserve.LitServer(
-        api, accelerator="cpu", workers_per_device=2 if app == "batch_two" else 1
-    ).run(
+    devices = {"accelerator": "cpu", "workers_per_device": 2 if app == "batch_two" else 1}
+    litserve.LitServer(api_of(app), **devices).run(
         host="127.0.0.1",
         port=port,
         num_api_servers=1,

@@ -47,6 +47,11 @@ def build(app: str) -> Any:
         return deployment(many_models.ModelLoop, max_ongoing_requests=MANY).bind(
             deployment(models, num_replicas=replicas, max_ongoing_requests=MANY).bind()
         )
+    if app in ("digits", "digits_batch"):
+        from bench.apps import digits
+
+        target = digits.Single if app == "digits" else digits.batched(serve.batch)
+        return deployment(target, max_ongoing_requests=MANY).bind()
     single = {
         "hello": programs.Hello,
         "hello_sync": programs.HelloSync,

@@ -23,8 +23,10 @@ SHOWN = {
     "mls": ("mlserver", "fastapi", "uvicorn", "uvloop"),
     "salver": ("uvloop", "httptools", "starlette", "msgspec"),
 }
-# Some peers reach for a deep learning library when it is offered; nothing measured here needs one.
+# Some peers reach for a deep learning library when it is offered; nothing else here
+# needs one; the environments that do are named for it: `lit-torch` is `lit` with torch.
 UNWANTED = "torch<0.0.1\ntensorflow<0.0.1\n"
+WITH_TORCH, TORCH = "-torch", "torch==2.13.0\n"
 
 
 class EnvError(Exception):
@@ -54,7 +56,7 @@ class Envs:
         self._run(env, [sys.executable, "-m", "venv", "--clear", str(self.folder / env)])
         asked, unwanted = stamp.with_name("asked.txt"), stamp.with_name("unwanted.txt")
         asked.write_text(requirements)
-        unwanted.write_text(UNWANTED)
+        unwanted.write_text("" if env.endswith(WITH_TORCH) else UNWANTED)
         pip = [self.executable(env, "python"), "-m", "pip", "install", "--quiet"]
         pip += ["--disable-pip-version-check", "-c", str(unwanted), "-r", str(asked)]
         self._run(env, pip)
@@ -81,7 +83,8 @@ class Envs:
         for folder in (self.folder / env).glob("lib/python3*/site-packages/*.dist-info"):
             name, _, version = folder.name.removesuffix(".dist-info").partition("-")
             found[name.lower().replace("_", "-")] = version
-        return {name: found[name] for name in SHOWN[env] if name in found}
+        shown = (*SHOWN[env.removesuffix(WITH_TORCH)], "torch")
+        return {name: found[name] for name in shown if name in found}
 
     def _asked(self, env: str) -> str:
         if env == "salver":
@@ -90,6 +93,8 @@ class Envs:
         return (PINS / f"{env}.in").read_text()
 
     def _requirements(self, env: str) -> str:
+        if env.endswith(WITH_TORCH):
+            return self._requirements(env.removesuffix(WITH_TORCH)) + "\n" + TORCH
         pins = (PINS / f"{env}.txt").read_text()
         if env != "salver":
             return pins
