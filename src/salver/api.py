@@ -19,7 +19,7 @@ from salver.session import Session
 from salver.settings import Settings
 from salver.spec.app import AppSpec
 from salver.spec.environment import RuntimeEnv
-from salver.spec.familiar import ProxyLocation, http_settings
+from salver.spec.familiar import ProxyLocation, http_settings, without_door
 from salver.spec.grpc import grpc_options as read_grpc_options
 from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId, check_name, check_prefix
@@ -60,16 +60,13 @@ def start(
     `num_cpus`, `num_gpus`, `resources`: what replicas may use together, instead of what is there.
     """
     _refuse_later(later)
-    if proxy_location is not None and _location(proxy_location) is ProxyLocation.Disabled:
-        raise NotImplementedError(
-            "proxy_location='Disabled' is not there yet in this version of Salver. Use "
-            "`run(app, route_prefix=None)` for an app without a route."
-        )
+    location = None if proxy_location is None else _location(proxy_location)
     session.start(
         http_settings(http_options, default=session.http or _default_http()),
         Capacity(num_cpus=num_cpus, num_gpus=num_gpus, resources=resources or {}),
         read_logging(logging_config),
         None if grpc_options is None else read_grpc_options(grpc_options),
+        doors=location is not ProxyLocation.Disabled and not without_door(http_options),
     )
 
 

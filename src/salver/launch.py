@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from salver.doors.tls import context_of
 from salver.engine.config import KeeperConfig, Listen
 from salver.engine.owner import KeeperProcess
 from salver.replica.grpc_services import check_installed, load_services
@@ -74,6 +75,7 @@ class Instance:
             check_installed()
             load_services(grpc.grpc_servicer_functions)
         config = _config(http if doors else None, capacity, logging, grpc)
+        context_of(http)  # refuses files that cannot be used while somebody can be told
         directory = tempfile.mkdtemp(prefix="salver-")  # mode 0700
         try:
             _write_secret(Path(directory) / "secret")
@@ -94,13 +96,17 @@ class Instance:
     def url(self) -> str:
         """Where the HTTP door answers, with the real port; empty: there is none."""
         address = self.keeper.addresses.get("http")
-        return "" if address is None else f"http://{_written(address)}"
+        return "" if address is None else f"{self._scheme}://{_written(address)}"
 
     @property
     def grpc_address(self) -> str:
         """Where the gRPC door answers, with the real port; empty: there is none."""
         address = self.keeper.addresses.get("grpc")
         return "" if address is None else _written(address)
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self.http.secure else "http"
 
     def secret(self) -> bytes:
         """What proves to the instance's processes that a caller belongs to it."""
@@ -145,13 +151,16 @@ def _config(
 ) -> KeeperConfig:
     entries = {kind: entry for kind, entry in ENTRIES.items() if http or kind != "ingress"}
     listen: tuple[Listen, ...] = (Listen("http", http.host, http.port),) if http else ()
-    settings: dict[str, Any] = {"ingress": msgspec.to_builtins(http)} if http else {}
+    settings: dict[str, Any] = {"replica": {}}
+    if http:
+        settings["ingress"] = msgspec.to_builtins(http)
+        settings["replica"] |= {"root_path": http.root_path, "secure": http.secure}
     if grpc.wanted:
         entries |= GRPC_ENTRY
         listen += (Listen("grpc", grpc.host, grpc.port, reserve=True),)
         place = GrpcPlace(grpc, tuple(str(Path(p).absolute()) for p in sys.path), str(Path.cwd()))
         settings["grpc"] = msgspec.to_builtins(place)
-        settings["replica"] = {"services": grpc.grpc_servicer_functions}
+        settings["replica"] |= {"services": grpc.grpc_servicer_functions}
     return KeeperConfig(
         instance="",  # which is made once all this is right
         entries=entries,

@@ -64,11 +64,13 @@ class Session:
         capacity: Capacity,
         logging: LoggingConfig | None = None,
         grpc: gRPCOptions | None = None,
+        *,
+        doors: bool = True,
     ) -> None:
         """Start one. Where one runs already, its options stay and a warning names the others."""
         with self._lock:
             if self.cluster() is None:
-                self._begin(http, capacity, logging, grpc)
+                self._begin(http, capacity, logging, grpc, doors=doors)
             elif self._instance is not None:
                 _warn_of_difference(self._instance.http, http)
                 _warn_of_difference(self._instance.grpc, grpc or self._instance.grpc)
@@ -95,10 +97,12 @@ class Session:
         capacity: Capacity,
         logging: LoggingConfig | None = None,
         grpc: gRPCOptions | None = None,
+        *,
+        doors: bool = True,
     ) -> None:
         if capacity == Capacity():
             capacity = self.capacity
-        self._instance = Instance.start(http, capacity, logging, grpc)
+        self._instance = Instance.start(http, capacity, logging, grpc, doors=doors)
         self._cluster = Cluster.at(self._instance.address)
         self._pid = os.getpid()
         atexit.register(self.close)

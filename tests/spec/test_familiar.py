@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from salver.spec.familiar import GangSchedulingConfig, HTTPOptions, http_settings
+from salver.spec.familiar import (
+    GangSchedulingConfig,
+    HTTPOptions,
+    ProxyLocation,
+    http_settings,
+    without_door,
+)
 from salver.spec.http import HttpSettings
 
 
@@ -17,6 +23,10 @@ from salver.spec.http import HttpSettings
         ({"port": 1234}, HttpSettings(port=1234)),
         (HTTPOptions(host="0.0.0.0", port=9), HttpSettings(host="0.0.0.0", port=9)),
         (HTTPOptions(request_timeout_s=3), HttpSettings(request_timeout_s=3)),
+        (
+            HTTPOptions(root_path="/api", ssl_certfile="c", ssl_keyfile="k"),
+            HttpSettings(root_path="/api", ssl_certfile="c", ssl_keyfile="k"),
+        ),
         ({"max_headers": 10}, HttpSettings(max_headers=10)),
     ],
 )
@@ -36,7 +46,11 @@ def test_what_is_not_given_keeps_the_default_of_the_environment() -> None:
         ({"prt": 1}, TypeError, r"^'prt' is not an option of the HTTP door. Did you mean port\?$"),
         ({"port": 70000}, ValueError, "port"),
         (5, TypeError, r"^http_options=5 is not valid"),
-        ({"ssl_keyfile": "k"}, NotImplementedError, r"ssl_keyfile.*not there yet"),
+        ({"ssl_keyfile": "k"}, ValueError, r"ssl_keyfile is given and ssl_certfile is not"),
+        ({"ssl_ca_certs": "k"}, ValueError, r"mean nothing without ssl_certfile"),
+        ({"root_path": "api"}, ValueError, r"root_path"),
+        ({"root_path": "/api/"}, ValueError, r"root_path"),
+        ({"root_url": "http://x"}, NotImplementedError, r"root_url.*not there yet"),
     ],
 )
 def test_what_is_wrong_is_named(given: Any, error: type[Exception], message: str) -> None:
@@ -47,3 +61,21 @@ def test_what_is_wrong_is_named(given: Any, error: type[Exception], message: str
 def test_a_part_of_a_later_version_says_so_when_it_is_used() -> None:
     with pytest.raises(NotImplementedError, match=r"^GangSchedulingConfig: not there yet"):
         GangSchedulingConfig(gang_size=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, False),
+        ({}, False),
+        ({"host": "0.0.0.0"}, False),
+        ({"host": None}, True),
+        ({"location": "Disabled"}, True),
+        (HTTPOptions(), False),
+        (HTTPOptions(host=None), True),
+        (HTTPOptions(location=ProxyLocation.HeadOnly), False),
+    ],
+)
+def test_no_door_can_be_asked_for(given: Any, expected: bool) -> None:
+    assert without_door(given) is expected
+    http_settings(given)

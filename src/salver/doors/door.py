@@ -14,6 +14,7 @@ from salver.doors.answers import Answers, Ask, nobody_to_ask
 from salver.doors.connection import Connection
 from salver.doors.errors import say_close
 from salver.doors.head import Head, parse_head
+from salver.doors.mount import mount
 from salver.doors.oip import OpenInference
 from salver.doors.protocol import HttpProtocol
 from salver.doors.routes import Route, RouteTable
@@ -171,6 +172,8 @@ class HttpDoor:
     def read_head(self, raw: bytes) -> Head:
         """Parse a head that is not remembered; most clients send the same one again and again."""
         head = parse_head(raw, self.settings.max_headers)
+        if self.settings.root_path:
+            mount(head, self.settings.root_path)
         known = head.cacheable and len(raw) <= _HEAD_SIZE
         # Whoever finds a head here asks no further: so it is one of a body that is let in.
         if known and head.length <= self.settings.max_body_bytes:

@@ -8,6 +8,7 @@ import logging
 import secrets
 import signal
 import socket
+import ssl
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from salver.calls.metrics import router_families
 from salver.doors.door import HttpDoor
 from salver.doors.head import Head
 from salver.doors.metrics import door_families
+from salver.doors.tls import context_of
 from salver.engine.seat import Seat
 from salver.spec.http import HttpSettings
 from salver.telemetry.logging import Speaker, configure
@@ -56,8 +58,9 @@ async def serve(seat: Seat) -> None:
         door.access = _log_access
     directory.methods["metrics"] = lambda _: door_families(door) + router_families(cluster)
     # Whoever dials in the meantime waits in the backlog of the socket, which the keeper holds.
+    tls = context_of(settings)
     if await _before(stop, door.routed()):
-        server = await listen(door, socket.socket(fileno=seat.fds["http"]))
+        server = await listen(door, socket.socket(fileno=seat.fds["http"]), tls)
         await _until_told(door, server, stop)
     cluster.close()
 
@@ -97,11 +100,16 @@ async def _until_told(door: HttpDoor, server: asyncio.Server, stop: asyncio.Even
     await door.drain()
 
 
-async def listen(door: HttpDoor, listener: socket.socket) -> asyncio.Server:
+async def listen(
+    door: HttpDoor, listener: socket.socket, tls: ssl.SSLContext | None = None
+) -> asyncio.Server:
     """Let clients in. Closing the server closes this process's end of the socket only."""
     listener.setblocking(False)
     loop = asyncio.get_running_loop()
-    return await loop.create_server(door.protocol, sock=listener, backlog=_BACKLOG)
+    limit = door.settings.header_timeout_s if tls is not None else None
+    return await loop.create_server(
+        door.protocol, sock=listener, backlog=_BACKLOG, ssl=tls, ssl_handshake_timeout=limit
+    )
 
 
 def _under_way(door: HttpDoor) -> tuple[int, int]:

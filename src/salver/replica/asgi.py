@@ -158,7 +158,7 @@ class AsgiReply:
 async def serve_asgi(call: ServedCall, app: App, scope: dict[str, Any] | None = None) -> None:
     """Run one request through the app."""
     if scope is None:
-        scope = build_scope(call.head, "http", call.root_path, call.state)
+        scope = build_scope(call.head, "http", call.root_path, call.state, secure=call.secure)
     reply = AsgiReply(call)
     await app(scope, call.next_body, reply)
     if not reply.done and not call.cancelled:

@@ -110,6 +110,10 @@ class ServedCall:
         return self.caller.host.root_path
 
     @property
+    def secure(self) -> bool:
+        return self.caller.host.secure
+
+    @property
     def state(self) -> dict[str, Any] | None:
         return self.caller.host.state
 

@@ -105,6 +105,8 @@ class Host:
         self.draining = False
         self.heads = Heads()
         self.route = ""
+        self.mount = ""  # under what path and by TLS or not others see the door
+        self.secure = False
         self.root_path = ""
         self.state: dict[str, Any] | None = None
         self.base = Context()
@@ -143,7 +145,7 @@ class Host:
         self.context.max_ongoing_requests = self._max_ongoing
         self.pool = Pool(self._max_ongoing, self.loop, f"{self.deployment}")
         self.route = spec.route_prefix or ""
-        self.root_path = self.route.rstrip("/")
+        self.root_path = (self.mount + self.route).rstrip("/")
         self._take_place(spec.place)
         self.context.code_version = spec.deployment.version
         self.base = copy_context()

@@ -162,7 +162,7 @@ class MethodDoor:
             await _closing(result.body_iterator, stream_response(call, result))
             await _background(call, result)
         else:
-            scope = build_scope(call.head, "http", call.root_path, call.state)
+            scope = build_scope(call.head, "http", call.root_path, call.state, secure=call.secure)
             await serve_asgi(call, result, scope)
 
 

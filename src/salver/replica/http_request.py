@@ -25,6 +25,9 @@ class Incoming(Protocol):
     def root_path(self) -> str: ...
 
     @property
+    def secure(self) -> bool: ...
+
+    @property
     def state(self) -> dict[str, Any] | None: ...
 
     async def next_body(self) -> dict[str, Any]:
@@ -49,7 +52,7 @@ def parse_head(head: bytes) -> RawHead:
 
 
 def build_scope(
-    head: bytes, kind: str, root_path: str, state: dict[str, Any] | None
+    head: bytes, kind: str, root_path: str, state: dict[str, Any] | None, *, secure: bool = False
 ) -> dict[str, Any]:
     """The ASGI scope of a request ("http") or of an upgrade ("websocket")."""
     method, target, version, headers, client = parse_head(head)
@@ -61,14 +64,14 @@ def build_scope(
         "type": kind,
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": version,
-        "scheme": "http" if kind == "http" else "ws",
+        "scheme": ("http" if kind == "http" else "ws") + ("s" if secure else ""),
         "path": path.decode("utf-8", "replace"),
         "raw_path": raw_path,
         "query_string": query,
         "root_path": root_path,
         "headers": headers,
         "client": _client(client),
-        "server": _server(headers),
+        "server": _server(headers, secure=secure),
     }
     if kind == "http":
         scope["method"] = method
@@ -82,13 +85,13 @@ def _client(address: bytes) -> tuple[str, int] | None:
     return (host, int(port)) if colon else None
 
 
-def _server(headers: list[tuple[bytes, bytes]]) -> tuple[str, int | None] | None:
+def _server(headers: list[tuple[bytes, bytes]], *, secure: bool) -> tuple[str, int | None] | None:
     for name, value in headers:
         if name == b"host":
             host, colon, port = value.decode("latin-1").rpartition(":")
             if colon and port.isdigit():
                 return host, int(port)
-            return value.decode("latin-1"), 80
+            return value.decode("latin-1"), 443 if secure else 80
     return None
 
 
@@ -112,7 +115,9 @@ class LazyRequest(Request):
         scope = self._scope
         if scope is None:
             incoming = self._incoming
-            scope = build_scope(self._head, "http", incoming.root_path, incoming.state)
+            scope = build_scope(
+                self._head, "http", incoming.root_path, incoming.state, secure=incoming.secure
+            )
             self._scope = scope
         return scope
 

@@ -92,6 +92,8 @@ class _Replica:
             cluster=cluster,
         )
         self._host.logging = seat.logging
+        self._host.mount = seat.settings.get("root_path", "")
+        self._host.secure = seat.settings.get("secure", False)
         # Code in threads of its own, which inherit nothing, counts for this replica all the same.
         registry.scope = scope_of(self._host.context)
         await self._host.listen()

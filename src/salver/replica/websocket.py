@@ -90,7 +90,7 @@ class WebSocketSession:
 
     def _scope(self, request: Request) -> Message:
         call = self._call
-        scope = build_scope(call.head, "websocket", call.root_path, call.state)
+        scope = build_scope(call.head, "websocket", call.root_path, call.state, secure=call.secure)
         scope["subprotocols"] = [
             token.strip()
             for line in request.headers.get_all("Sec-WebSocket-Protocol")

@@ -21,6 +21,7 @@ __all__ = (
     "get_deployment_actor",
     "get_deployment_actor_context",
     "http_settings",
+    "without_door",
 )
 
 
@@ -103,10 +104,21 @@ def http_settings(given: object = None, *, default: HttpSettings | None = None) 
     return _from_mapping(given, base)
 
 
+def without_door(given: object) -> bool:
+    """Whether `http_options` ask for none, as Ray Serve's users may: by location or by host."""
+    if isinstance(given, HTTPOptions):
+        given = {"host": given.host, "location": given.location}
+    if not isinstance(given, Mapping):
+        return False
+    return given.get("location") == ProxyLocation.Disabled or given.get("host", "") is None
+
+
 def _from_mapping(given: Mapping[str, Any], base: HttpSettings) -> HttpSettings:
     known = set(HttpSettings.__struct_fields__)
     fields = {}
     for name, value in given.items():
+        if name == "host" and value is None:
+            continue  # no door: see `without_door`
         if name in known:
             fields[name] = value
         elif name in HTTPOptions.__struct_fields__:
@@ -118,7 +130,7 @@ def _from_mapping(given: Mapping[str, Any], base: HttpSettings) -> HttpSettings:
             raise TypeError(f"{name!r} is not an option of the HTTP door. {hint}")
     try:
         return msgspec.convert({**msgspec.structs.asdict(base), **fields}, HttpSettings)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, ValueError) as error:
         raise ValueError(f"http_options={dict(given)!r} is not valid: {error}.") from None
 
 

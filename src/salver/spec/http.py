@@ -15,6 +15,28 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0: one that is free.")] = 8000
+    root_path: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            pattern=r"^(/[A-Za-z0-9._~\-]+)*$",
+            description="Path under which others see this door, as behind a proxy that cuts it "
+            "off: links that apps make begin with it. Requests may come with it or without.",
+        ),
+    ] = ""
+    ssl_certfile: Annotated[
+        str | None, Meta(description="Certificate (PEM, with its chain): the door speaks TLS.")
+    ] = None
+    ssl_keyfile: Annotated[str | None, Meta(description="The certificate's private key (PEM).")] = (
+        None
+    )
+    ssl_keyfile_password: Annotated[
+        str | None, Meta(description="Of the private key, if it has one.")
+    ] = None
+    ssl_ca_certs: Annotated[
+        str | None,
+        Meta(description="Authorities (PEM) by one of which clients must be certified."),
+    ] = None
     request_timeout_s: Annotated[
         float | None,
         Meta(description="From the head to the first byte of the reply; None or <= 0: no limit."),
@@ -51,3 +73,21 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "machine for tensors. Whoever can call then reads and writes it."
         ),
     ] = False
+
+    @property
+    def secure(self) -> bool:
+        """Whether clients speak TLS."""
+        return self.ssl_certfile is not None
+
+    def __post_init__(self) -> None:
+        """TLS needs both files."""
+        if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
+            given, missing = "ssl_certfile", "ssl_keyfile"
+            if self.ssl_certfile is None:
+                given, missing = missing, given
+            raise ValueError(f"{given} is given and {missing} is not: TLS needs both, or neither")
+        if self.ssl_certfile is None and (self.ssl_ca_certs or self.ssl_keyfile_password):
+            raise ValueError(
+                "ssl_ca_certs and ssl_keyfile_password mean nothing without ssl_certfile and "
+                "ssl_keyfile"
+            )

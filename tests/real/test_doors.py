@@ -1,0 +1,62 @@
+"""Instances whose door stands elsewhere, or that have none."""
+
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, Request
+
+import salver
+from tests.conftest import ROOT
+from tests.real.rig import Running
+
+api = FastAPI()
+
+
+@salver.deployment
+@salver.ingress(api)
+class Linked:
+    @api.get("/thing")
+    async def thing(self, request: Request) -> dict[str, Any]:
+        return {"url": str(request.url_for("thing")), "root": request.scope["root_path"]}
+
+
+async def test_links_begin_with_the_root_path() -> None:
+    with Running.start(root_path="/api") as running:
+        await running.deploy(Linked.bind(), route="/app")
+        async with httpx.AsyncClient(base_url=running.instance.url) as client:
+            for path in ("/app/thing", "/api/app/thing"):
+                said = (await client.get(path)).json()
+                assert said["root"] == "/api/app"
+                assert said["url"] == f"{running.instance.url}/api/app/thing"
+            assert "/api/app/openapi.json" in (await client.get("/app/docs")).text
+            assert (await client.get("/api/app/openapi.json")).status_code == 200
+
+
+PROGRAM = """
+from salver import serve
+from salver.api import session
+
+@serve.deployment
+def double(x): return 2 * x
+
+serve.start(proxy_location="Disabled")
+print(serve.run(double.bind()).remote(4).result(), repr(session._instance.url))
+print(serve.status().proxies, serve.status().applications["default"].status)
+serve.shutdown()
+serve.start(http_options={"host": None})
+print(repr(session._instance.url))
+serve.shutdown()
+"""
+
+
+def test_without_a_door_apps_are_called_by_handle() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=ROOT / "src", capture_output=True, text=True
+    )
+    assert done.stdout == "8 ''\n{} RUNNING\n''\n", done.stderr
