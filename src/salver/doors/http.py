@@ -156,6 +156,10 @@ class HttpCall(Call):
                 self.router.cancel(self)
             self._close()
 
+    def last_words(self) -> bytes:
+        """What ends a reply that has begun so that the client knows; empty: nothing does."""
+        return b""
+
     def outlives_client(self) -> bool:
         """Tell whether it goes on when the client has gone."""
         if self.flow is None or self.flow.done:

@@ -13,6 +13,7 @@ from salver.doors.head import Head
 from salver.doors.http import HttpCall
 from salver.doors.intake import CONTINUE, Intake
 from salver.doors.page import PageCall
+from salver.doors.tunnel import TunnelCall
 from salver.doors.wheel import TICK
 from salver.telemetry.prometheus import CONTENT_TYPE
 from salver.wire.frames import CLOSE
@@ -91,7 +92,8 @@ class HttpProtocol(Intake):
             self.wait(0)
         else:
             self.deadline = 0.0
-        self.call = call = HttpCall(self, head, payload, slab, flow)
+        kind = TunnelCall if head.upgrade else HttpCall
+        self.call = call = kind(self, head, payload, slab, flow)
         route.router.submit(call)
 
     def start_clock(self, head: Head) -> None:
@@ -152,11 +154,20 @@ class HttpProtocol(Intake):
     def call_failed(self, call: HttpCall, error: BaseException) -> None:
         """There is no reply, or no end of it."""
         if call.begun:
-            self.cut()
+            self._break_off(call)
             return
         status, text, more = refusal(error)
         self._reply(call.head, status, text, request_id=self._request_id(call), more=more)
         self._turn_over(call.head, 0)
+
+    def _break_off(self, call: HttpCall) -> None:
+        """The reply has begun and will not be completed."""
+        words = call.last_words()
+        if words:
+            self.transport.write(words)
+            self.linger()
+        else:
+            self.cut()
 
     def _turn_over(self, head: Head, flags: int) -> None:
         """The reply is complete: the next request, or the end."""

@@ -58,6 +58,8 @@ class WebSocketSession:
         self._inbox: asyncio.Queue[Message] = asyncio.Queue(_UNREAD)
         self._response: Response | None = None
         self._accepted = False
+        self._unsent: list[bytes] = []
+        self._sending = asyncio.Lock()
         self._denial: tuple[int, list[tuple[bytes, bytes]], list[bytes]] | None = None
         self._closed = False  # by us
         self._fragments: list[bytes] = []
@@ -209,17 +211,31 @@ class WebSocketSession:
         send_response(self._call, response.status_code, headers, bytes(response.body or b""))
 
     async def _flush(self) -> None:
-        """Send what the protocol has for the client, as the client takes it."""
-        data = b"".join(self._protocol.data_to_send())
+        """Send what the protocol has for the client, as the client takes it.
+
+        The app's tasks and our reader, which answers pings, may all be here at a time: what they
+        have to say leaves whole and in order.
+        """
+        self._unsent += self._protocol.data_to_send()
+        async with self._sending:
+            data = b"".join(self._unsent)
+            self._unsent.clear()
+            await self._send_bytes(data)
+
+    async def _send_bytes(self, data: bytes) -> None:
         call = self._call
-        if not self._accepted or call.ended or call.cancelled:
+        if not self._accepted:
             return
         for start in range(0, len(data), _PIECE):
             if call.blocked and not await call.room():
                 return
+            if call.ended or call.cancelled:
+                return
             piece = data[start : start + _PIECE]
+            # The door must know where no message is torn, should it have to say the last word.
+            flags = HTTP | STREAM if start + _PIECE < len(data) else HTTP
             call.credit -= chunk_cost(len(piece))
-            call.caller.conn.send(CHUNK, HTTP, 0, call.call_id, piece)
+            call.caller.conn.send(CHUNK, flags, 0, call.call_id, piece)
 
     async def _close(self, code: int, reason: str) -> None:
         self._closed = True
