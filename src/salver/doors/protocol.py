@@ -92,7 +92,7 @@ class HttpProtocol(Intake):
             self.wait(0)
         else:
             self.deadline = 0.0
-        kind = TunnelCall if head.upgrade else HttpCall
+        kind = TunnelCall if flow is not None and head.upgrade else HttpCall
         self.call = call = kind(self, head, payload, slab, flow)
         route.router.submit(call)
 
