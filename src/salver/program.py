@@ -64,6 +64,8 @@ class Deployment:
                 f"Deployment {self.name} is a function, and a function takes its arguments when it "
                 f"is called. Use `{self.name}.bind()`, or make it a class with a constructor."
             )
+        for value in (*args, *kwargs.values()):
+            _refuse_unbound(self, value)
         return Application(self, args, kwargs)
 
     def options(
@@ -119,6 +121,18 @@ class Deployment:
 
     def __repr__(self) -> str:
         return f"Deployment(name={self.name})"
+
+
+def _refuse_unbound(outer: Deployment, value: Any) -> None:
+    """A deployment where its app was meant, which is soon forgotten, and late noticed."""
+    inside = value.values() if isinstance(value, dict) else value
+    several = isinstance(value, list | tuple | dict)
+    for one in inside if several else (value,):
+        if isinstance(one, Deployment):
+            raise TypeError(
+                f"{outer.name}.bind() got the deployment {one.name}: expected an app. Pass "
+                f"`{one.name}.bind(...)` for a handle, or `{one.name}.func_or_class` for the code."
+            )
 
 
 def _make(

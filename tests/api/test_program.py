@@ -143,3 +143,12 @@ def test_every_public_name_is_there() -> None:
 def test_a_package_never_hides_the_name_of_a_decorator() -> None:
     code = "import salver.doors.server, salver; from salver import ingress; ingress(print)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT / "src")
+
+
+def test_a_deployment_where_its_app_was_meant_is_told_at_once() -> None:
+    inner, outer = salver.deployment(object), salver.deployment(dict)
+    for argument in (inner, [inner], {"a": inner}, (1, inner)):
+        with pytest.raises(TypeError, match=r"^dict.bind\(\) got the deployment object: expected"):
+            outer.bind(argument)
+        with pytest.raises(TypeError, match=r"Pass `object.bind\(...\)`"):
+            outer.bind(x=argument)

@@ -42,6 +42,7 @@ def test_every_option_says_what_its_change_asks_of_living_replicas(name: str) ->
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
+        ({"num_gpus": 1.5}, ValueError, r"^num_gpus=1.5 is not valid: expected a share of one GPU"),
         ({"num_replicas": 0}, ValueError, r"^num_replicas=0 is not valid: expected int >= 1\."),
         (
             {"num_replicas": "2"},

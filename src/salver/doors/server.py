@@ -95,7 +95,9 @@ async def _until_told(door: HttpDoor, server: asyncio.Server, stop: asyncio.Even
     gc.collect()
     gc.freeze()
     await stop.wait()
-    _log.info("closing: %d connections, %d requests", *_under_way(door))
+    under_way = _under_way(door)
+    if any(under_way):
+        _log.info("closing: %d connections, %d requests", *under_way)
     server.close()
     await door.drain()
 

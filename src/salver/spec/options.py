@@ -326,6 +326,11 @@ def _checked(name: str, value: Any) -> Any:
     if name in ("working_dir", "py_modules", "pip"):
         return getattr(read_runtime_env({name: value}), name)
     checked = check(DeploymentOptions, name, value)
+    if name == "num_gpus" and checked > 1 and checked % 1:
+        raise ValueError(
+            f"num_gpus={value!r} is not valid: expected a share of one GPU, such as 0.5, or whole "
+            "ones."
+        )
     if name == "max_queued_requests" and checked == 0:
         raise ValueError(
             "max_queued_requests=0 is not valid: expected -1 (no bound) or at least 1. "
