@@ -230,3 +230,21 @@ async def test_what_was_rejected_is_chosen_for_again() -> None:
     a = bench.replicas[0]
     a.reject(next(iter(a.calls)))
     assert [name[-1] for name in call.where] == ["a", "b"]
+
+
+async def test_a_session_finds_its_replica_though_others_were_dialled_first() -> None:
+    """With one that cannot be dialled, too."""
+    path = "salver.serve.experimental.consistent_hash_router:ConsistentHashRouter"
+    known = RuledBench(path, *"abcdefgh", limit=50)
+    await known.open()
+    fresh = RuledBench(path, *"abcdefgh", limit=50)
+    sessions = [f"s{i}" for i in range(20)]
+    first = known.ask(*sessions)
+    late = fresh.ask(*sessions)
+    await fresh.settle()
+    assert where(*late) == where(*first)
+    lame = RuledBench(path, "a", "b", limit=50)
+    lame.replicas[0].reachable = False
+    calls = lame.ask("x", "y", "z")
+    await lame.settle()
+    assert where(*calls) == ["b", "b", "b"]

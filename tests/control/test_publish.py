@@ -6,7 +6,7 @@ import asyncio
 
 from salver.control.publish import Publisher, Watcher
 from salver.spec.ids import DeploymentId
-from salver.spec.status import Delta, DeploymentView, ReplicaView, RouteView
+from salver.spec.status import Delta, DeploymentView, ReplicaFacts, ReplicaView, RouteView
 
 A = DeploymentId("A", "app")
 
@@ -68,3 +68,35 @@ async def test_applied_waits_for_every_door_and_for_doors_that_are_to_come() -> 
     assert not waiting.done()
     publisher.remove(other.watcher)
     await waiting
+
+
+def said(replica: str, *models: str) -> ReplicaFacts:
+    return ReplicaFacts(f"app#A#{replica}", models, 3)
+
+
+async def test_what_replicas_say_in_one_tick_is_told_once_and_the_latest_of_each() -> None:
+    publisher = Publisher()
+    publisher.open()
+    ear = Ear(publisher)
+    ear.heard.clear()
+    publisher.note(said("1", "a"))
+    publisher.note(said("2"))
+    publisher.note(said("1", "a", "b"))
+    assert ear.heard == []
+    await asyncio.sleep(0)
+    (delta,) = ear.heard
+    assert (delta.deployments, delta.routes) == ((), None)
+    assert sorted(delta.facts, key=lambda facts: facts.replica) == [said("1", "a", "b"), said("2")]
+
+
+async def test_who_comes_later_hears_what_living_replicas_have_said() -> None:
+    publisher = Publisher()
+    publisher.note(said("1", "a"))
+    publisher.note(said("2", "b"))
+    publisher.open()
+    publisher.forget("app#A#1")
+    assert Ear(publisher).heard[0].facts == (said("2", "b"),)
+    publisher.note(said("3"))
+    publisher.forget("app#A#3")
+    await asyncio.sleep(0)
+    assert Ear(publisher).heard[0].facts == (said("2", "b"),)

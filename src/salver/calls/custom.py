@@ -15,6 +15,7 @@ from salver.calls.call import QUEUED, Call
 from salver.calls.context import request_id_of
 from salver.calls.link import Link
 from salver.calls.request_router import (
+    ConsistentHashRouter,
     PendingRequest,
     RequestMetadata,
     RequestRouter,
@@ -85,6 +86,8 @@ class CustomRule:
                 f"The request router of {router.deployment} cannot be used: {error!r}."
             )
             self._user = RequestRouter(router.deployment)
+        # A caller that has just begun knows some replicas before others.
+        self._incomplete = isinstance(self._user, ConsistentHashRouter)
         self._at_once = not _awaits(self._user.choose_replicas)
 
     @property
@@ -225,6 +228,9 @@ class CustomRule:
     def _follow(self) -> bool:
         """Know the replicas that take calls now; whether there are any."""
         links = self._router.links
+        if self._incomplete and (not links or self._router.fleet.spare):
+            return False
+        self._incomplete = False
         if list(self._replicas) != links:
             before, self._replicas = self._replicas, {}
             self._groups.clear()

@@ -133,5 +133,7 @@ class Fleet:
                 del self.known[link.replica.id]
                 if cluster.loop.time() - started > _BUSY_S:
                     self.dial()
+            for other in list(self.open):  # calls may have waited to know of all replicas
+                self._router.freed(other)
         finally:
             self._dials.pop(link, None)
