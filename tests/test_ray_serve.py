@@ -7,18 +7,23 @@ import sys
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import yaml
 
 from salver import serve
 from salver.api import session
+from salver.calls.context import CallContext
 from salver.serve.autoscaling_policy import (
     PrometheusQueryMixin,
     default_autoscaling_policy,
     replica_queue_length_autoscaling_policy,
 )
 from salver.serve.config import ProxyLocation, gRPCOptions
+from salver.serve.grpc_util import RayServegRPCContext
 from salver.serve.schema import ReplicaRank
+from salver.wire.messages import CallHead
+from tests.calls.test_custom import ByName, RuledBench
 from tests.conftest import ROOT
 from tools.ray_serve import LIST, PAGE, page
 
@@ -96,3 +101,41 @@ def test_the_script_writes_the_page() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+class Hears(ByName):
+    """Writes down what it is told."""
+
+    def initialize_state(self) -> None:
+        self.heard: list[str] = []
+
+    def on_send_request(self, replica_id: Any) -> None:
+        self.heard.append(f"send {replica_id.unique_id}")
+
+    def on_request_routed(self, pending_request: Any, replica_id: Any, result: Any) -> None:
+        self.heard.append(f"routed {replica_id.unique_id}")
+
+    def on_new_queue_len_info(self, replica_id: Any, info: int) -> None:
+        self.heard.append(f"queue {replica_id.unique_id} {info}")
+
+
+async def test_a_rule_of_one_s_own_hears_of_what_is_sent_and_how_full_replicas_are() -> None:
+    bench = RuledBench(Hears, "a")
+    await bench.open()
+    bench.ask("a")
+    bench.free("a")
+    rule: Any = bench.router.rule
+    heard = rule._user.heard
+    assert heard[:2] == ["send a", "routed a"]
+    assert any(word.startswith("queue a ") for word in heard)
+
+
+def test_a_grpc_call_shows_who_called() -> None:
+    head = CallHead((("traceparent", "00-1"), ("tracestate", "a=b")), "ipv4:127.0.0.1:1")
+    raw = msgspec.msgpack.encode(head)
+    context = RayServegRPCContext(CallContext(), raw, takes_stream=False)
+    assert (context.traceparent, context.tracestate) == ("00-1", "a=b")
+    assert context.peer() == "ipv4:127.0.0.1:1"
+    assert context.auth_context() == {}
+    assert context.peer_identities() is None
+    assert context.peer_identity_key() is None
