@@ -352,6 +352,7 @@ async def test_figures_of_replicas_reach_the_policy() -> None:
         ([1], r"record_autoscaling_stats: it returned [1]: expected a dict of numbers by name."),
         ({"a": "b"}, "record_autoscaling_stats: it returned 'a': 'b'; expected numbers by name."),
         (SalverError("ValueError: no GPU"), "record_autoscaling_stats: ValueError: no GPU"),
+        (SalverError(""), "record_autoscaling_stats: SalverError"),
     ],
 )
 async def test_wrong_figures_are_told_in_the_status(figures: Any, message: str) -> None:

@@ -51,7 +51,8 @@ class Stats:
                     self._failed(member, f"no answer within {LIMIT_S:g}s")
                 except Exception as error:  # noqa: BLE001 - boundary: whatever the user's code raised
                     if peer.is_open:
-                        self._failed(member, str(error).strip().splitlines()[-1])
+                        said = str(error).strip().splitlines() or [type(error).__name__]
+                        self._failed(member, said[-1])  # of a traceback, the error
             await asyncio.sleep(period_s)
 
 
