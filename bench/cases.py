@@ -130,6 +130,24 @@ CASES: dict[str, Case] = {
         (Inner(32),),
         (Entry("salver-torch", "digits_loop", "loop"),),
     ),
+    "oip-small": Case(
+        "V2 inference of 1x4 FP32 in JSON, given back; salver-plain: the same JSON by hand",
+        (Wrk(32),),
+        (
+            Entry("salver", "oip_small"),
+            Entry("salver", "oip_plain", "salver-plain"),
+            Entry("mlserver", "oip_small"),
+        ),
+    ),
+    "oip-image": Case(
+        "V2 inference of a 1x3x224x224 FP32 picture, given back: JSON, and binary tensors",
+        (Wrk(4),),
+        (
+            Entry("salver", "oip_image"),
+            Entry("salver", "oip_binary", "salver-binary"),
+            Entry("mlserver", "oip_image"),
+        ),
+    ),
     "start": Case(
         "from the command to the first 200",
         (Start(),),
@@ -190,6 +208,18 @@ TARGETS: tuple[Target, ...] = (
     at_most(1.6, _FIRST, Figure("sse", "uvicorn", "clients1", "first_p50_ms")),
     _faster("upload", "c4-8192KiB", 1.5, "uvicorn"),
     _faster("upload", "c4-588KiB", 4.0, "uvicorn", entry="salver-buffer"),
+    _faster("oip-small", "c32", 8.0, "mlserver"),
+    at_most(
+        1.5,
+        Figure("oip-small", "salver", "c32", "cpu_us"),
+        Figure("oip-small", "salver-plain", "c32", "cpu_us"),
+    ),
+    _faster("oip-image", "c4", 2.5, "mlserver"),
+    at_least(
+        30.0,
+        _rate("oip-image", "c4", "salver-binary"),
+        _rate("oip-image", "c4", "mlserver"),
+    ),
     at_most(1.3 * IDEAL_MS, Figure("blocked", "salver", "c32", "p99_ms")),
     at_least(0.97 * 3200, _rate("batch", "c256")),
     _faster("batch", "c256", 2.0, "ray-haproxy"),

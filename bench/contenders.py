@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,20 @@ from bench.harness.machine import ROOT
 from bench.harness.servers import Launch, Request
 
 CHUNKS = 100
+IMAGE_SHAPE = [1, 3, 224, 224]
+_PIXELS = [(n * 7919 % 65521) / 65521 for n in range(3 * 224 * 224)]
 TENSOR = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
 UPLOAD_PROBE = b"x" * 1000
+
+
+def _image(binary: bool) -> tuple[bytes, int]:
+    """A picture as FP32: the whole body, and how much of it is JSON."""
+    tensor = {"name": "x", "shape": IMAGE_SHAPE, "datatype": "FP32"}
+    blob = array("f", _PIXELS).tobytes() if binary else b""
+    tensor |= {"parameters": {"binary_data_size": len(blob)}} if binary else {"data": _PIXELS}
+    asked = {"parameters": {"binary_data_output": True}} if binary else {}
+    text = json.dumps({"inputs": [tensor], **asked}).encode()
+    return text + blob, len(text)
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,15 @@ def _is_tensor(body: bytes) -> bool:
     return bool(json.loads(body)["outputs"][0]["data"] == TENSOR["inputs"][0]["data"])
 
 
+def _is_image(body: bytes) -> bool:
+    found = json.loads(body)["outputs"][0]["data"]
+    return len(found) == len(_PIXELS) and abs(found[1000] - _PIXELS[1000]) < 1e-6
+
+
+def _is_binary_image(body: bytes) -> bool:
+    return body.endswith(array("f", _PIXELS).tobytes())
+
+
 def _is_loop(body: bytes) -> bool:
     figures = json.loads(body)
     return bool(figures["requests"] > 0 and figures["errors"] == 0)
@@ -70,6 +92,17 @@ _UPLOAD = Request(
     body=UPLOAD_PROBE,
     content_type="application/octet-stream",
 )
+
+
+_INFER = "/v2/models/m/infer"
+_SMALL = Request(_is_tensor, _INFER, "POST", json.dumps(TENSOR).encode())
+_IMAGE = Request(_is_image, _INFER, "POST", _image(binary=False)[0])
+_BINARY, _JSON_SIZE = _image(binary=True)
+_BINARY_IMAGE = Request(
+    _is_binary_image, _INFER, "POST", _BINARY, "application/octet-stream",
+    ("Inference-Header-Content-Length", str(_JSON_SIZE)),
+)  # fmt: skip
+_OIP = {"oip_small": _SMALL, "oip_image": _IMAGE}
 
 
 def _at(path: str, request: Request) -> Request:
@@ -90,6 +123,9 @@ _PROGRAMS = {
     "scale": Request(_has_pid),
     "batch": Request(_HELLO),
     "batch_two": Request(_HELLO),
+    "oip_plain": Request(_is_tensor, "/", "POST", json.dumps(TENSOR).encode()),
+    "oip_binary": _BINARY_IMAGE,
+    **_OIP,
 }
 
 
@@ -115,7 +151,8 @@ def _salver(app: str, port: int, site: Site) -> Launch:
     python = site.envs.executable("salver", "python")
     if app == "replica":
         return Launch([python, "-m", "bench.apps.salver_replica", str(port)], port, talks=True)
-    target = f"bench.apps.salver_app:{app}"
+    module = "salver_oip" if app.startswith("oip") else "salver_app"
+    target = f"bench.apps.{module}:{app}"
     return Launch([python, "-m", "salver", "run", target, "--port", str(port)], port)
 
 
@@ -235,6 +272,6 @@ CONTENDERS: dict[str, Contender] = {
         "MLServer, V2 1x4",
         "mls",
         _mlserver,
-        {"hello": Request(_is_tensor, "/v2/models/m/infer", "POST", json.dumps(TENSOR).encode())},
+        {"hello": _SMALL, **_OIP},
     ),
 }

@@ -6,6 +6,10 @@ if path and path ~= "" then
   wrk.body = file:read("*a")
   wrk.headers["Content-Type"] = os.getenv("BENCH_TYPE")
   file:close()
+  local name, value = (os.getenv("BENCH_HEADER") or ""):match("^(%S+): (.*)$")
+  if name then
+    wrk.headers[name] = value
+  end
 end
 
 function done(summary, latency, _)

@@ -68,6 +68,7 @@ class Wrk:
         if self.body_bytes:
             self._check(server, asked)
         env = {**os.environ, "BENCH_BODY": "", "BENCH_TYPE": asked.content_type}
+        env |= {"BENCH_HEADER": ": ".join(asked.header)} if asked.header else {}
         if asked.body:
             file = bench.scratch / "body"
             file.write_bytes(asked.body)

@@ -44,6 +44,7 @@ class Request:
     method: str = "GET"
     body: bytes = b""
     content_type: str = "application/json"
+    header: tuple[str, str] | None = None  # one more
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ class Server:
         """One request; status 0 when nobody answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         headers = {"Content-Type": request.content_type} if request.body else {}
+        headers |= dict([request.header] if request.header else [])
         try:
             connection.request(request.method, request.path, request.body or None, headers)
             answer = connection.getresponse()

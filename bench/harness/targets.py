@@ -9,6 +9,7 @@ from typing import Any
 DISTURBED_CORES = 0.3
 UNITS = {
     "rate": ("{:,.0f}/s", "rate"),
+    "cpu_us": ("{:,.1f} us", "CPU per request"),
     "p50_ms": ("{:,.3f} ms", "p50"),
     "p99_ms": ("{:,.1f} ms", "p99"),
     "first_p50_ms": ("{:,.3f} ms", "first byte, p50"),
