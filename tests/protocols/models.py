@@ -87,6 +87,17 @@ class Models:
     ) -> dict[str, Any]:
         return {"name": person.name, "x": point.x * scale, "note": note}
 
+    @salver.endpoint(name="batched", labels=["even", "odd"])
+    @salver.batch(max_batch_size=8, batch_wait_timeout_s=0.01)
+    async def batched(self, x: list[float], word: list[str]) -> list[str]:
+        return [f"{one} {word} of {len(x)}" for one, word in zip(x, word, strict=True)]
+
+    @salver.batch(max_batch_size=4)
+    @salver.endpoint(name="batched_stream")
+    async def batched_stream(self, text_input: list[str]) -> AsyncIterator[list[str]]:
+        for number in range(2):
+            yield [f"{text} {number}" for text in text_input]
+
     @salver.endpoint(name="awaited")
     def awaited(self, x: int) -> Any:
         return asyncio.sleep(0, x)

@@ -392,3 +392,22 @@ def test_pages_and_documents_are_there_for_people_and_tools(http: httpx.Client) 
     assert "/double/" in document["paths"]
     assert "/v2/models/double/infer" in document["paths"]
     assert "/v2/models/{model}/infer" in http.get("/v2/docs/dataplane.json").json()["paths"]
+
+
+def test_a_batched_method_takes_single_items_and_batches_the_rows_of_a_request(
+    http: httpx.Client,
+) -> None:
+    about = http.get("/v2/models/batched").json()
+    assert [(t["name"], t["datatype"], t["shape"]) for t in about["inputs"]] == [
+        ("x", "FP64", [1]),
+        ("word", "BYTES", [1]),
+    ]
+    rows = [{"x": n, "word": "w"} for n in range(3)]
+    answer = http.post("/v1/models/batched:predict", json={"instances": rows})
+    assert answer.json() == {"predictions": [f"{n}.0 w of 3" for n in range(3)]}
+    assert http.post("/models/batched", json=rows[1]).json() == "1.0 w of 1"
+    stream = http.post("/v2/models/batched_stream/generate_stream", json={"text_input": "a"})
+    assert [line for line in stream.text.split("\n\n") if line] == [
+        'data: {"model_name":"batched_stream","text_output":"a 0"}',
+        'data: {"model_name":"batched_stream","text_output":"a 1"}',
+    ]

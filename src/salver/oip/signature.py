@@ -56,10 +56,21 @@ class Signature(msgspec.Struct, frozen=True):
     description: str = ""
 
     @classmethod
-    def of(cls, function: Callable[..., Any], registry: Registry | None = None) -> Signature:
-        """The signature of a function or method; `self` is skipped."""
+    def of(
+        cls,
+        function: Callable[..., Any],
+        registry: Registry | None = None,
+        *,
+        batched: bool = False,
+    ) -> Signature:
+        """The signature of a function or method; `self` is skipped.
+
+        `batched`: it takes and gives lists, and its callers single items.
+        """
         registry = registry or built_in()
         hints = _hints(function)
+        if batched:
+            hints = {name: _item_of(hint) for name, hint in hints.items()}
         arguments = tuple(_arguments(function, hints, registry))
         if sum(argument.group is not None for argument in arguments) > 1:
             raise UnservableError(f"{_name(function)} takes more than one frame or dict of arrays.")
@@ -104,6 +115,16 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
             f"The annotations of {_name(function)} cannot be resolved: {error}. Import the types "
             "that they name at the top of its module, outside of TYPE_CHECKING."
         ) from None
+
+
+def _item_of(hint: Any) -> Any:
+    """`list[T]` is of T; a stream of lists is a stream of T."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is list:
+        return arguments[0]
+    if origin in _STREAMS:
+        return abc.AsyncIterator[_item_of(arguments[0])]  # type: ignore[misc]
+    return hint if origin is not None else Any
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -119,9 +119,13 @@ def _checked(what: str, text: object) -> str:
 
 
 def options_of(function: object) -> EndpointOptions | None:
-    """What a function was marked with; None: it is no endpoint."""
-    found = getattr(function, _MARK, None)
-    return found if isinstance(found, EndpointOptions) else None
+    """What a function, or one that it wraps, was marked with; None: it is no endpoint."""
+    while function is not None:
+        found = getattr(function, _MARK, None)
+        if isinstance(found, EndpointOptions):
+            return found
+        function = getattr(function, "__wrapped__", None)
+    return None
 
 
 def endpoints_of(code: Callable[..., Any], deployment: str) -> tuple[EndpointSpec, ...]:

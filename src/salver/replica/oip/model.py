@@ -14,6 +14,7 @@ from salver.oip.classification import classified
 from salver.oip.errors import ModelNotFoundError, UnsupportedError
 from salver.oip.signature import Signature
 from salver.oip.types import InferRequest, InferResponse
+from salver.replica.batching import Batched
 from salver.replica.handle_calls import items_of
 from salver.replica.invoke import Method, method_of
 from salver.replica.oip.counters import Counters
@@ -40,6 +41,7 @@ class Model:
         host: Host,
         spec: EndpointSpec,
         method: Method,
+        options: EndpointOptions,
         versions: list[str],
         regions: Regions,
     ) -> None:
@@ -47,8 +49,10 @@ class Model:
         self.name = spec.model
         self.version = spec.version
         self.method = method
-        self.options = options_of(method.call) or EndpointOptions()
-        self.signature = Signature.of(method.call)
+        shared = method.call.args[0] if isinstance(method.call, Batched) else None
+        function = shared.function if shared is not None else method.call
+        self.options = options
+        self.signature = Signature.of(function, batched=shared is not None)
         self.binder = Binder(self.signature)
         self.metadata = self.signature.metadata(self.name, versions, self.options.platform)
         self.counters = Counters()
@@ -146,6 +150,12 @@ async def one_of(items: AsyncGenerator[Any, None]) -> Any:
     return found[0]
 
 
+def _options_of(target: Any, method: Method) -> EndpointOptions:
+    """What the class says, as some decorators make another object for every instance."""
+    declared = getattr(type(target), method.name, None)
+    return options_of(declared) or options_of(method.call) or EndpointOptions()
+
+
 class Models:
     """The models of one replica."""
 
@@ -160,7 +170,7 @@ class Models:
                     f"Endpoint {spec.method!r} of model {spec} is not there any more."
                 )
             versions = sorted(s.version for s in specs if s.model == spec.model and s.version)
-            model = Model(host, spec, method, versions, regions)
+            model = Model(host, spec, method, _options_of(target, method), versions, regions)
             self._by_name.setdefault(spec.model, {})[spec.version] = model
             self._by_method[spec.method] = model
         self.main = self._by_method[specs[0].method]
