@@ -189,9 +189,9 @@ def test_generate_takes_one_answer_only(http: httpx.Client) -> None:
     one = http.post("/v2/models/count/generate", json={"text_input": "a", "n": 1})
     assert one.json() == {"model_name": "count", "text_output": "a 0"}
     many = http.post("/v2/models/count/generate", json={"text_input": "a"})
-    assert "use generate_stream" in error_of(many, 501)
+    assert "use generate_stream" in error_of(many, 400)
     none = http.post("/v2/models/count/generate", json={"text_input": "a", "n": 0})
-    assert "empty stream" in error_of(none, 501)
+    assert "empty stream" in error_of(none, 400)
 
 
 def test_a_stream_that_breaks_says_so_in_its_last_event(http: httpx.Client) -> None:

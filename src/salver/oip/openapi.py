@@ -116,7 +116,7 @@ def _operation(summary: str, takes: str | None, gives: str) -> Schema:
 
 def _stream_operation() -> Schema:
     operation = _operation("Generate, as a stream", "GenerateRequest", "GenerateResponse")
-    success = {"description": "Events"} | _content(_STRING, "text/event-stream")
+    success = {"description": "Events"} | _content({}, "text/event-stream")
     operation["responses"]["200"] = success
     return operation
 

@@ -11,7 +11,7 @@ from salver.core.versions import default_version
 from salver.errors import SalverError
 from salver.oip.binding import Binder
 from salver.oip.classification import classified
-from salver.oip.errors import ModelNotFoundError, UnsupportedError
+from salver.oip.errors import MismatchError, ModelNotFoundError
 from salver.oip.signature import Signature
 from salver.oip.types import InferRequest, InferResponse
 from salver.replica.batching import Batched
@@ -141,12 +141,14 @@ async def one_of(items: AsyncGenerator[Any, None]) -> Any:
     try:
         async for item in items:
             if found:
-                raise UnsupportedError(_MANY)
+                raise MismatchError(_MANY)
             found.append(item)
     finally:
         await items.aclose()
     if not found:
-        raise UnsupportedError("the model answered with an empty stream")
+        raise MismatchError(
+            "the model answered with an empty stream, and this call takes one answer"
+        )
     return found[0]
 
 

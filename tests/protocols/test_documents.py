@@ -1,0 +1,50 @@
+"""Our OpenAPI documents are true: Schemathesis calls what they say and checks what comes."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    schemathesis = pytest.importorskip("schemathesis")
+    # That as many elements are given as the shape holds is more than a JSON schema can say.
+    accepted = pytest.importorskip("schemathesis.specs.openapi.checks").positive_data_acceptance
+
+CALLS = settings(
+    max_examples=15,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("model", ["identity", "add_sub", "upper", "count", "typed", "double"])
+def test_a_model_does_what_its_document_says(http: httpx.Client, server: str, model: str) -> None:
+    document = http.get(f"/v2/models/{model}/docs/dataplane.json").json()
+    schema = schemathesis.openapi.from_dict(document)
+    called = 0
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @CALLS
+        @given(case=operation.as_strategy())
+        def call(case: Any) -> None:
+            response = case.call(base_url=server)
+            assert response.status_code != 500, response.text
+            case.validate_response(response, excluded_checks=[accepted])
+
+        call()
+        called += 1
+    assert called >= 6
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_server_s_document_is_an_openapi_document(http: httpx.Client) -> None:
+    schema = schemathesis.openapi.from_dict(http.get("/v2/docs/dataplane.json").json())
+    assert len(list(schema.get_all_operations())) > 10
