@@ -253,3 +253,28 @@ def test_grpc_service(salver_command: Command, tmp_path: Path) -> None:
         "NOT_FOUND There are no pears today.",
     ]
     assert served.stop() == 0, served.errors()
+
+
+def test_endpoint(client: Client) -> None:
+    http = client("endpoint")
+    assert http.post("/", json={"vectors": [[3, 4]]}).json() == [[0.6, 0.8]]
+    rows = http.post("/v1/models/Vectors:predict", json={"instances": [[3, 4]]})
+    assert rows.json() == {"predictions": [[0.6, 0.8]]}
+    body = {
+        "inputs": [{"name": "vectors", "shape": [1, 2], "datatype": "FP32", "data": [3, 4]}],
+        "parameters": {"order": 1},
+    }
+    answer = http.post("/v2/models/Vectors/infer", json=body).json()
+    assert answer["outputs"][0]["shape"] == [1, 2]
+    events = http.post("/v2/models/countdown/generate_stream", json={"text_input": "t"}).text
+    assert events.count("data: ") == 3
+
+
+def test_iris(client: Client) -> None:
+    http = client("iris")
+    flowers = {"name": "flowers", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}
+    wanted = [{"name": "scores", "parameters": {"classification": 1}}]
+    answer = http.post(
+        "/v2/models/iris/versions/1/infer", json={"inputs": [flowers], "outputs": wanted}
+    )
+    assert answer.json()["outputs"][0]["data"][0].endswith(":0:setosa")
