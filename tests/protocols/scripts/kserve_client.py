@@ -1,4 +1,4 @@
-"""KServe's own client against a server whose address is given: prints what went well, line by line."""
+"""KServe's own client against a server whose address is given: prints what went well."""
 
 import asyncio
 import sys
