@@ -6,12 +6,33 @@ from typing import Any
 
 import pytest
 
-from salver.doors.models import ModelTable
+from salver.doors.answers import is_ready
+from salver.doors.models import Model, ModelTable
 from salver.oip.errors import ModelNotFoundError
 from salver.spec.ids import DeploymentId
-from salver.spec.status import ModelView
+from salver.spec.status import DeploymentView, ModelView, ReplicaView
 
 D = DeploymentId("D", "app")
+
+
+@pytest.mark.parametrize(
+    ("model", "view", "ready"),
+    [
+        ({}, None, False),
+        ({}, {}, False),
+        ({}, {"replicas": (ReplicaView("1", "memory:1"),)}, True),
+        ({"withheld": True}, {"replicas": (ReplicaView("1", "memory:1"),)}, False),
+        ({"wakes": True}, {}, True),
+        ({"wakes": True}, {"gone": "it could not start"}, False),
+    ],
+)
+def test_a_model_is_ready_when_a_call_will_be_answered(
+    model: dict[str, bool], view: dict[str, Any] | None, ready: bool
+) -> None:
+    router: Any = None
+    asked = Model(ModelView("m", "", D, "f", **model), router)
+    seen = None if view is None else DeploymentView(D, 5, -1, **view)
+    assert is_ready(asked, lambda _: seen) is ready
 
 
 def table(*models: tuple[str, str]) -> ModelTable:

@@ -103,12 +103,24 @@ def routes_of(apps: Iterable[App]) -> list[RouteView]:
 
 def models_of(apps: Iterable[App], withheld: Container[str] = ()) -> list[ModelView]:
     return [
-        ModelView(found.model, found.version, spec.id, found.method, found.model in withheld)
+        ModelView(
+            found.model,
+            found.version,
+            spec.id,
+            found.method,
+            withheld=found.model in withheld,
+            wakes=_may_sleep(spec.options),
+        )
         for app in apps
         if app.spec is not None
-        for spec in app.spec.deployments
+        for spec in _serving_spec(app).deployments
         for found in spec.endpoints
     ]
+
+
+def _may_sleep(options: DeploymentOptions) -> bool:
+    scaling = options.autoscaling_config
+    return scaling is not None and scaling.min_replicas == 0
 
 
 def _ingress(app: App) -> DeploymentId:

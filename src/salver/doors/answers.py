@@ -232,7 +232,9 @@ class Answers:
 def is_ready(model: Model, view_of: Callable[[DeploymentId], DeploymentView | None]) -> bool:
     """Whether a replica answers for the model now."""
     view = view_of(model.view.deployment)
-    return view is not None and bool(view.replicas) and not model.view.withheld
+    if view is None or view.gone or model.view.withheld:
+        return False
+    return model.view.wakes or bool(view.replicas)
 
 
 def server_metadata(shares_memory: bool = False) -> ServerMetadata:

@@ -165,6 +165,7 @@ class ModelView(msgspec.Struct, frozen=True):
     deployment: DeploymentId
     method: str
     withheld: bool = False  # a client has unloaded it
+    wakes: bool = False  # without a replica it is ready all the same: a call starts one
 
 
 class Delta(msgspec.Struct, frozen=True):
