@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, get_args
 
 import msgspec
@@ -111,11 +112,17 @@ def parse_as(data: bytes, hint: Any) -> Any:
 def _validated(hint: Any, method: str, value: Any) -> Any:
     pydantic = sys.modules["pydantic"]
     try:
-        return getattr(pydantic.TypeAdapter(hint), method)(value)
+        return getattr(_adapter(hint), method)(value)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
         raise ContentError(str(first["msg"]), path) from None
+
+
+@lru_cache(maxsize=256)
+def _adapter(hint: Any) -> Any:
+    """Made once for each annotation: making one costs more than using it."""
+    return sys.modules["pydantic"].TypeAdapter(hint)
 
 
 def _refused(error: msgspec.ValidationError) -> ContentError:
