@@ -465,3 +465,13 @@ def test_arrays_in_plain_json_come_back_small_or_large(array: Any) -> None:
     assert found_kind is kind
     assert np.array_equal(found.reshape(-1), array.reshape(-1))
     assert found.shape == (array.shape if array.size else found.shape)
+
+
+def test_an_annotation_that_cannot_be_hashed_is_validated_all_the_same() -> None:
+    def function(people: Annotated[list[Person], {"of": "pydantic"}]) -> int:
+        return len(people)
+
+    binder = Binder(Signature.of(function))
+    assert function(**binder.bind_json(b'{"people": [{"name": "Ada"}]}')) == 1
+    with pytest.raises(ContentError, match=r"^\$\.people"):
+        binder.bind_json(b'{"people": [{}]}')

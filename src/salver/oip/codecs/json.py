@@ -112,17 +112,26 @@ def parse_as(data: bytes, hint: Any) -> Any:
 def _validated(hint: Any, method: str, value: Any) -> Any:
     pydantic = sys.modules["pydantic"]
     try:
-        return getattr(_adapter(hint), method)(value)
+        return getattr(_adapter_of(hint), method)(value)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
         raise ContentError(str(first["msg"]), path) from None
 
 
-@lru_cache(maxsize=256)
-def _adapter(hint: Any) -> Any:
+def _adapter_of(hint: Any) -> Any:
     """Made once for each annotation: making one costs more than using it."""
+    try:
+        return _known_adapter(hint)
+    except TypeError:  # an annotation that cannot be hashed, such as one with a dict in it
+        return _adapter(hint)
+
+
+def _adapter(hint: Any) -> Any:
     return sys.modules["pydantic"].TypeAdapter(hint)
+
+
+_known_adapter = lru_cache(maxsize=256)(_adapter)
 
 
 def _refused(error: msgspec.ValidationError) -> ContentError:
