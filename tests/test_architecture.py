@@ -221,6 +221,12 @@ def test_the_decorators_are_cheap() -> None:
     assert loaded_by(program) & heavy == set()
 
 
+def test_the_processes_of_an_instance_load_nothing_heavy_by_themselves() -> None:
+    """The keeper has all this in its memory: numpy comes with a replica that has endpoints."""
+    program = "import salver.doors.server, salver.control.main, salver.replica.main"
+    assert loaded_by(program) & {"numpy", "simdjson", "pydantic", "grpc", "torch"} == set()
+
+
 def test_the_import_changes_nothing() -> None:
     """Neither the root logger nor our own, no signal handler, no thread."""
     code = (

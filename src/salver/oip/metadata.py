@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -16,6 +16,7 @@ __all__ = (
     "ModelMetadata",
     "ModelReady",
     "ModelStatistics",
+    "Parameters",
     "ResponseStatistics",
     "ServerLive",
     "ServerMetadata",
@@ -23,6 +24,10 @@ __all__ = (
     "SharedMemoryRegion",
     "TensorMetadata",
 )
+
+
+# A value is a bool, int, float or str; JSON lets lists, objects and null through as well.
+Parameters: TypeAlias = dict[str, Any]
 
 
 class ErrorBody(msgspec.Struct, frozen=True):

@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from salver.oip.errors import InvalidMessageError, MalformedBodyError
-from salver.oip.metadata import SharedMemoryRegion
-from salver.oip.types import Parameters
+from salver.oip.metadata import Parameters, SharedMemoryRegion
 
 __all__ = ("LoadRequest", "Region", "read_index", "read_load", "read_register", "read_unload")
 

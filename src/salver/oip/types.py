@@ -13,11 +13,10 @@ from salver.oip.datatypes import BYTES, DATATYPES, as_datatype, check_size, coun
 from salver.oip.datatypes import name_of as datatype_of
 from salver.oip.errors import InvalidMessageError, InvalidResultError, InvalidTensorError
 from salver.oip.framing import as_objects, pack, unpack
+from salver.oip.metadata import Parameters
 
 __all__ = ("InferRequest", "InferResponse", "Parameters", "RequestedOutput", "Tensor")
 
-# A value is a bool, int, float or str; JSON lets lists, objects and null through as well.
-Parameters: TypeAlias = dict[str, Any]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
