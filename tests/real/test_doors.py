@@ -38,6 +38,29 @@ async def test_links_begin_with_the_root_path() -> None:
             assert (await client.get("/api/app/openapi.json")).status_code == 200
 
 
+@salver.deployment
+class Doubler:
+    @salver.endpoint(name="double")
+    async def double(self, x: float) -> float:
+        return 2 * x
+
+
+async def test_models_are_below_the_root_path() -> None:
+    tensor = {"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}
+    with Running.start(root_path="/api") as running:
+        await running.deploy(Doubler.bind(), route="/app")
+        async with httpx.AsyncClient(base_url=running.instance.url) as client:
+            for root in ("", "/api"):
+                answer = await client.post(
+                    f"{root}/v2/models/double/infer", json={"inputs": [tensor]}
+                )
+                assert answer.json()["outputs"][0]["data"] == [2.0]
+                assert (await client.post(f"{root}/app", json={"x": 1})).json() == 2.0
+                assert (await client.get(f"{root}/v2")).json()["name"] == "salver"
+            document = await client.get("/v2/models/double/docs/dataplane.json")
+            assert document.json()["servers"] == [{"url": "/api"}]
+
+
 PROGRAM = """
 from salver import serve
 from salver.api import session

@@ -45,10 +45,13 @@ class Ask(msgspec.Struct, frozen=True):
     accepts: str = ""  # coding of the answer
 
 
-def ask_of(head: bytes) -> Ask:
-    """The ask of a raw head. NotFoundError, MethodNotAllowedError, InvalidMessageError."""
+def ask_of(head: bytes, mount: int = 0) -> Ask:
+    """The ask of a raw head; so much of its path is the server's root path.
+
+    NotFoundError, MethodNotAllowedError, InvalidMessageError.
+    """
     method, target, _, headers, _ = parse_head(head)
-    path = target.partition(b"?")[0].decode("latin-1").rstrip("/")
+    path = target.partition(b"?")[0].decode("latin-1")[mount:].rstrip("/")
     name, version, action = _parts(path)
     allowed = "POST" if action in _POST else "GET"
     if action not in _POST and action not in _GET:

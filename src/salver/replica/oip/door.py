@@ -52,14 +52,17 @@ class EndpointDoor:
         self._inner = inner
         self._rest = RestFormat()
         self._asks: dict[bytes, tuple[Ask, Model]] = {}
-        root = host.root_path.encode()
+        mount = host.mount.rstrip("/").encode()  # of the whole server
+        self._mount = len(mount)
+        self._ours = tuple(mount + path for path in _OURS)
         # An app that was put on one of the protocols' own paths has it for itself.
-        self._own = root + b"/" if root.startswith((b"/v1", b"/v2")) else b"\0"
+        own = host.route.rstrip("/").encode()
+        self._own = mount + own + b"/" if own.startswith((b"/v1", b"/v2")) else b"\0"
 
     def __call__(self, call: ServedCall, space: Context) -> None:
         head = call.head
         start = head.find(b" ") + 1
-        if head.startswith(_OURS, start) and not head.startswith(self._own, start):
+        if head.startswith(self._ours, start) and not head.startswith(self._own, start):
             self._answer(call, space)
         elif self._inner is not None:
             self._inner(call, space)
@@ -97,7 +100,7 @@ class EndpointDoor:
         return found
 
     def _read(self, raw: bytes) -> tuple[Ask, Model]:
-        ask = ask_of(raw)
+        ask = ask_of(raw, self._mount)
         return ask, self._models.find(ask.model, ask.version)
 
     def _explainer(self, model: Model) -> Model:
@@ -124,8 +127,9 @@ class EndpointDoor:
         plain = ""
         if self._inner is None and self._host.route:
             own = "" if model is self._models.main else model.method.name
-            plain = f"{self._host.root_path}/{own}"
-        return document(model.metadata, model.signature, version=model.version, plain=plain)
+            plain = f"{self._host.route.rstrip('/')}/{own}"
+        found = document(model.metadata, model.signature, version=model.version, plain=plain)
+        return found | {"servers": [{"url": self._host.mount}]} if self._host.mount else found
 
     # ---- plain JSON
 
