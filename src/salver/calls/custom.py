@@ -120,10 +120,12 @@ class CustomRule:
                 groups = self._groups_of(call)
             if call.state != QUEUED or groups is None:
                 continue
-            if any(link in group for group in groups):
+            best = self._best(call, groups)
+            if best is link:
                 queue.discard(call.ticket)
-                self._sent(call, link)
                 return call
+            if best is not None:  # it was chosen for only now, and prefers another
+                self._router.start_waiting(call, best)
         return None
 
     def learn(self, facts: ReplicaFacts) -> None:
