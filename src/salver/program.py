@@ -99,7 +99,8 @@ class Deployment:
     @property
     def ray_actor_options(self) -> dict[str, Any]:
         """What a replica's process asks for, as Ray Serve spells it."""
-        names = ("num_cpus", "num_gpus", "memory", "resources")
+        names = ("num_cpus", "num_gpus", "memory", "resources", "accelerator_type",
+                 "label_selector", "fallback_strategy")  # fmt: skip
         asked = {name: getattr(self.settings, name) for name in names}
         if self.settings.env_vars:
             asked["runtime_env"] = {"env_vars": self.settings.env_vars}

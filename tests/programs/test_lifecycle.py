@@ -166,7 +166,6 @@ def test_an_empty_name_is_refused() -> None:
         lambda: serve.run(Says.bind(), external_scaler_enabled=True),
         lambda: serve.deployment(autoscaling_config={"max_replicas": 2})(Says.func_or_class),
         lambda: serve.deployment(num_replicas=AUTO)(Says.func_or_class),
-        lambda: serve.deployment(placement_group_bundles=[{"CPU": 1}])(Says.func_or_class),
         lambda: serve.deployment(ray_actor_options={"runtime_env": {"pip": ["x"]}})(Says),
         lambda: serve.deployment(request_router_config={"request_router_class": "a:b"})(Says),
         lambda: serve.multiplexed(max_num_models_per_replica=2),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from salver.spec.familiar import (
-    GangSchedulingConfig,
+    TracingConfig,
     HTTPOptions,
     ProxyLocation,
     http_settings,
@@ -59,8 +59,8 @@ def test_what_is_wrong_is_named(given: Any, error: type[Exception], message: str
 
 
 def test_a_part_of_a_later_version_says_so_when_it_is_used() -> None:
-    with pytest.raises(NotImplementedError, match=r"^GangSchedulingConfig: not there yet"):
-        GangSchedulingConfig(gang_size=2)
+    with pytest.raises(NotImplementedError, match=r"^TracingConfig: not there yet"):
+        TracingConfig()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from salver.spec.options import (
     merged_options,
     read_options,
 )
+from salver.spec.placement import GangSchedulingConfig
+from tests.spec import option_table
 
 FIELDS = [field.name for field in msgspec.structs.fields(DeploymentOptions)]
 
@@ -96,7 +98,7 @@ def test_what_is_wrong_is_named(
 
 
 def test_what_asks_for_nothing_is_let_pass() -> None:
-    neutral = {"autoscaling_config": None, "placement_group_bundles": None, "version": None}
+    neutral = {"autoscaling_config": None, "deployment_actors": None, "version": None}
     assert read_options({**neutral, "num_replicas": 2}) == {"num_replicas": 2}
 
 
@@ -154,3 +156,84 @@ def test_a_name_that_is_no_option_is_refused(name: str) -> None:
         return
     with pytest.raises(TypeError, match=re.escape(repr(name))):
         read_options({name: 1})
+
+
+def test_the_table_of_options_in_the_docs_is_fresh() -> None:
+    """`python -m tests.spec.option_table` writes it."""
+    assert option_table.table() in option_table.DOCUMENT.read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"placement_group_strategy": "PACK"}, ValueError, "needs placement_group_bundles"),
+        (
+            {"placement_group_bundles": [{"CPU": 1}], "placement_group_strategy": "STACK"},
+            ValueError,
+            r"^placement_group_strategy='STACK' is not valid",
+        ),
+        (
+            {"placement_group_bundle_label_selector": [{"a": "b"}]},
+            ValueError,
+            "needs placement_group_bundles",
+        ),
+        (
+            {
+                "placement_group_bundles": [{"CPU": 1}] * 3,
+                "placement_group_bundle_label_selector": [{"a": "b"}] * 2,
+            },
+            ValueError,
+            r"has 2 entries for 3 bundles: expected one for all, or one for each",
+        ),
+        (
+            {"placement_group_bundles": [{"CPU": 1}, {"CPU": 9}], "num_cpus": 2},
+            ValueError,
+            r"asks for CPU=2, and its own bundle.* has 1\.",
+        ),
+        (
+            {"placement_group_bundles": [{"CPU": 1}], "max_replicas_per_node": 2},
+            ValueError,
+            "exclude each other",
+        ),
+        ({"max_replicas_per_node": 101}, ValueError, r"^max_replicas_per_node=101 .* <= 100"),
+        ({"max_replicas_per_node": "2"}, TypeError, r"^max_replicas_per_node='2' .* got str"),
+        ({"gang_scheduling_config": {}}, ValueError, "gang_size"),
+        ({"gang_scheduling_config": {"gang_size": 0}}, ValueError, "gang_size=0 is not valid"),
+        (
+            {"gang_scheduling_config": {"gang_size": 2}, "num_replicas": 3},
+            ValueError,
+            r"^num_replicas=3 is not a multiple of gang_size=2",
+        ),
+        (
+            {"gang_scheduling_config": {"gang_size": 1}, "max_replicas_per_node": 2},
+            ValueError,
+            r"^max_replicas_per_node and gang_scheduling_config exclude each other",
+        ),
+        (
+            {"gang_scheduling_config": {"gang_size": 2}, "num_replicas": 2},
+            NotImplementedError,
+            "Gangs are not there yet",
+        ),
+        ({"deployment_actors": [{"name": "a"}]}, NotImplementedError, r"^deployment_actors=.*not"),
+    ],
+)
+def test_what_contradicts_itself_about_placement_is_refused(
+    given: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        DeploymentOptions(**read_options(given))
+
+
+def test_what_is_said_for_a_cluster_is_let_pass_on_one_machine() -> None:
+    given = {
+        "placement_group_bundles": [{"CPU": 1}, {"GPU": 1}],
+        "placement_group_strategy": "STRICT_PACK",
+        "placement_group_bundle_label_selector": [{"zone": "a"}],
+        "ray_actor_options": {"label_selector": {"zone": "a"}, "fallback_strategy": [{}]},
+        "gang_scheduling_config": GangSchedulingConfig(gang_size=1),
+    }
+    gang = given.pop("gang_scheduling_config")
+    options = DeploymentOptions(**read_options(given))
+    assert options.placement_group_bundles == [{"CPU": 1.0}, {"GPU": 1.0}]
+    assert read_options({"gang_scheduling_config": gang}) == {"gang_scheduling_config": gang}
+    assert read_options({"max_replicas_per_node": 3}) == {"max_replicas_per_node": 3}

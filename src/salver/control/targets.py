@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,8 +14,11 @@ from salver.core.rollout import Target
 from salver.spec.app import AppSpec, DeploymentSpec
 from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions, change_of
+from salver.spec.placement import total_of
 
 __all__ = ("Release", "resources_of")
+
+_ANY: Final = 0.001  # of a resource that only has to be there
 
 
 class Release:
@@ -37,9 +40,17 @@ class Release:
 def resources_of(spec: DeploymentSpec) -> Resources:
     """What one replica takes from the machine. Undeclared CPUs take nothing."""
     options = spec.options
-    return Resources(
-        options.num_cpus or 0.0, options.num_gpus, options.memory, dict(options.resources)
-    )
+    own = {
+        "CPU": options.num_cpus or 0.0,
+        "GPU": options.num_gpus,
+        "memory": options.memory,
+        **options.resources,
+    }
+    asked = total_of(options.placement_group_bundles) or own
+    if options.accelerator_type:
+        asked[f"accelerator_type:{options.accelerator_type}"] = _ANY
+    custom = {name: n for name, n in asked.items() if name not in ("CPU", "GPU", "memory")}
+    return Resources(asked.get("CPU", 0.0), asked.get("GPU", 0.0), asked.get("memory", 0.0), custom)
 
 
 def _target(app: AppSpec, spec: DeploymentSpec) -> Target:

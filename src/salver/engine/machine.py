@@ -34,7 +34,7 @@ def detect(config: KeeperConfig, env: Mapping[str, str], root: Path = Path("/"))
         num_cpus=_found_cpus(root) if config.num_cpus is None else config.num_cpus,
         gpus=gpus,
         memory=_found_memory(root) if config.memory is None else config.memory,
-        custom=dict(config.resources),
+        custom={**_found_models(root), **config.resources},
     )
 
 
@@ -53,6 +53,17 @@ def found_gpus(env: Mapping[str, str], root: Path = Path("/")) -> tuple[str, ...
     # CUDA itself ignores everything from the first name on that is no device.
     end = next((i for i, name in enumerate(names) if name in ("", "-1", "NoDevFiles")), len(names))
     return tuple(names[:end])
+
+
+def _found_models(root: Path) -> dict[str, float]:
+    """Which models of GPU there are, by the names that Ray's users know: "NVIDIA H100 80GB"."""
+    found: dict[str, float] = {}
+    for gpu in sorted((root / "proc/driver/nvidia/gpus").glob("*/information")):
+        model = re.search(r"Model:\s*\S+\s+(?:Tesla\s+)?([A-Z0-9]+)", gpu.read_text())
+        if model is not None:
+            name = f"accelerator_type:{model.group(1)}"
+            found[name] = found.get(name, 0.0) + 1.0
+    return found
 
 
 def _found_cpus(root: Path) -> float:

@@ -12,12 +12,12 @@ from salver.spec.backpressure import BackpressureConfig
 from salver.spec.familiar import (
     ControllerOptions,
     DeploymentActorConfig,
-    GangSchedulingConfig,
     HTTPOptions,
     ProxyLocation,
 )
 from salver.spec.grpc import gRPCOptions
 from salver.spec.logging import LoggingConfig
+from salver.spec.placement import GangSchedulingConfig
 from salver.spec.routing import RequestRouterConfig
 
 __all__ = (

@@ -14,7 +14,6 @@ from salver.spec.http import HttpSettings
 __all__ = (
     "ControllerOptions",
     "DeploymentActorConfig",
-    "GangSchedulingConfig",
     "HTTPOptions",
     "ProxyLocation",
     "TracingConfig",
@@ -62,10 +61,6 @@ class ControllerOptions(_Later):
 
 class DeploymentActorConfig(_Later):
     """Processes beside a deployment's replicas."""
-
-
-class GangSchedulingConfig(_Later):
-    """Replicas that start together or not at all."""
 
 
 class TracingConfig(_Later):

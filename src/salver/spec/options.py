@@ -14,6 +14,18 @@ from salver.spec.backpressure import BackpressureConfig
 from salver.spec.environment import EnvVars, Pip, PyModules, WorkingDir, read_runtime_env
 from salver.spec.fields import check, default, meta, unknown
 from salver.spec.logging import LoggingConfig, read_logging
+from salver.spec.placement import (
+    Accelerator,
+    BundleLabels,
+    Bundles,
+    Fallbacks,
+    Gang,
+    GangSchedulingConfig,
+    Labels,
+    PerNode,
+    Strategy,
+    check_placement,
+)
 from salver.spec.routing import RequestRouterConfig, read_routing
 
 __all__ = (
@@ -171,6 +183,17 @@ class DeploymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             extra=NOTHING,
         ),
     ] = None
+    placement_group_bundles: Bundles = []
+    placement_group_strategy: Strategy = None
+    placement_group_bundle_label_selector: BundleLabels = []
+    max_replicas_per_node: PerNode = None
+    accelerator_type: Accelerator = None
+    label_selector: Labels = {}
+    fallback_strategy: Fallbacks = []
+    gang_scheduling_config: Gang = None
+
+    def __post_init__(self) -> None:
+        check_placement(self)
 
 
 class OptionsDict(TypedDict, total=False):
@@ -201,11 +224,14 @@ class OptionsDict(TypedDict, total=False):
     version: str | None
     backpressure_config: BackpressureConfig | dict[str, Any] | None
     request_router_config: RequestRouterConfig | dict[str, Any] | None
-    placement_group_bundles: Any
-    placement_group_strategy: Any
-    placement_group_bundle_label_selector: Any
-    max_replicas_per_node: Any
-    gang_scheduling_config: Any
+    placement_group_bundles: list[dict[str, float]] | None
+    placement_group_strategy: str | None
+    placement_group_bundle_label_selector: list[dict[str, str]] | None
+    max_replicas_per_node: int | None
+    accelerator_type: str | None
+    label_selector: dict[str, str] | None
+    fallback_strategy: list[dict[str, Any]] | None
+    gang_scheduling_config: GangSchedulingConfig | dict[str, Any] | None
     deployment_actors: Any
     rolling_update_percentage: float | None
     max_surge_percent: int | None
@@ -214,21 +240,17 @@ class OptionsDict(TypedDict, total=False):
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(DeploymentOptions)}
 # Known to users of Ray Serve, not there yet: the values that ask for nothing.
 _LATER: Final[dict[str, tuple[Any, ...]]] = {
-    "placement_group_bundles": (None, []),
-    "placement_group_strategy": (None,),
-    "placement_group_bundle_label_selector": (None, []),
-    "max_replicas_per_node": (None,),
-    "gang_scheduling_config": (None,),
     "deployment_actors": (None, []),
 }
-_PROCESS_LATER: Final[dict[str, tuple[Any, ...]]] = {
-    "accelerator_type": (None,),
-    "label_selector": (None, {}),
-    "fallback_strategy": (None, []),
-}
 # Where Ray Serve's users may write None for "as if it were left out".
-_NONE_IS_DEFAULT: Final = frozenset({"backpressure_config", "rolling_update_percentage"})
-_PROCESS_FIELDS: Final = ("num_cpus", "num_gpus", "memory", "resources")
+_NONE_IS_DEFAULT: Final = frozenset({
+    "backpressure_config", "rolling_update_percentage", "placement_group_bundles",
+    "placement_group_bundle_label_selector", "label_selector", "fallback_strategy",
+})  # fmt: skip
+_PROCESS_FIELDS: Final = (
+    "num_cpus", "num_gpus", "memory", "resources", "accelerator_type", "label_selector",
+    "fallback_strategy",
+)  # fmt: skip
 
 
 def read_options(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -293,20 +315,17 @@ def _read_process_options(given: object) -> dict[str, Any]:
             f"ray_actor_options={given!r} is not valid: expected a dict such as "
             '{"num_cpus": 1, "num_gpus": 0.5}.'
         )
-    fields: dict[str, Any] = {name: _FIELDS[name].default for name in ("num_cpus", "num_gpus")}
-    fields |= {"memory": 0.0, "resources": {}, **_read_environment(None)}
+    fields = {name: default(DeploymentOptions, name) for name in _PROCESS_FIELDS}
+    fields |= _read_environment(None)
     for name, value in given.items():
         if name in _PROCESS_FIELDS:
-            fields[name] = _checked(name, _FIELDS[name].default if value is None else value)
-        elif name in _PROCESS_LATER:
-            _refuse_later(f"ray_actor_options[{name!r}]", value, _PROCESS_LATER[name])
+            fields[name] = fields[name] if value is None else _checked(name, value)
         elif name == "runtime_env":
             fields |= _read_environment(value)
         else:
-            known = [*_PROCESS_FIELDS, *_PROCESS_LATER, "runtime_env"]
+            known = [*_PROCESS_FIELDS, "runtime_env"]
             raise ValueError(unknown(str(name), known, "a key of ray_actor_options"))
-    return {name: _FIELDS[name].default_factory() if v is msgspec.NODEFAULT else v
-            for name, v in fields.items()}  # fmt: skip
+    return fields
 
 
 def _read_environment(given: object) -> dict[str, Any]:
