@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from salver.spec.familiar import (
-    TracingConfig,
     HTTPOptions,
     ProxyLocation,
+    TracingConfig,
     http_settings,
     without_door,
 )
