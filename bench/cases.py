@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.harness.load import Further, Idle, Inner, Load, OpenRate, Start, Step, Streams, Wrk
+from bench.harness.load import (
+    Further,
+    Idle,
+    Inner,
+    Load,
+    OpenRate,
+    Rpc,
+    Start,
+    Step,
+    Streams,
+    Wrk,
+)
 from bench.harness.stats import ideal_closed_queue_ms
 from bench.harness.targets import Figure, Target, at_least, at_most
 
@@ -84,6 +95,11 @@ CASES: dict[str, Case] = {
         "calls to 1,000 models by Zipf's law, 4 replicas that keep 50 each, a load takes 20 ms",
         (Inner(1), Inner(16)),
         _all("multiplex", "salver", "ray"),
+    ),
+    "grpc-hello": Case(
+        "a unary gRPC method from `async def`, small messages, a connection for each 8 clients",
+        (Rpc(1), Rpc(32)),
+        _all("rpc", "salver", "grpc-aio", "ray"),
     ),
     "sse": Case(
         "streams of 100 small server-sent events",
@@ -204,6 +220,8 @@ TARGETS: tuple[Target, ...] = (
     _faster("handle", "k100", 35.0, "ray-actors"),
     at_most(1 / 10, _p50("handle", "k1"), _p50("handle", "k1", "ray-actors")),
     at_least(0.95, Figure("multiplex", "salver", "k16", "hits_of_ideal")),
+    _faster("grpc-hello", "rpc32", 0.9, "grpc-aio"),
+    _faster("grpc-hello", "rpc32", 8.0, "ray"),
     _faster("sse", "c32", 3.0, "uvicorn"),
     at_most(1.6, _FIRST, Figure("sse", "uvicorn", "clients1", "first_p50_ms")),
     _faster("upload", "c4-8192KiB", 1.5, "uvicorn"),

@@ -12,10 +12,12 @@ from pathlib import Path
 from bench.harness.envs import Envs
 from bench.harness.machine import ROOT
 from bench.harness.servers import Launch, Request
+from bench.rpc import rpc_port
 
 CHUNKS = 100
 IMAGE_SHAPE = [1, 3, 224, 224]
 _PIXELS = [(n * 7919 % 65521) / 65521 for n in range(3 * 224 * 224)]
+RPC_SERVICE = "bench.apps.rpc_service.add_hello_to_server"
 TENSOR = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
 UPLOAD_PROBE = b"x" * 1000
 
@@ -115,6 +117,7 @@ _PROGRAMS = {
     "hello_sync": Request(_HELLO),
     "compose": Request(_json_is({"result": 101.5})),
     "handle": Request(_is_loop),
+    "rpc": Request(_HELLO),
     "multiplex": Request(_is_loop),
     "sse": _STREAM,
     "upload": _UPLOAD,
@@ -151,9 +154,22 @@ def _salver(app: str, port: int, site: Site) -> Launch:
     python = site.envs.executable("salver", "python")
     if app == "replica":
         return Launch([python, "-m", "bench.apps.salver_replica", str(port)], port, talks=True)
+    argv = [python, "-m", "salver", "run", _target(app), "--port", str(port)]
+    if app == "rpc":
+        argv += ["--grpc-port", str(rpc_port(port)), "--grpc-servicer-functions", RPC_SERVICE]
+    return Launch(argv, port)
+
+
+def _target(app: str) -> str:
+    if app == "rpc":
+        return "bench.apps.salver_rpc:app"
     module = "salver_oip" if app.startswith("oip") else "salver_app"
-    target = f"bench.apps.{module}:{app}"
-    return Launch([python, "-m", "salver", "run", target, "--port", str(port)], port)
+    return f"bench.apps.{module}:{app}"
+
+
+def _grpc_aio(app: str, port: int, site: Site) -> Launch:
+    python = site.envs.executable("base", "python")
+    return Launch([python, "-m", "bench.apps.rpc_bare", str(port)], port)
 
 
 def _uvicorn(module: str) -> Callable[[str, int, Site], Launch]:
@@ -237,6 +253,7 @@ CONTENDERS: dict[str, Contender] = {
         _uvicorn("fastapi_app"),
         {**_FLOOR, "hello_sync": Request(_HELLO, "/sync")},
     ),
+    "grpc-aio": Contender("grpc.aio, bare server", "base", _grpc_aio, {"rpc": Request(_HELLO)}),
     "granian": Contender("Granian, RSGI", "base", _granian, {"hello": Request(_HELLO)}),
     "ray": Contender("Ray Serve, default", "ray", _ray("ray_app"), _PROGRAMS),
     "ray-haproxy": Contender(_HAPROXY, "ray", _ray("ray_app", **_TUNED), _PROGRAMS),

