@@ -181,7 +181,7 @@ def test_every_app_that_is_wrong_is_told(salver_command: Command, folder: Path, 
     errors = served.errors()
     assert "Error: wrong.yaml has 5 problems:" in errors
     assert "wrong.yaml:3:18: applications[0].import_path: 'shop' has no 'nothing'." in errors
-    assert "wrong.yaml:7:11: applications[1].args: Building 'shop:build' failed:" in errors
+    assert "wrong.yaml:7:11: applications[1].args: 'shop:build' takes no argument 'wrod'." in errors
     assert (
         "wrong.yaml:12:16: applications[2].deployments[0].name: the app has no deployment 'Shopp'. "
         "It has: Shop."
@@ -206,7 +206,7 @@ def test_what_is_built_runs(salver_command: Command, folder: Path) -> None:
     assert built.process.wait() == 0
     text = (folder / "new.yaml").read_text()
     assert "        max_ongoing_requests: 7  # Requests that one replica works on" in text
-    assert "        # num_replicas: 1  # Copies that run." in text
+    assert "        # num_replicas: 1  # Copies that run" in text
     served = salver_command("run", "new.yaml", "--port", "0", cwd=folder)
     assert httpx.get(served.url).json()["text"] == "plain"
     assert served.stop() == 0

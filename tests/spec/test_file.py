@@ -73,6 +73,15 @@ def test_what_is_valid_is_taken_as_said() -> None:
     assert search.import_path == "search:app"
 
 
+def test_what_only_goes_together_may_be_said_together() -> None:
+    tls = "keep_alive_timeout_s: 90\n  ssl_certfile: c.pem\n  ssl_keyfile: k.pem"
+    http = read(VALID.replace("keep_alive_timeout_s: 90", tls)).http_options
+    assert http is not None
+    assert http["ssl_keyfile"] == "k.pem"
+    alone = problems(VALID.replace("keep_alive_timeout_s: 90", "ssl_keyfile: k.pem"))
+    assert alone[0].startswith("c.yaml:6:16: http_options.ssl_keyfile: ")
+
+
 def test_local_paths_are_the_file_s() -> None:
     env = read(VALID).applications[0].runtime_env
     assert env == {

@@ -121,18 +121,22 @@ def _check_top(document: Document, given: Mapping[str, Any]) -> None:
 def _check_section(
     document: Document, holder: Mapping[str, Any], path: Path, name: str, read: Read
 ) -> None:
-    """Key by key, so that each mistake has its own place; then together."""
+    """A section of its own; each mistake in it has its own place."""
     section = holder.get(name)
     if isinstance(section, Mapping):
         _check_parts(document, section, (*path, name), read)
 
 
 def _check_parts(document: Document, given: Mapping[str, Any], path: Path, read: Read) -> None:
-    before = len(document.problems)
-    for key, value in given.items():
-        _try(document, (*path, key), read, {key: value})
-    if len(document.problems) == before:
-        _try(document, path, read, given)
+    """What goes together is right, though a part of it alone may be none."""
+    try:
+        read(given)
+    except _WRONG:
+        before = len(document.problems)
+        for key, value in given.items():
+            _try(document, (*path, key), read, {key: value})
+        if len(document.problems) == before:
+            _try(document, path, read, given)
 
 
 def _try(document: Document, path: Path, read: Read, given: Any) -> None:
