@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypedDict
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import asdict
 
 from salver.spec.autoscaling import AutoscalingConfig, read_autoscaling
 from salver.spec.backpressure import BackpressureConfig
@@ -321,16 +322,11 @@ def _read_process_options(given: object) -> dict[str, Any]:
         if name in _PROCESS_FIELDS:
             fields[name] = fields[name] if value is None else _checked(name, value)
         elif name == "runtime_env":
-            fields |= _read_environment(value)
+            fields |= asdict(read_runtime_env(value))
         else:
             known = [*_PROCESS_FIELDS, "runtime_env"]
             raise ValueError(unknown(str(name), known, "a key of ray_actor_options"))
     return fields
-
-
-def _read_environment(given: object) -> dict[str, Any]:
-    """`runtime_env` says the same as the options of its fields' names."""
-    return msgspec.structs.asdict(read_runtime_env(given))
 
 
 def _checked(name: str, value: Any) -> Any:
