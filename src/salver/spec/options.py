@@ -317,7 +317,7 @@ def _read_process_options(given: object) -> dict[str, Any]:
             '{"num_cpus": 1, "num_gpus": 0.5}.'
         )
     fields = {name: default(DeploymentOptions, name) for name in _PROCESS_FIELDS}
-    fields |= _read_environment(None)
+    fields |= asdict(read_runtime_env(None))
     for name, value in given.items():
         if name in _PROCESS_FIELDS:
             fields[name] = fields[name] if value is None else _checked(name, value)
