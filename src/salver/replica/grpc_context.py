@@ -53,11 +53,13 @@ class RayServegRPCContext:
         """The client's address, such as `ipv4:127.0.0.1:43210`."""
         return self._read().peer
 
-    def peer_identities(self) -> None:
+    def peer_identities(self) -> Iterable[bytes] | None:
         """None: clients do not prove who they are."""
+        return None
 
-    def peer_identity_key(self) -> None:
+    def peer_identity_key(self) -> str | None:
         """None: clients do not prove who they are."""
+        return None
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         """Empty: clients do not prove who they are."""
