@@ -74,6 +74,20 @@ def test_two_that_share_a_model_and_both_want_another_do_not_wait_for_each_other
     assert cache.begin("b", {1, 2}) == []
 
 
+def test_a_model_that_was_given_up_and_loaded_again_leaves_while_the_old_one_is_in_use() -> None:
+    cache = filled(2, "a", "b")
+    cache.get("a", 1)
+    cache.get("b", 1)
+    cache.begin("c", {1})
+    cache.failed("c")
+    assert cache.models == ("b",)
+    cache.begin("a", {2})
+    assert cache.loaded("a", "A again") == []
+    cache.begin("d", {2})
+    assert cache.loaded("d", "D", {2}) == ["A again"]
+    assert cache.let_go(1) == ["A"]
+
+
 def test_a_model_that_nobody_waits_for_any_more_does_not_leave_for_itself() -> None:
     cache = filled(1, "a")
     cache.begin("b")
@@ -101,16 +115,18 @@ class Life(RuleBasedStateMachine):
     def make(self, limit: int, evict_first: bool) -> None:
         self.cache: Cache[str] = Cache(limit, evict_first=evict_first)
         self.loading: dict[str, int] = {}
-        self.holds: dict[int, set[str]] = {}
+        self.holds: dict[int, set[str]] = {}  # values: a model given up may be loaded once more
         self.alive: set[str] = set()
+        self.loads = 0
 
     @precondition(lambda self: hasattr(self, "cache"))
     @rule(model=st.sampled_from("abcdefg"), holder=st.integers(0, 5))
     def ask(self, model: str, holder: int) -> None:
         if model in self.loading:
             return
-        if self.cache.get(model, holder) is not MISSING:
-            self.holds.setdefault(holder, set()).add(model)
+        value = self.cache.get(model, holder)
+        if isinstance(value, str):
+            self.holds.setdefault(holder, set()).add(value)
             return
         left = self.cache.begin(model, {holder})
         if left is not None:
@@ -125,10 +141,12 @@ class Life(RuleBasedStateMachine):
         if not good:
             self.cache.failed(model)
             return
-        assert model not in self.alive or model not in self.cache
-        self.alive.add(model)
-        self.holds.setdefault(holder, set()).add(model)
-        self.end(self.cache.loaded(model, model, {holder}))
+        assert model not in self.cache
+        self.loads += 1
+        value = f"{model}{self.loads}"
+        self.alive.add(value)
+        self.holds.setdefault(holder, set()).add(value)
+        self.end(self.cache.loaded(model, value, {holder}))
 
     @precondition(lambda self: bool(getattr(self, "holds", None)))
     @rule(data=st.data())
@@ -138,19 +156,19 @@ class Life(RuleBasedStateMachine):
         self.end(self.cache.let_go(holder))
 
     def end(self, left: list[str]) -> None:
-        for model in left:
-            assert not any(model in held for held in self.holds.values()), "ended while in use"
-            self.alive.discard(model)
+        for value in left:
+            assert not any(value in held for held in self.holds.values()), "ended while in use"
+            self.alive.remove(value)  # once only
 
     @invariant()
     def there_are_not_too_many(self) -> None:
         if not hasattr(self, "cache"):
             return
         cache = self.cache
-        held = {model for models in self.holds.values() for model in models if model in cache}
+        held = {value[0] for values in self.holds.values() for value in values} & set(cache.models)
         assert len(cache) <= max(cache.limit, len(held) + 1) + (not cache.evict_first)
         if not self.holds:
-            assert len(cache) <= cache.limit
+            assert len(cache) == len(self.alive) <= cache.limit
 
     @invariant()
     def nobody_waits_when_nothing_is_held_or_loading(self) -> None:
