@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -17,12 +18,12 @@ import pytest_asyncio
 
 from salver.calls.cluster import Cluster
 from salver.calls.handle import DeploymentHandle
-from salver.errors import DeploymentUnavailableError, ReplicaDiedError
+from salver.errors import DeploymentUnavailableError, ReplicaDiedError, WireError
 from salver.spec.ids import DeploymentId
 from salver.spec.status import Delta, DeploymentView, ReplicaView
 from salver.wire.messages import Hello
 from salver.wire.rpc import Rpc
-from salver.wire.streams import Dialler, Listener
+from salver.wire.streams import Dialler, Limits, Listener
 
 HERE = Path(__file__).parent
 SOURCE = str(HERE.parents[1] / "src")
@@ -224,6 +225,33 @@ async def test_calls_go_on_without_a_controller_and_the_next_one_is_heard(
     pids = {await handle.pid.remote() for _ in range(2)}
     while len(pids) < 2:
         pids.add(await handle.pid.remote())
+
+
+async def test_a_controller_that_is_stopped_is_waited_for(tmp_path: Path) -> None:
+    """As long as its socket listens: nobody takes these dials, and none may be taken for lost."""
+    control = socket.socket(socket.AF_UNIX)
+    control.bind(str(tmp_path / "control.sock"))
+    control.listen()
+    impatient, dialler = Dialler(limits=Limits(hello_s=0.0)), Dialler()
+    cluster = Cluster(str(tmp_path), asyncio.get_running_loop(), secret=b"", dialler=impatient)
+    cluster.start()
+    for _ in range(50):
+        with pytest.raises(WireError):
+            await cluster.dial(f"unix:{tmp_path}/control.sock", Rpc(), "impatient")
+    assert not cluster.closed
+    watched = asyncio.Event()
+    listener = await dialler.listen(
+        control,
+        lambda: Rpc({"watch": lambda _: watched.set()}),
+        Hello(b"", "controller", "c", 1),
+        b"",
+    )
+    await watched.wait()
+    await cluster.aclose()
+    listener.close()
+    await asyncio.sleep(0)
+    impatient.close()
+    dialler.close()
 
 
 async def test_a_deleted_deployment_is_told_to_those_who_wait(

@@ -12,7 +12,7 @@ import pytest
 from salver.errors import WireError
 from salver.wire import frames
 from salver.wire.messages import Hello
-from salver.wire.streams import Dialler
+from salver.wire.streams import Dialler, Limits
 
 from .peers import Notes, Pair
 
@@ -65,6 +65,26 @@ async def test_whoever_accepts_and_ends_is_told_apart_from_nobody(
             await dial
         await asyncio.sleep(0)
         dialler.close()
+
+
+async def test_a_patient_dial_waits_for_who_listens_and_does_not_answer(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/s"
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "s"))
+    server.listen()
+    hello = Hello(b"", "driver", "me", os.getpid())
+    dialler, other = Dialler(limits=Limits(hello_s=0.0)), Dialler()
+    waits = asyncio.ensure_future(dialler.dial(address, Notes(), hello, b"", patient=True))
+    with pytest.raises(WireError, match="has not said HELLO within 0 s"):
+        await dialler.dial(address, Notes(), hello, b"")
+    assert not waits.done()
+    listener = await other.listen(server, Notes, hello, b"")
+    conn = await waits
+    conn.close()
+    listener.close()
+    await asyncio.sleep(0)
+    dialler.close()
+    other.close()
 
 
 async def test_parts_arrive_as_inline_bytes_and_buffers(pair: Pair) -> None:

@@ -215,8 +215,13 @@ class Cluster:
         await self.dialler.dial(address, handler, hello, self.secret)
 
     async def dial_control(self, handler: FrameHandler) -> None:
-        """Connect to the controller, or wait until there is one again."""
-        await self.dial(f"unix:{self.address}/control.sock", handler, self.next_name())
+        """Connect to the controller, or wait until there is one again that answers.
+
+        OSError: nobody holds the control socket any more, so the instance is gone.
+        """
+        hello = Hello(self.secret, self.role, self.next_name(), os.getpid())
+        address = f"unix:{self.address}/control.sock"
+        await self.dialler.dial(address, handler, hello, self.secret, patient=True)
 
     # ---- the end
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ("Directory",)
 
 _DELETED: Final = "The deployment was deleted."
-_REFUSALS: Final = 20  # dials in a row that a controller did not answer
+_REFUSALS: Final = 20  # links in a row that controllers have ended before they took us in
 
 
 class Directory:
@@ -187,8 +187,9 @@ class Directory:
     async def _watch(self) -> None:
         """Keep a link to the controller.
 
-        The keeper holds the listening socket, so while there is no controller a dial waits in the
-        backlog, and needs no pause; where nobody listens the instance itself is no more.
+        The keeper holds the listening socket, so while there is no controller, or one that is
+        stopped or slow, a dial waits in the backlog as long as it takes, and needs no pause; where
+        nobody listens the instance itself is no more.
         """
         refused = 0
         while refused < _REFUSALS:
@@ -201,7 +202,7 @@ class Directory:
                 await rpc.call("watch", {})
             except OSError:
                 break
-            except SalverError:  # a controller that died, or did not come in time: await the next
+            except SalverError:  # a controller that died: await the next
                 refused += 1
                 rpc.close()
                 continue

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ("main",)
 
 _logger = logging.getLogger("salver")
-_REFUSALS: Final = 20  # dials in a row that a controller did not answer
+_REFUSALS: Final = 20  # links in a row that controllers have ended before they took us in
 
 
 class _Drain(msgspec.Struct, frozen=True):
@@ -106,9 +106,10 @@ class _Replica:
     async def _stay_attached(self, cluster: Cluster) -> None:
         """Keep a link to the controller, whichever it is.
 
-        The keeper holds the listening socket, so while there is no controller a dial waits there
-        and needs no pause; where nobody listens the instance itself is no more. A controller that
-        ends while it greets us, or does not come in time, is awaited again.
+        The keeper holds the listening socket, so while there is no controller, or one that is
+        stopped or slow, a dial waits there as long as it takes, and needs no pause; where nobody
+        listens the instance itself is no more. A controller that ends while it greets us is
+        followed by another.
         """
         refused = 0
         while refused < _REFUSALS:

@@ -232,9 +232,10 @@ class Connection(Sending):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._use(cast("asyncio.Transport", transport))  # uvloop's is no subclass
-        self._timer = self._loop.call_later(self._limits.hello_s, self._too_late)
-        if self.dialled:
+        if self.dialled:  # how long it may take to be greeted is for who dials to say
             self._say_hello()
+        else:
+            self._timer = self._loop.call_later(self._limits.hello_s, self._too_late)
 
     def _say_hello(self) -> None:
         hello = msgspec.structs.replace(self._hello, secret=b"")

@@ -59,9 +59,18 @@ class Dialler:
         return self.shared.arena
 
     async def dial(
-        self, address: str, handler: FrameHandler, hello: Hello, secret: bytes
+        self,
+        address: str,
+        handler: FrameHandler,
+        hello: Hello,
+        secret: bytes,
+        *,
+        patient: bool = False,
     ) -> Connection:
-        """Connect; returns after both HELLOs. OSError: nobody is there; WireError: refused."""
+        """Connect; returns after both HELLOs. OSError: nobody is there; WireError: refused.
+
+        `patient`: wait as long as somebody listens there, even if nobody answers for hours.
+        """
         loop = asyncio.get_running_loop()
         conn = Connection(handler, hello, secret=secret, dialled=True, shared=self.shared)
         conn.ready = loop.create_future()
@@ -73,11 +82,16 @@ class Dialler:
                 await loop.create_unix_connection(lambda: conn, place)
             except OSError as error:  # as it is, it does not tell where
                 raise OSError(error.errno, f"Nobody listens at {address}") from error
+        limit_s = None if patient else self.shared.limits.hello_s
         try:
-            await conn.ready
+            async with asyncio.timeout(limit_s):
+                await conn.ready
         except asyncio.CancelledError:
             conn.close()
             raise
+        except TimeoutError:
+            conn.close()
+            raise WireError(f"{address} has not said HELLO within {limit_s:g} s.") from None
         except OSError as error:  # somebody was there, and ended
             raise WireError(f"{address} ended before it had said HELLO: {error}") from error
         return conn
