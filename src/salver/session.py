@@ -19,6 +19,7 @@ import msgspec
 from salver.calls.cluster import Cluster
 from salver.calls.handle import DeploymentHandle
 from salver.control.client import ControlClient
+from salver.control.waiting import wait_aloud
 from salver.core.ports import Resources
 from salver.errors import SalverError
 from salver.launch import Capacity, Instance
@@ -47,6 +48,7 @@ class Session:
     def __init__(self) -> None:
         self.capacity = Capacity()  # where nothing else is said when an instance starts
         self.env_vars: dict[str, str] = {}  # of every replica of apps that are run from here
+        self.quiet_s = 5.0  # how long an app is waited for without a word
         self._lock = threading.RLock()
         self._instance: Instance | None = None
         self._cluster: Cluster | None = None
@@ -143,8 +145,12 @@ class Session:
         self._ingresses[app.name] = app.ingress.id
 
     def wait(self, name: str) -> AppStatus:
-        """Until the app answers, or has failed."""
-        return self._ask(lambda control: control.wait(name))
+        """Until the app answers, or has failed; what it lacks is logged when that takes long."""
+
+        def say(missing: str) -> None:
+            _logger.warning("App %s is not up yet. Waiting for %s", name, missing)
+
+        return self._ask(lambda control: wait_aloud(control, name, say, quiet_s=self.quiet_s))
 
     def delete(self, name: str, *, wait: bool) -> None:
         """Stop an app."""

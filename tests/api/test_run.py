@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,12 @@ class Asking:
 class Failing:
     def __init__(self) -> None:
         raise ValueError("the user's own mistake")
+
+
+@salver.deployment
+class Slow:
+    def __init__(self, fifo: str) -> None:
+        Path(fifo).read_text()
 
 
 @pytest.fixture
@@ -128,6 +136,34 @@ def test_a_deployment_s_handle_is_found_by_name(started: str) -> None:
 def test_a_constructor_that_fails_says_why(started: str) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)^Deploying application bad failed: .*own mistake"):
         salver.run(Failing.bind(), name="bad")
+
+
+def test_who_waits_for_an_app_is_told_what_for_and_again_when_it_changes(
+    started: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The app comes up once it was said that it constructs, and not before."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    heard: list[str] = []
+
+    class Listening(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+            if "constructing" in heard[-1] and not done.is_set():
+                done.set()
+                release.start()
+
+    done, listening = threading.Event(), Listening()
+    release = threading.Thread(target=fifo.write_text, args=("go",))  # waits for who reads
+    monkeypatch.setattr(session, "quiet_s", 0.0)
+    logging.getLogger("salver").addHandler(listening)
+    try:
+        salver.run(Slow.bind(str(fifo)), name="slow", route_prefix=None)
+    finally:
+        logging.getLogger("salver").removeHandler(listening)
+    release.join()
+    assert heard[0].startswith("App slow is not up yet. Waiting for Slow: ")
+    assert [line for line in heard if "1 replica constructing" in line] == heard[-1:]
 
 
 async def test_run_works_where_a_loop_runs() -> None:

@@ -16,14 +16,13 @@ from salver.control.client import ControlClient
 from salver.errors import SalverError
 from salver.launch import Instance
 from salver.spec.app import AppSpec
-from salver.spec.status import ApplicationStatus, Event
+from salver.spec.status import ApplicationStatus, Event, in_one_line
 
 __all__ = ("serve",)
 
 _ENDED: Final = "The keeper has ended unexpectedly, and everything with it."
 _OLD_SERVES: Final = "The old code keeps serving."
 _NOTHING_SERVES: Final = "Nothing serves yet. The next change is tried again."
-_TRACEBACK: Final = "Traceback (most recent call last):"
 _COLOURS: Final = {"RUNNING": "green", "HEALTHY": "green", "DEPLOY_FAILED": "red"}
 
 
@@ -193,17 +192,7 @@ class _Serving:
 def _show(event: Event) -> None:
     at = time.strftime("%H:%M:%S", time.localtime(event.at))
     state = click.style(event.state, fg=_COLOURS.get(event.state))
-    _say(f"{at} {event.subject} {state} {_in_one_line(event.message)}".rstrip())
-
-
-def _in_one_line(message: str) -> str:
-    """Of a traceback the error, which its first line does not tell."""
-    lines = message.splitlines() or [""]
-    start, traceback, _ = lines[0].partition(_TRACEBACK)
-    if not traceback:
-        return lines[0] + (f" (+{len(lines) - 1} lines)" if lines[1:] else "")
-    flush = (line for line in lines[1:] if line and not line.startswith((" ", _TRACEBACK)))
-    return start + next(flush, _TRACEBACK)
+    _say(f"{at} {event.subject} {state} {in_one_line(event.message)}".rstrip())
 
 
 def _say(text: str) -> None:

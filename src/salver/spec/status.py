@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -27,7 +27,10 @@ __all__ = (
     "ReplicaView",
     "RouteView",
     "ServeStatus",
+    "in_one_line",
 )
+
+_TRACEBACK: Final = "Traceback (most recent call last):"
 
 
 class ApplicationStatus(StrEnum):
@@ -101,6 +104,16 @@ class Event(msgspec.Struct, frozen=True):
     subject: str  # "app#deployment#replica", "app", "ingress"
     state: str
     message: str = ""
+
+
+def in_one_line(message: str) -> str:
+    """Of a traceback the error, which its first line does not tell."""
+    lines = message.splitlines() or [""]
+    start, traceback, _ = lines[0].partition(_TRACEBACK)
+    if not traceback:
+        return lines[0] + (f" (+{len(lines) - 1} lines)" if lines[1:] else "")
+    flush = (line for line in lines[1:] if line and not line.startswith((" ", _TRACEBACK)))
+    return start + next(flush, _TRACEBACK)
 
 
 # ---- what routers and doors are told

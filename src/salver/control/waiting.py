@@ -1,0 +1,61 @@
+"""Waiting for an app on behalf of a script: after a while it is said what is being waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from salver.control.client import ControlClient
+from salver.errors import SalverError
+from salver.spec.status import AppStatus, DeploymentStatus, in_one_line
+
+__all__ = ("wait_aloud",)
+
+_TIMES: Final = re.compile(r"\b[\d.]+s\b")
+
+
+async def wait_aloud(
+    control: ControlClient, name: str, say: Callable[[str], None], *, quiet_s: float
+) -> AppStatus:
+    """`control.wait(name)`; what is missing is said after `quiet_s`, and when it changes."""
+    telling = asyncio.create_task(_tell(control, name, say, quiet_s))
+    try:
+        return await control.wait(name)
+    finally:
+        telling.cancel()
+
+
+async def _tell(
+    control: ControlClient, name: str, say: Callable[[str], None], quiet_s: float
+) -> None:
+    await asyncio.sleep(quiet_s)
+    began = time.time()
+    with suppress(SalverError):  # the link ended: who waits hears of it
+        said = await _tell_news(control, name, say, "")
+        async for event in control.events():
+            if event.at >= began and event.subject.partition("#")[0] == name:
+                said = await _tell_news(control, name, say, said)
+
+
+async def _tell_news(
+    control: ControlClient, name: str, say: Callable[[str], None], said: str
+) -> str:
+    """Say what is missing now unless it was said; time that goes by is no news."""
+    app = (await control.status()).applications.get(name)
+    missing = "; ".join(_missing(app)) if app is not None else ""
+    timeless = _TIMES.sub("", missing)
+    if missing and timeless != said:
+        say(missing)
+    return timeless or said
+
+
+def _missing(app: AppStatus) -> list[str]:
+    return [
+        f"{name}: {in_one_line(deployment.message) or 'starting'}"
+        for name, deployment in app.deployments.items()
+        if deployment.status is not DeploymentStatus.HEALTHY
+    ]
