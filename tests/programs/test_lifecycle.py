@@ -23,8 +23,6 @@ from salver.serve.schema import (
     ServeStatus,
 )
 
-AUTO: Any = "auto"
-
 
 @serve.deployment
 class Says:
@@ -164,11 +162,7 @@ def test_an_empty_name_is_refused() -> None:
     "call",
     [
         lambda: serve.run(Says.bind(), external_scaler_enabled=True),
-        lambda: serve.deployment(autoscaling_config={"max_replicas": 2})(Says.func_or_class),
-        lambda: serve.deployment(num_replicas=AUTO)(Says.func_or_class),
-        lambda: serve.deployment(ray_actor_options={"runtime_env": {"pip": ["x"]}})(Says),
-        lambda: serve.deployment(request_router_config={"request_router_class": "a:b"})(Says),
-        lambda: serve.multiplexed(max_num_models_per_replica=2),
+        lambda: serve.deployment(deployment_actors=[{"name": "a"}])(Says.func_or_class),
         lambda: serve.get_deployment_actor("x"),
     ],
 )
@@ -179,9 +173,9 @@ def test_what_is_not_there_yet_is_refused_by_name(call: Any) -> None:
 
 def test_what_is_not_there_yet_can_be_imported() -> None:
     """A program fails where it uses such a part, and hears of it there."""
-    from salver.serve import multiplexed
+    from salver.serve import get_deployment_actor
 
-    assert callable(multiplexed)
+    assert callable(get_deployment_actor)
 
 
 @pytest.mark.parametrize("name", ["http_host", "http_port", "http_middlewares"])

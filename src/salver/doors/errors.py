@@ -13,9 +13,12 @@ import msgspec
 from salver.errors import (
     BackPressureError,
     CapacityError,
+    ConfigError,
     DeployFailedError,
     DeploymentUnavailableError,
     EngineError,
+    EnvironmentFailedError,
+    NoMethodError,
     ReplicaDiedError,
     ReplicaUnavailableError,
     RequestCancelledError,
@@ -23,6 +26,7 @@ from salver.errors import (
     SalverError,
     TargetError,
     WireError,
+    gRPCStatusError,
 )
 
 __all__ = ("STATUS_OF", "in_json", "refusal", "render", "say_close", "timed_out")
@@ -40,6 +44,10 @@ STATUS_OF: Final[dict[type[BaseException], int]] = {
     EngineError: 503,
     CapacityError: 503,
     TargetError: 500,
+    NoMethodError: 500,
+    gRPCStatusError: 500,
+    EnvironmentFailedError: 500,
+    ConfigError: 500,
     SalverError: 500,
     Exception: 500,
 }
