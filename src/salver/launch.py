@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import msgspec
 from salver.doors.tls import context_of
 from salver.engine.config import KeeperConfig, Listen
 from salver.engine.owner import KeeperProcess
+from salver.engine.runtime import make_runtime, sweep_runtimes
 from salver.replica.grpc_services import check_installed, load_services
 from salver.settings import Settings
 from salver.spec.grpc import GrpcPlace, gRPCOptions
@@ -47,9 +48,15 @@ class Instance:
     """A running instance that this process owns: it ends when this process stops it, or dies."""
 
     def __init__(
-        self, address: str, keeper: KeeperProcess, http: HttpSettings, grpc: gRPCOptions
+        self,
+        address: str,
+        lock: FileIO,
+        keeper: KeeperProcess,
+        http: HttpSettings,
+        grpc: gRPCOptions,
     ) -> None:
         self.address = address
+        self._lock = lock
         self.keeper = keeper
         self.http = http
         self.grpc = grpc
@@ -76,7 +83,8 @@ class Instance:
             load_services(grpc.grpc_servicer_functions)
         config = _config(http if doors else None, capacity, logging, grpc)
         context_of(http)  # refuses files that cannot be used while somebody can be told
-        directory = tempfile.mkdtemp(prefix="salver-")  # mode 0700
+        sweep_runtimes()
+        directory, lock = make_runtime()
         try:
             _write_secret(Path(directory) / "secret")
             keeper = KeeperProcess.start(
@@ -89,8 +97,9 @@ class Instance:
                 raise
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
+            lock.close()
             raise
-        return cls(directory, keeper, http, grpc)
+        return cls(directory, lock, keeper, http, grpc)
 
     @property
     def url(self) -> str:
@@ -117,14 +126,18 @@ class Instance:
         if not self._over:
             self.keeper.stop()
             self._over = True
-        shutil.rmtree(self.address, ignore_errors=True)
+        self._clear_away()
 
     def kill(self) -> None:
         """End every process now. Harmless when all have ended."""
         if not self._over:
             self._over = True
             self.keeper.kill()
+        self._clear_away()
+
+    def _clear_away(self) -> None:
         shutil.rmtree(self.address, ignore_errors=True)
+        self._lock.close()
 
 
 def prelude() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from salver.engine.runtime import make_runtime, sweep_runtimes
 from tests.conftest import ROOT, Command, Served
 from tests.real.rig import Client, Journal, children_of
 
@@ -98,6 +99,35 @@ async def test_a_sudden_end_leaves_nothing(
         assert await asyncio.to_thread(served.process.wait) == 1
         assert "The keeper has ended unexpectedly" in await asyncio.to_thread(served.errors)
     await run.gone(processes)
+
+
+async def test_what_is_left_when_owner_and_keeper_are_killed_together_goes_with_the_next_start(
+    run: Run, journal: Journal
+) -> None:
+    """And nothing else: not what somebody lives in, nor what only has such a name."""
+    served = await run.start("parent")
+    replica, grandchild = await journal.next("pids")
+    processes = run.processes(replica)
+    stray = psutil.Process(int(grandchild))
+    (dead,) = run.place.iterdir()
+    os.kill(run.keeper, signal.SIGSTOP)  # so that it does not see its owner die
+    served.process.kill()
+    await asyncio.to_thread(served.process.wait)
+    living, lock = make_runtime(str(run.place))  # of an instance without a keeper as yet
+    stranger = run.place / "salver-stranger"
+    stranger.mkdir(mode=0o700)
+    sweep_runtimes(str(run.place))
+    assert dead.exists()  # the keeper holds it
+    os.kill(run.keeper, signal.SIGKILL)
+    await asyncio.to_thread(psutil.wait_procs, processes, 5)
+    assert dead.exists()
+    await run.start("parent")
+    assert await asyncio.to_thread(psutil.wait_procs, [stray], 5) == ([stray], [])
+    (started,) = set(run.place.iterdir()) - {Path(living), stranger}
+    assert started != dead
+    assert await asyncio.to_thread(run.served.stop) == 0
+    lock.close()
+    assert set(run.place.iterdir()) == {Path(living), stranger}
 
 
 async def test_a_killed_replica_takes_its_children_along(run: Run, journal: Journal) -> None:

@@ -46,7 +46,7 @@ from salver.engine.messages import (
 )
 from salver.engine.output import Output
 from salver.engine.process import CAUGHT, current_environment
-from salver.engine.runtime import remove_runtime
+from salver.engine.runtime import hold_runtime, remove_runtime
 from salver.engine.selecting import Loop
 from salver.engine.services import Services
 from salver.engine.talk import ControllerLink
@@ -244,6 +244,7 @@ def main(owner_fd: int) -> int:
     if not data:
         return 1
     config = msgspec.json.decode(data, type=KeeperConfig)
+    _held = hold_runtime(config.instance)  # until the end of this process
     try:
         return Keeper(owner, config).run()
     except EngineError as error:

@@ -45,8 +45,11 @@ def end_adopted(known: set[int], living: set[str], pipes: dict[int, str]) -> Non
             _kill(pid)
 
 
-def sweep(instance: str, session: int) -> None:
-    """SIGKILL what is left of an instance whose keeper died before it could clean up."""
+def sweep(instance: str, session: int = -1) -> None:
+    """SIGKILL what is left of an instance whose keeper died before it could clean up.
+
+    `session`: that of the keeper, while its number cannot be another's.
+    """
     tag = f"{INSTANCE_VARIABLE}={instance}".encode()
     for pid in _pids():
         if pid in (os.getpid(), session):
