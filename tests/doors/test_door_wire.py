@@ -20,6 +20,7 @@ import pytest
 import uvloop
 
 from salver.calls.cluster import Cluster
+from salver.calls.directory import Directory
 from salver.doors.door import HttpDoor
 from salver.doors.server import listen
 from salver.spec.http import HttpSettings
@@ -78,7 +79,9 @@ def reply(conn: Connection, call_id: int, body: bytes) -> None:
 
 
 @asynccontextmanager
-async def door_to(replica: Replica, directory: Path) -> AsyncIterator[int]:
+async def door_to(
+    replica: Replica, directory: Path
+) -> AsyncIterator[tuple[int, HttpDoor, Directory]]:
     """A door on a port, whose only replica is this one."""
     dialler = Dialler()
     address = f"unix:{directory}/r.sock"
@@ -92,7 +95,7 @@ async def door_to(replica: Replica, directory: Path) -> AsyncIterator[int]:
     cluster.directory.apply(Delta(1, (view,), (RouteView("/", "app", ID),), True))
     server = await listen(door, socket.create_server(("127.0.0.1", 0)))
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield server.sockets[0].getsockname()[1], door, cluster.directory
     finally:
         server.close()
         door.abort()
@@ -124,7 +127,7 @@ def test_bodies_of_every_size_arrive_and_come_back(tmp_path: Path, size: int) ->
 
     async def run() -> None:
         body = bytes(range(200)) * (size // 200)
-        async with door_to(Replica(echo), tmp_path) as port:
+        async with door_to(Replica(echo), tmp_path) as (port, *_):
             for _ in range(3):
                 out = await exchange(port, post(body), body[-1000:] + b"END")
                 assert out.partition(b"\r\n\r\n")[2] == body + b"END"
@@ -136,7 +139,7 @@ def test_a_client_that_hangs_up_cancels_at_the_replica(tmp_path: Path) -> None:
     async def run() -> None:
         begun = asyncio.Event()
         replica = Replica(lambda _conn, _call_id, _payload: begun.set())
-        async with door_to(replica, tmp_path) as port:
+        async with door_to(replica, tmp_path) as (port, *_):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(post(b""))
             await asyncio.wait_for(begun.wait(), LIMIT)
@@ -152,10 +155,36 @@ def test_a_replica_that_dies_at_work_is_a_502_that_says_so(tmp_path: Path) -> No
         conn.close("as if it had died")
 
     async def run() -> None:
-        async with door_to(Replica(die), tmp_path) as port:
+        async with door_to(Replica(die), tmp_path) as (port, *_):
             out = await exchange(port, post(b"x"), b"have had effects.")
         assert out.startswith(b"HTTP/1.1 502 ")
         assert b"Replica app#d#r1 died while it worked on this request" in out
+
+    uvloop.run(run())
+
+
+def test_a_request_whose_deployment_goes_before_it_begins_is_routed_anew(tmp_path: Path) -> None:
+    """As after an update that gives the path to another deployment."""
+    old = DeploymentId("old", "app")
+
+    async def run() -> None:
+        echo = Replica(reply)
+        async with door_to(echo, tmp_path) as (port, door, directory):
+            (view,), (route,) = directory.views.values(), directory.routes
+            nobody = DeploymentView(old, 10, -1)
+            directory.apply(Delta(2, (nobody,), (RouteView("/", "app", old),)))
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /-/healthz HTTP/1.1\r\nHost: x\r\n\r\n" + post(b"x END"))
+            await reader.readuntil(b"success")
+            assert door.in_flight == 1
+            gone = DeploymentView(old, 10, -1, gone="It was deleted.")
+            directory.apply(Delta(3, (gone, view), (route,)))
+            assert (await reader.readuntil(b"END")).startswith(b"HTTP/1.1 200 ")
+            writer.close()
+
+            directory.apply(Delta(4, (), (RouteView("/", "app", old),)))
+            assert b"503" in await exchange(port, post(b""), b"It was deleted.")
+            assert door.in_flight == 0
 
     uvloop.run(run())
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from salver.calls.call import QUEUED
 from salver.doors.answers import Answers, Ask, nobody_to_ask
 from salver.doors.connection import Connection
 from salver.doors.errors import say_close
@@ -26,6 +27,7 @@ from salver.spec.status import ModelView, RouteView
 if TYPE_CHECKING:
     from salver.calls.cluster import Cluster
     from salver.calls.router import Router
+    from salver.doors.http import HttpCall
     from salver.wire.arena import Slab
     from salver.wire.payload import Segments
 
@@ -65,6 +67,7 @@ class HttpDoor:
         numbers: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self.settings = settings
+        self._loop = loop
         self.now = loop.time
         self.lend = lend
         self.wheel = TimerWheel(loop.time, loop.call_at)
@@ -187,6 +190,23 @@ class HttpDoor:
         if head.route is None and self._table is not None and not head.path.startswith("/-/"):
             head.route = self._table.match(head.path)
         return head.route
+
+    def reroute(self, call: HttpCall, error: BaseException) -> None:
+        """Its deployment is gone and it has not begun: it goes where its path leads now.
+
+        Not before the next tick: the routes that came with this news are not known yet.
+        """
+        self._loop.call_soon(self._route_anew, call, error)
+
+    def _route_anew(self, call: HttpCall, error: BaseException) -> None:
+        if call.state != QUEUED:
+            return  # the client has gone
+        call.head.route = None
+        route = self.route_of(call.head)
+        if route is None or route.router is call.router:
+            call.give_up(error)
+        else:
+            route.router.submit(call)
 
     def limit_of(self, head: Head) -> float:
         """Seconds that a request may take; <= 0: any number."""

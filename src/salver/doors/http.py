@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from salver.calls.call import DONE, QUEUED, SENT, Call
 from salver.calls.context import pack_meta
-from salver.errors import ReplicaDiedError
+from salver.errors import DeploymentUnavailableError, ReplicaDiedError
 from salver.wire.frames import (
     BODY,
     CLOSE,
@@ -145,6 +145,14 @@ class HttpCall(Call):
             self.flow.grant(amount)
 
     def failed(self, error: BaseException) -> None:
+        gone = self.state == QUEUED and isinstance(error, DeploymentUnavailableError)
+        if gone and self.conn.call is self:
+            self.conn.door.reroute(self, error)
+        else:
+            self.give_up(error)
+
+    def give_up(self, error: BaseException) -> None:
+        """There will be no reply from a replica."""
         self._close()
         if self.conn.call is self:
             self.conn.call_failed(self, error)
