@@ -66,7 +66,7 @@ class Reader:
             self.printed = self.run(["sh", "-c", line])
 
     def serve(self, *words: str, cwd: Path) -> None:
-        grpc = "--grpc-servicer-functions" in words
+        grpc = any(word.startswith("--grpc") for word in words)
         served = self.salver_command(*words, *(("--grpc-port", "0") if grpc else ()), cwd=cwd)
         if grpc:
             self.grpc = served.line(r"answers gRPC at (\S+)").group(1)

@@ -171,9 +171,11 @@ def _config(
     if grpc.wanted:
         entries |= GRPC_ENTRY
         listen += (Listen("grpc", grpc.host, grpc.port, reserve=True),)
-        place = GrpcPlace(grpc, tuple(str(Path(p).absolute()) for p in sys.path), str(Path.cwd()))
+        paths = tuple(str(Path(p).absolute()) for p in sys.path)
+        shares_memory = http is not None and http.system_shared_memory
+        place = GrpcPlace(grpc, paths, str(Path.cwd()), shares_memory=shares_memory)
         settings["grpc"] = msgspec.to_builtins(place)
-        settings["replica"] |= {"services": grpc.grpc_servicer_functions}
+        settings["replica"] |= {"services": grpc.grpc_servicer_functions, "infers": grpc.infers}
     return KeeperConfig(
         instance="",  # which is made once all this is right
         entries=entries,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from salver.doors.answers import is_ready
+from salver.doors.inference import is_ready
 from salver.doors.models import Model, ModelTable
 from salver.oip.errors import ModelNotFoundError
 from salver.spec.ids import DeploymentId

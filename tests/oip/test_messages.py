@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from salver.oip import messages, proto
+from salver.oip import messages, metadata_messages, proto, targets
 from salver.oip.errors import InvalidMessageError, InvalidResultError, MalformedBodyError
 from salver.oip.metadata import (
     BatchStatistics,
@@ -167,8 +167,14 @@ def test_metadata_come_out_as_they_went_in() -> None:
     )
     server = ServerMetadata("salver", "1", ["binary_tensor_data"])
 
-    assert messages.read_model_metadata(messages.write_model_metadata(model)) == model
-    assert messages.read_server_metadata(messages.write_server_metadata(server)) == server
+    assert (
+        metadata_messages.read_model_metadata(metadata_messages.write_model_metadata(model))
+        == model
+    )
+    assert (
+        metadata_messages.read_server_metadata(metadata_messages.write_server_metadata(server))
+        == server
+    )
 
 
 def test_statistics_and_configuration_are_filled_from_plain_data() -> None:
@@ -176,7 +182,7 @@ def test_statistics_and_configuration_are_filled_from_plain_data() -> None:
         "m", "1", 5, 6, 7, InferStatistics(success=Duration(1, 2)), {"0": ResponseStatistics()},
         [BatchStatistics(4, compute_infer=Duration(3, 4))], [MemoryUsage("CPU", 0, 9)],
     )  # fmt: skip
-    filled = messages.fill(
+    filled = metadata_messages.fill(
         proto.message("ModelStatisticsResponse")(),
         {"model_stats": [msgspec.to_builtins(statistics)]},
     )
@@ -186,7 +192,7 @@ def test_statistics_and_configuration_are_filled_from_plain_data() -> None:
     assert (stats.inference_stats.success.ns, stats.batch_stats[0].compute_infer.count) == (2, 3)
     assert stats.memory_usage[0].byte_size == 9
     assert "0" in stats.response_stats
-    assert messages.fill(proto.message("ModelConfig")(), config).input[0].data_type == 11
+    assert metadata_messages.fill(proto.message("ModelConfig")(), config).input[0].data_type == 11
 
 
 def test_a_stream_item_holds_a_response_or_an_error() -> None:
@@ -194,7 +200,7 @@ def test_a_stream_item_holds_a_response_or_an_error() -> None:
 
     assert item.infer_response.model_name == "m"
     assert item.error_message == ""
-    assert messages.write_stream_error("no", "7").infer_response.id == "7"
+    assert targets.write_stream_error("no", "7").infer_response.id == "7"
 
 
 @settings(max_examples=200)

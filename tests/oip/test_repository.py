@@ -14,8 +14,8 @@ from salver.oip.codecs import built_in
 from salver.oip.codecs.messages import decode_input, decode_request, encode_response
 from salver.oip.configuration import configuration
 from salver.oip.errors import InvalidMessageError, MalformedBodyError, MismatchError
-from salver.oip.messages import fill
 from salver.oip.metadata import ModelMetadata, SharedMemoryRegion, TensorMetadata
+from salver.oip.metadata_messages import fill
 from salver.oip.repository import (
     Region,
     load_of,

@@ -12,6 +12,7 @@ from salver import serve
 from salver.api import session
 from salver.testing import leaks
 from tests.protocols import models
+from tests.rpc.warm import warm
 
 
 @pytest.fixture
@@ -29,6 +30,23 @@ def server() -> Iterator[str]:
         serve.run(models.models, name="models", route_prefix="/models")
         serve.run(models.double.bind(), name="double", route_prefix="/double")
         yield session._instance.url
+        serve.shutdown()
+
+
+@pytest.fixture(scope="module")
+def grpc_address() -> Iterator[str]:
+    """Where the same models answer gRPC."""
+    resource_tracker.ensure_running()
+    warm()
+    with leaks.no_leaks():
+        serve.start(
+            http_options={"port": 0, "system_shared_memory": True},
+            grpc_options={"port": 0, "inference": True},
+        )
+        assert session._instance is not None
+        serve.run(models.models, name="models", route_prefix=None)
+        serve.run(models.double.bind(), name="double", route_prefix=None)
+        yield session._instance.grpc_address
         serve.shutdown()
 
 

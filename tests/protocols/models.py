@@ -119,6 +119,9 @@ class Slow:
         await self.gate.wait()
         return x
 
+    async def open(self) -> None:
+        self.gate.set()
+
     async def __call__(self, request: Any) -> str:
         return f"plain {request.method}"
 

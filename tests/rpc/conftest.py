@@ -20,6 +20,7 @@ from grpc_tools import protoc
 from salver.spec.grpc import gRPCOptions
 from salver.testing import leaks
 from tests.real.rig import Journal, Running
+from tests.rpc.warm import warm
 
 HERE = Path(__file__).parent
 SERVICES = [
@@ -36,22 +37,8 @@ def _generate() -> str:
     return folder
 
 
-async def _warm_up() -> None:
-    """What grpc opens for its first calls, and the thread of its asyncio part, stay to the end."""
-    grpc.aio.init_grpc_aio()
-    server = grpc.aio.server()
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as blocking, pytest.raises(grpc.RpcError):
-        await asyncio.to_thread(blocking.unary_unary("/a/b"), b"")
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        with pytest.raises(grpc.aio.AioRpcError):
-            await channel.unary_unary("/a/b")(b"")
-    await server.stop(None)
-
-
 sys.path.insert(0, _generate())
-asyncio.run(_warm_up())
+warm()
 
 
 @pytest.fixture

@@ -50,7 +50,8 @@ def test_reflection_shows_services_and_messages(address: str) -> None:
         database = ProtoReflectionDescriptorDatabase(channel)
         assert sorted(database.get_services()) == [
             "echo.Counter", "echo.Echo", "grpc.health.v1.Health",
-            "grpc.reflection.v1alpha.ServerReflection", "ray.serve.RayServeAPIService",
+            "grpc.reflection.v1alpha.ServerReflection", "inference.GRPCInferenceService",
+            "ray.serve.RayServeAPIService",
         ]  # fmt: skip
         pool = DescriptorPool(database)
         echo = pool.FindServiceByName("echo.Echo")

@@ -26,6 +26,23 @@ def test_a_door_is_wanted_where_there_are_services() -> None:
 
 
 @pytest.mark.parametrize(
+    ("services", "inference", "wanted", "infers"),
+    [
+        ([], None, False, False),
+        ([], True, True, True),
+        ([], False, False, False),
+        (["a.b"], None, True, True),
+        (["a.b"], False, True, False),
+    ],
+)
+def test_the_inference_service_is_there_with_a_door_and_opens_one_where_it_is_asked_for(
+    services: list[str], inference: bool | None, wanted: bool, infers: bool
+) -> None:
+    options = grpc_options({"grpc_servicer_functions": services, "inference": inference})
+    assert (options.wanted, options.infers) == (wanted, infers)
+
+
+@pytest.mark.parametrize(
     ("given", "error", "text"),
     [
         ({"prot": 1}, TypeError, r"'prot' is not an option of the gRPC door. Did you mean port\?"),

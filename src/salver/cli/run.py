@@ -100,7 +100,8 @@ def _read_prefix(_ctx: click.Context, _param: click.Parameter, given: str) -> st
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="0: any free one.  [default: 8000]")
 @click.option("--grpc-port", type=click.IntRange(0, 65535),
-              help="Port of the gRPC door; 0: any free one.  [default: 9000]")  # fmt: skip
+              help="Open the gRPC door at this port, also for the Open Inference Protocol alone; "
+              "0: any free one.  [default: 9000]")  # fmt: skip
 @click.option("--grpc-servicer-functions", multiple=True, metavar="IMPORT_PATH",
               help="A service of the gRPC door: hello_pb2_grpc.add_HelloServicer_to_server. "
               "May be repeated.")  # fmt: skip
@@ -193,11 +194,12 @@ def _grpc_given(port: int | None, functions: tuple[str, ...]) -> dict[str, Any]:
 
 def _grpc(given: dict[str, Any], said: dict[str, Any], host: str) -> gRPCOptions:
     """The command line wins over the file; the host is that of the HTTP door, if not said."""
-    options = grpc_options({"host": host, **said, **given})
+    infers = {"inference": True} if "port" in given else {}  # whoever asks for a door gets one
+    options = grpc_options({"host": host, **infers, **said, **given})
     if "port" in given and not options.wanted:
         raise click.UsageError(
-            "--grpc-port: nothing would be served there. Name the services with "
-            "--grpc-servicer-functions."
+            "--grpc-port: nothing would be served there: the file names no services, and says "
+            "`inference: false`."
         )
     return options
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
+from salver.doors.inference import InferenceServer
 from salver.doors.local import Answer
-from salver.doors.models import Model, ModelTable
 from salver.errors import SalverError
 from salver.oip.errors import (
     InvalidMessageError,
@@ -19,37 +18,17 @@ from salver.oip.errors import (
     ModelNotReadyError,
     UnsupportedError,
 )
-from salver.oip.metadata import (
-    ErrorBody,
-    ModelIndexEntry,
-    ModelReady,
-    ServerLive,
-    ServerMetadata,
-    ServerReady,
-)
+from salver.oip.metadata import ErrorBody, ModelReady, ServerLive, ServerReady
 from salver.oip.page import page_of
 from salver.oip.repository import read_index, read_load, read_register, read_unload
 from salver.oip.server_document import server_document
 from salver.oip.service_settings import read_changes
-from salver.spec.ids import DeploymentId
-from salver.spec.status import DeploymentView
 
 if TYPE_CHECKING:
     from salver.doors.head import Head
 
-__all__ = ("EXTENSIONS", "Answers", "Ask", "is_ready", "nobody_to_ask", "server_metadata")
+__all__ = ("Answers",)
 
-EXTENSIONS: Final = (
-    "binary_tensor_data",
-    "classification",
-    "generate",
-    "logging",
-    "model_configuration",
-    "model_repository",
-    "parameters",
-    "statistics",
-    "trace",
-)
 _MODEL: Final = r"/v[12]/models/([^/:]+)(?:/versions/([^/:]+))?"
 _NAMED: Final = re.compile(rf"{_MODEL}(?:[/:].*)?", re.DOTALL)
 _STATUS_OF: Final[Mapping[type[Exception], int]] = {
@@ -61,29 +40,13 @@ _STATUS_OF: Final[Mapping[type[Exception], int]] = {
 }
 
 _Result: TypeAlias = Answer | Awaitable[Answer]
-Ask: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
-
-
-async def nobody_to_ask(op: str, _: Mapping[str, Any]) -> Any:
-    """For doors without a controller."""
-    raise SalverError(f"There is no controller that could be asked for {op}.")
 
 
 class Answers:
     """`answer(head, body)` for every request of the protocols that no replica is needed for."""
 
-    def __init__(
-        self,
-        view_of: Callable[[DeploymentId], DeploymentView | None],
-        ask: Ask = nobody_to_ask,
-        draining: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """`ask` is what only the controller knows, for all replicas and all doors."""
-        self.shares_memory = False
-        self._ask = ask
-        self.models = ModelTable()
-        self._view_of = view_of
-        self._draining = draining
+    def __init__(self, server: InferenceServer) -> None:
+        self._at = server
 
     async def answer(self, head: Head, body: bytes) -> Answer:
         """Every error is in the protocol's own form."""
@@ -112,7 +75,7 @@ class Answers:
             return _error(405, text, (("allow", ", ".join(methods)),))
         named = _NAMED.fullmatch(path)
         if named is not None:  # a model that is not there is the better reason
-            model = self.models.find(named[1], named[2] or "")
+            model = self._at.models.find(named[1], named[2] or "")
             if model.view.withheld:
                 raise ModelNotReadyError(named[1], named[2] or "")
         return _error(404, f"Path {path[:80]!r} is not part of the protocol.")
@@ -120,17 +83,17 @@ class Answers:
     # ---- the server
 
     def _server(self, _: bytes) -> Answer:
-        return _json(server_metadata(self.shares_memory))
+        return _json(self._at.metadata())
 
     def _live(self, _: bytes) -> Answer:
         return _json(ServerLive())
 
     def _server_ready(self, _: bytes) -> Answer:
-        ready = not self._draining() and all(is_ready(m, self._view_of) for m in self.models)
+        ready = self._at.ready()
         return _json(ServerReady(ready), 200 if ready else 503)
 
     def _docs(self, _: bytes) -> Answer:
-        views = [model.view for model in self.models]
+        views = [model.view for model in self._at.models]
         paths = [f"{v.name}/versions/{v.version}" if v.version else v.name for v in views]
         links = {f"Model {path}": f"/v2/models/{path}/docs" for path in paths}
         return Answer(200, page_of(server_document(), links), "text/html; charset=utf-8")
@@ -141,110 +104,50 @@ class Answers:
     # ---- models
 
     def _names(self, _: bytes) -> Answer:
-        return _json({"models": list(dict.fromkeys(m.view.name for m in self.models))})
+        return _json({"models": list(dict.fromkeys(m.view.name for m in self._at.models))})
 
     def _ready(self, _: bytes, name: str, version: str | None) -> Answer:
-        ready = is_ready(self.models.find(name, version or ""), self._view_of)
+        ready = self._at.model_ready(name, version or "")
         return _json(ModelReady(name, ready), 200 if ready else 503)
 
     def _index(self, body: bytes) -> Answer:
-        only_ready = read_index(body)
-        entries = [self._entry(model) for model in self.models]
-        return _json([e for e in entries if e.state == "READY" or not only_ready])
-
-    def _entry(self, model: Model) -> ModelIndexEntry:
-        view = model.view
-        if is_ready(model, self._view_of):
-            return ModelIndexEntry(view.name, view.version, "READY")
-        if view.withheld:
-            return ModelIndexEntry(view.name, view.version, "UNAVAILABLE", "unloaded")
-        deployment = self._view_of(view.deployment)
-        reason = deployment.gone if deployment is not None else ""
-        return ModelIndexEntry(
-            view.name, view.version, "UNAVAILABLE", reason or "no replica runs yet"
-        )
+        return _json(self._at.index(read_index(body)))
 
     # ---- what the controller does
 
     async def _load(self, body: bytes, name: str) -> Answer:
-        request = read_load(body)
-        self.models.find(name)
-        files = {file: bytes(data) for file, data in request.files.items()}
-        await self._ask("load", {"name": name, "config": request.config, "files": files})
+        await self._at.load(name, read_load(body))
         return Answer(200)
 
     async def _unload(self, body: bytes, name: str) -> Answer:
         read_unload(body)
-        self.models.find(name)
-        await self._ask("unload", {"name": name})
+        await self._at.unload(name)
         return Answer(200)
 
     async def _statistics(
         self, _: bytes, name: str | None = None, version: str | None = None
     ) -> Answer:
-        if name is not None:
-            self.models.find(name, version or "")
-        told = await self._ask("statistics", {})
-        chosen = [
-            one for one in told if name in (None, one["name"]) and version in (None, one["version"])
-        ]
-        return _json({"model_stats": chosen})
+        return _json({"model_stats": await self._at.statistics(name or "", version or "")})
 
     async def _trace(self, body: bytes, name: str | None = None) -> Answer:
-        if name is not None:
-            self.models.find(name)
-        changes = read_changes(body)
-        return _json(await self._ask("trace", {"model": name or "", "changes": changes}))
+        return _json(await self._at.trace(name or "", read_changes(body)))
 
     async def _log(self, body: bytes) -> Answer:
-        return _json(await self._ask("log", {"changes": read_changes(body)}))
+        return _json(await self._at.log(read_changes(body)))
 
     async def _regions(self, _: bytes, name: str | None = None) -> Answer:
-        self._refuse_memory()
-        told = await self._ask("regions", {})
-        found = [one for one in told if name in (None, one["name"])]
-        if name is not None and not found:
-            raise InvalidMessageError(f"region {name!r:.60} is not registered")
-        return _json(found)
+        return _json(await self._at.regions(name or ""))
 
     async def _register(self, body: bytes, name: str) -> Answer:
-        self._refuse_memory()
-        region = msgspec.to_builtins(read_register(name, body))
-        await self._ask("register", {"region": region})
+        await self._at.register(read_register(name, body))
         return Answer(200)
 
     async def _unregister(self, _: bytes, name: str | None = None) -> Answer:
-        self._refuse_memory()
-        await self._ask("unregister", {"name": name or ""})
+        await self._at.unregister(name or "")
         return Answer(200)
 
-    def _refuse_memory(self) -> None:
-        if not self.shares_memory:
-            raise UnsupportedError(
-                "system shared memory is off; the operator turns it on by "
-                "http_options={'system_shared_memory': True}"
-            )
-
     def _no_gpu(self, _: bytes, *_names: str) -> Answer:
-        raise UnsupportedError("CUDA shared memory is not offered here")
-
-
-def is_ready(model: Model, view_of: Callable[[DeploymentId], DeploymentView | None]) -> bool:
-    """Whether a replica answers for the model now."""
-    view = view_of(model.view.deployment)
-    if view is None or view.gone or model.view.withheld:
-        return False
-    return model.view.wakes or bool(view.replicas)
-
-
-def server_metadata(shares_memory: bool = False) -> ServerMetadata:
-    """Who we are, and which extensions are there."""
-    extensions = [*EXTENSIONS, "system_shared_memory"] if shares_memory else list(EXTENSIONS)
-    try:
-        number = version("salver")
-    except PackageNotFoundError:  # run from a checkout
-        number = "0"
-    return ServerMetadata("salver", number, extensions)
+        raise self._at.no_gpu()
 
 
 def _json(value: Any, status: int = 200) -> Answer:

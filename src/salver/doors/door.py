@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from salver.calls.call import QUEUED
-from salver.doors.answers import Answers, Ask, nobody_to_ask
 from salver.doors.connection import Connection
 from salver.doors.errors import say_close
 from salver.doors.head import Head, parse_head
+from salver.doors.inference import Ask, InferenceServer, nobody_to_ask
 from salver.doors.mount import mount
 from salver.doors.oip import OpenInference
 from salver.doors.protocol import HttpProtocol
@@ -107,9 +107,13 @@ class HttpDoor:
             cluster.dialler.arena.lend,
             numbers,
         )
-        answers = Answers(cluster.directory.views.get, ask, lambda: door.draining)
-        answers.shares_memory = settings.system_shared_memory
-        door._protocols = OpenInference(cluster.loop, answers, door._router_of)
+        inference = InferenceServer(
+            cluster.directory.views.get,
+            ask,
+            lambda: door.draining,
+            shares_memory=settings.system_shared_memory,
+        )
+        door._protocols = OpenInference(cluster.loop, inference, door._router_of)
         cluster.directory.on_models(door.apply_models)
         cluster.directory.on_routes(door.apply)
         return door

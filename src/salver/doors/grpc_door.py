@@ -12,11 +12,12 @@ import grpc
 from salver.doors.grpc_calls import StreamedCall, UnaryCall, Upstream
 from salver.doors.grpc_head import CallHead, HeadCache
 from salver.errors import RequestTimeoutError, SalverError
-from salver.replica.grpc_status import INTERNAL, NOT_FOUND, OK, code_of, cut
+from salver.oip.errors import ProtocolError
+from salver.replica.grpc_status import INTERNAL, NOT_FOUND, OK, UNAVAILABLE, code_of, cut
 from salver.wire.messages import CallTail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from salver.calls.router import Router
     from salver.spec.grpc import gRPCOptions
@@ -82,17 +83,30 @@ class GrpcDoor:
     def stats(self) -> GrpcDoorStats:
         return GrpcDoorStats(self.calls, self.in_flight, dict(self.by_code))
 
+    async def routed(self) -> None:
+        """Return when apps and models are known."""
+        await self._routed.wait()
+
+    def read_head(self, context: Any) -> CallHead:
+        """What a call's metadata say."""
+        return self._heads.read(context)
+
     # ---- calls
 
     async def unary(
-        self, path: str, message: bytes, context: Any, upstream: Upstream | None = None
+        self,
+        path: str,
+        message: bytes,
+        context: Any,
+        upstream: Upstream | None = None,
+        router_of: Callable[[], Router] | None = None,
     ) -> bytes:
-        """Call, and wait for the one message that answers."""
+        """Call, and wait for the one message that answers; by default the app is called."""
         if self.apps is None:
             await self._routed.wait()
         head = self._heads.read(context)
         call = UnaryCall(path, head, message, self.loop, upstream)
-        timer = self._submit(call, head)
+        timer = self.submit(call, router_of)
         pump = self._pump(upstream, context)
         try:
             tail, answer = await call.future
@@ -102,7 +116,7 @@ class GrpcDoor:
         except Exception as error:  # noqa: BLE001 - whatever it was, the client is told
             await self._fail(call, error, context)
         finally:
-            self._over(timer, pump)
+            self.over(timer, pump)
         await self._finish(call, tail, context)
         return answer  # type: ignore[no-any-return]
 
@@ -114,7 +128,7 @@ class GrpcDoor:
             await self._routed.wait()
         head = self._heads.read(context)
         call = StreamedCall(path, head, message, self.loop, upstream)
-        timer = self._submit(call, head)
+        timer = self.submit(call)
         pump = self._pump(upstream, context)
         try:
             while (answer := await call.next()) is not None:
@@ -130,17 +144,39 @@ class GrpcDoor:
             call.cancel()
             await self._fail(call, error, context)
         finally:
-            self._over(timer, pump)
+            self.over(timer, pump)
         await self._finish(call, tail, context)
 
-    def _submit(self, call: UnaryCall, head: CallHead) -> asyncio.TimerHandle | None:
+    async def answer(self, work: Callable[[], Awaitable[bytes]], context: Any) -> bytes:
+        """What this door itself says to a call."""
+        self.calls += 1
+        self.in_flight += 1
+        trailing = (("request_id", self._heads.read(context).request_id or uuid.uuid4().hex),)
+        try:
+            message = await work()
+        except SalverError as error:
+            code = code_of(error)
+            code = UNAVAILABLE if code == INTERNAL else code  # the controller is not there just now
+            self.count(code)
+            await abort(context, code, str(error), trailing)
+        finally:
+            self.in_flight -= 1
+        self.count(OK)
+        context.set_trailing_metadata(trailing)
+        return message
+
+    def submit(
+        self, call: UnaryCall, router_of: Callable[[], Router] | None = None
+    ) -> asyncio.TimerHandle | None:
+        """Begin a call; `over` belongs to it, with what this returns."""
         self.calls += 1
         self.in_flight += 1
         try:
-            self._router(head.app).submit(call)
-        except _Refused as refused:
+            router = self._router(call.head.app) if router_of is None else router_of()
+        except (_Refused, ProtocolError) as refused:
             call.failed(refused)
             return None
+        router.submit(call)
         if self.limit_s <= 0:
             return None
         return self.loop.call_later(self.limit_s, self._expire, call)
@@ -169,7 +205,10 @@ class GrpcDoor:
     def _pump(self, upstream: Upstream | None, context: Any) -> asyncio.Task[None] | None:
         return None if upstream is None else self.loop.create_task(upstream.pump(context))
 
-    def _over(self, timer: asyncio.TimerHandle | None, pump: asyncio.Task[None] | None) -> None:
+    def over(
+        self, timer: asyncio.TimerHandle | None, pump: asyncio.Task[None] | None = None
+    ) -> None:
+        """A call is over, however it went."""
         self.in_flight -= 1
         if timer is not None:
             timer.cancel()
@@ -185,12 +224,12 @@ class GrpcDoor:
         if tail is not None:
             trailing += tuple((key, value) for key, value in tail.metadata)
             if tail.code != OK:
-                self._count(tail.code)
+                self.count(tail.code)
                 await abort(context, tail.code, tail.details, trailing)
             if not call.wrote and tail.compression is not None:
                 _compress(context, tail.compression)
                 await context.send_initial_metadata(())  # a whole answer would leave as it is
-        self._count(OK)
+        self.count(OK)
         context.set_trailing_metadata(trailing)
 
     async def _fail(self, call: UnaryCall, error: BaseException, context: Any) -> NoReturn:
@@ -201,11 +240,12 @@ class GrpcDoor:
             code, details = code_of(error), str(error)
         else:
             code, details = INTERNAL, "Internal error."
-        self._count(code)
+        self.count(code)
         await abort(context, code, details, trailing)
         raise AssertionError("abort() raises")
 
-    def _count(self, code: int) -> None:
+    def count(self, code: int) -> None:
+        """A call has been answered with this code."""
         self.by_code[code] = self.by_code.get(code, 0) + 1
 
 

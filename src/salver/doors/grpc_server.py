@@ -28,10 +28,14 @@ from salver.calls.cluster import Cluster
 from salver.doors.grpc_calls import Upstream
 from salver.doors.grpc_door import GrpcDoor
 from salver.doors.grpc_health import Health
+from salver.doors.grpc_inference import InferenceService
 from salver.doors.grpc_listing import SERVICE as LISTING
 from salver.doors.grpc_listing import Listing
 from salver.doors.grpc_reflection import Reflection
+from salver.doors.inference import InferenceServer
 from salver.engine.seat import Seat
+from salver.oip.proto import POOL
+from salver.oip.proto import SERVICE as INFERENCE
 from salver.replica.grpc_services import Recorder, RpcMethod, load_services
 from salver.spec.grpc import GrpcPlace, gRPCOptions
 
@@ -54,7 +58,9 @@ async def serve(seat: Seat) -> None:
     cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=name, role="ingress")
     cluster.adopt(for_good=True)
     door = GrpcDoor(place.options, loop, lambda deployment: cluster.router(deployment, eager=True))
-    server = GrpcServer(door, place.options, load_services(place.options.grpc_servicer_functions))
+    services = load_services(place.options.grpc_servicer_functions)
+    inference = _inference(door, cluster, place)
+    server = GrpcServer(door, place.options, services, inference)
 
     def changed() -> None:
         door.apply(cluster.directory.views.values())
@@ -71,12 +77,42 @@ async def serve(seat: Seat) -> None:
     cluster.close()
 
 
+def _inference(door: GrpcDoor, cluster: Cluster, place: GrpcPlace) -> InferenceServer | None:
+    """What the door knows of models; None: it does not speak of them."""
+    if not place.options.infers:
+        return None
+    directory = cluster.directory
+
+    async def ask(op: str, body: Mapping[str, Any]) -> Any:
+        return await directory.ask("inference", {"op": op, "body": body})
+
+    server = InferenceServer(
+        directory.views.get, ask, lambda: door.draining, shares_memory=place.shares_memory
+    )
+    directory.on_models(
+        lambda views: server.apply(views, lambda of: cluster.router(of, eager=True))
+    )
+    return server
+
+
 class GrpcServer:
     """One listening server and what it answers."""
 
-    def __init__(self, door: GrpcDoor, options: gRPCOptions, rpcs: Mapping[str, RpcMethod]) -> None:
+    def __init__(
+        self,
+        door: GrpcDoor,
+        options: gRPCOptions,
+        rpcs: Mapping[str, RpcMethod],
+        inference: InferenceServer | None = None,
+    ) -> None:
         self._door = door
+        handlers = {path: _handler(door, rpc) for path, rpc in rpcs.items()}
         services = sorted({rpc.service for rpc in rpcs.values()})
+        pools = [descriptor_pool.Default()]
+        if inference is not None and INFERENCE not in services:  # a user's own comes first
+            handlers |= InferenceService(door, inference, options.inference_stream).handlers()
+            services.append(INFERENCE)
+            pools.append(POOL)
         self._health = Health(door, services)
         listing = Listing(door)
         recorder = Recorder()
@@ -84,9 +120,8 @@ class GrpcServer:
         self._reflection: Reflection | None = None
         if options.enable_reflection:
             names = (*services, HEALTH, LISTING, REFLECTION)
-            self._reflection = Reflection(names, (descriptor_pool.Default(), listing.pool))
+            self._reflection = Reflection(names, (*pools, listing.pool))
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(self._reflection, recorder)
-        handlers = {path: _handler(door, rpc) for path, rpc in rpcs.items()}
         self._server = grpc.aio.server(
             handlers=(_ByPath(recorder.handlers | listing.handlers() | handlers),),
             options=(

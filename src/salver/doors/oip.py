@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from salver.doors.answers import Answers
+from salver.doors.inference import InferenceServer
 from salver.doors.local import Local
-from salver.doors.models import ModelTable
 from salver.doors.routes import Route
 from salver.oip.errors import ModelNotFoundError
 from salver.spec.ids import DeploymentId
@@ -45,19 +45,18 @@ class OpenInference:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        answers: Answers,
+        inference: InferenceServer,
         router_of: Callable[[DeploymentId], Router],
     ) -> None:
-        self._answers = answers
+        self._inference = inference
         self._router_of = router_of
-        self._models = ModelTable()
-        local = cast("Any", Local(loop, answers.answer))
+        local = cast("Any", Local(loop, Answers(inference).answer))
         self._here = ProtocolRoute("", "", _SERVER, local)
 
     def apply(self, views: Iterable[ModelView]) -> bool:
         """From now on these are the models; whether there are any."""
-        self._models = self._answers.models = ModelTable(views, self._router_of)
-        return bool(self._models)
+        self._inference.apply(views, self._router_of)
+        return bool(self._inference.models)
 
     def match(self, path: str) -> Route | None:
         """The route of a path; None: it is no path of the protocols."""
@@ -68,7 +67,7 @@ class OpenInference:
         if found is None or (found[3] or "") not in _BY_REPLICA:
             return self._here
         try:
-            model = self._models.find(found[1], found[2] or "")
+            model = self._inference.models.find(found[1], found[2] or "")
         except ModelNotFoundError:
             return self._here
         if model.view.withheld:

@@ -11,7 +11,16 @@ import msgspec
 from salver.oip.errors import InvalidMessageError, MalformedBodyError
 from salver.oip.metadata import Parameters, SharedMemoryRegion
 
-__all__ = ("LoadRequest", "Region", "read_index", "read_load", "read_register", "read_unload")
+__all__ = (
+    "LoadRequest",
+    "Region",
+    "load_of",
+    "read_index",
+    "read_load",
+    "read_register",
+    "read_unload",
+    "region_of",
+)
 
 T = TypeVar("T")
 
@@ -92,11 +101,15 @@ def read_unload(body: bytes | memoryview) -> bool:
 def read_register(name: str, body: bytes | memoryview) -> SharedMemoryRegion:
     """The region of that name that a body wants to register."""
     found = _decoded(body, _Register)
+    return region_of(name, found.key, found.offset, found.byte_size)
+
+
+def region_of(name: str, key: str, offset: int, byte_size: int) -> SharedMemoryRegion:
+    """The region of that name; refuses sizes that are none."""
+    if not name:
+        raise InvalidMessageError("is missing", "$.name")
     return SharedMemoryRegion(
-        name,
-        found.key,
-        _checked(found.offset, "$.offset"),
-        _checked(found.byte_size, "$.byte_size"),
+        name, key, _checked(offset, "$.offset"), _checked(byte_size, "$.byte_size")
     )
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from salver.oip.datatypes import DATATYPES, Datatype
 from salver.oip.errors import InvalidResultError, InvalidTensorError
 from salver.oip.framing import as_objects
+from salver.oip.proto.wire import varint
 from salver.oip.types import Tensor
 
 __all__ = ("is_given", "read_contents", "write_contents")
@@ -55,7 +56,7 @@ def _unpacked(contents: Any, values: Sequence[Any], kind: Datatype) -> npt.NDArr
     wire = contents.SerializeToString()
     size = len(values) * kind.width
     start = len(wire) - size
-    if not size or wire[:start] != _PACKED[kind.field] + _varint(size):  # unknown fields behind it
+    if not size or wire[:start] != _PACKED[kind.field] + varint(size):  # unknown fields behind it
         return np.array(list(values), dtype=kind.dtype)
     return np.frombuffer(wire, dtype=kind.dtype, offset=start)
 
@@ -82,16 +83,7 @@ def write_contents(contents: Any, tensor: Tensor) -> None:
     array = tensor.array()
     if kind.field in _PACKED:
         wire = np.ascontiguousarray(array).tobytes()
-        contents.MergeFromString(b"".join((_PACKED[kind.field], _varint(len(wire)), wire)))
+        contents.MergeFromString(b"".join((_PACKED[kind.field], varint(len(wire)), wire)))
         return
     add: Callable[[list[Any]], None] = getattr(contents, kind.field).extend
     add(array.ravel().tolist())
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

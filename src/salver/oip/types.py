@@ -15,7 +15,7 @@ from salver.oip.errors import InvalidMessageError, InvalidResultError, InvalidTe
 from salver.oip.framing import as_objects, pack, unpack
 from salver.oip.metadata import Parameters
 
-__all__ = ("InferRequest", "InferResponse", "Parameters", "RequestedOutput", "Tensor")
+__all__ = ("Buffer", "InferRequest", "InferResponse", "Parameters", "RequestedOutput", "Tensor")
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from salver.calls.grpc_frames import join_tail, split
-from salver.errors import NoMethodError, SalverError, gRPCStatusError
+from salver.errors import NoMethodError, SalverError
+from salver.oip.errors import MalformedBodyError
 from salver.replica.grpc_context import RayServegRPCContext, gRPCInputStream
 from salver.replica.grpc_services import RpcMethod
-from salver.replica.grpc_status import CANCELLED, INTERNAL, INVALID_ARGUMENT, code_of
+from salver.replica.grpc_status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_of
 from salver.replica.grpc_status import cut as shown
 from salver.replica.handle_calls import items_of
 from salver.replica.invoke import Method
@@ -28,10 +31,12 @@ if TYPE_CHECKING:
     from salver.replica.calls import ServedCall
     from salver.replica.host import Host
 
-__all__ = ("MessageDoor",)
+__all__ = ("MessageDoor", "refuse")
 
 _logger: Final = logging.getLogger("salver")
 _WITHDRAWN: Final = object()
+_INFERENCE: Final = "/inference.GRPCInferenceService/"
+_MODELS: Final = "salver.replica.oip.grpc_door"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class _Request:
                 message = self.rpc.decode(message)
             except Exception as error:  # noqa: BLE001 - what reads messages may raise anything
                 text = f"The request of {self.rpc.path} cannot be read: {error}"
-                raise _Unreadable(text) from None
+                raise MalformedBodyError(text) from None
         return (message,), {} if self.context is None else {"grpc_context": self.context}
 
     def start(self) -> Any:
@@ -123,7 +128,7 @@ class _Request:
             call.finish()
             return
         call.caller.host.errors += 1
-        code, details = _status_of(error)
+        code, details = status_of(error)
         metadata: Any = ()
         if context is not None:
             metadata = context.trailing_metadata()
@@ -141,7 +146,7 @@ class _Request:
         if self.call.cancelled:
             self.call.finish()
         else:
-            _refuse(self.call, CANCELLED, "The method was cancelled.")
+            refuse(self.call, CANCELLED, "The method was cancelled.")
 
 
 class MessageDoor:
@@ -151,16 +156,20 @@ class MessageDoor:
         self.rpcs: Mapping[str, RpcMethod] = {}
         self._host = host
         self._known: dict[str, _Served] = {}
+        self._models: Callable[[ServedCall, str, Context], None] | None = None
 
     def __call__(self, call: ServedCall, path: str, space: Context) -> None:
         """Run a call that has been let in."""
         call.context.route = call.context.route or path
         served = self._known.get(path)
         if served is None:
+            if path.startswith(_INFERENCE) and path not in self.rpcs:
+                self._answer_for_models(call, path, space)
+                return
             try:
                 served = self._known[path] = self._find(path)
             except Exception as error:  # noqa: BLE001 - a property of the user's: the client is told
-                _refuse(call, *_status_of(error))
+                refuse(call, *status_of(error))
                 return
         request = _Request(call, served)
         if served.rpc.gives_stream:
@@ -171,6 +180,18 @@ class MessageDoor:
             self._in_thread(request, space)
             return
         call.task = self._host.loop.create_task(work, context=space)
+
+    def serve_models(self) -> None:
+        """Answer the Open Inference Protocol, if there are endpoints. By name: it needs numpy."""
+        models = self._host.endpoints
+        if models is not None:
+            self._models = import_module(_MODELS).InferenceDoor(models)
+
+    def _answer_for_models(self, call: ServedCall, path: str, space: Context) -> None:
+        if self._models is None:
+            refuse(call, UNIMPLEMENTED, f"No deployment here answers {path}.")
+        else:
+            self._models(call, path, space)
 
     def _find(self, path: str) -> _Served:
         rpc = self.rpcs.get(path)
@@ -237,10 +258,6 @@ class MessageDoor:
             request.fail(error)
 
 
-class _Unreadable(SalverError):
-    """What a client sent is not the message that the method takes."""
-
-
 async def _finish(request: _Request, result: Any) -> None:
     """A `def` that returned a coroutine or a response: the rest of it runs on the loop."""
     request.call.started = True
@@ -275,16 +292,6 @@ async def _send(request: _Request, items: Any) -> None:
             await close()
 
 
-def _refuse(call: ServedCall, code: int, details: str) -> None:
+def refuse(call: ServedCall, code: int, details: str) -> None:
+    """Answer with this status."""
     call.end(RES, GRPC | META, join_tail(CallTail(code, shown(details))))
-
-
-def _status_of(error: BaseException) -> tuple[int, str]:
-    if isinstance(error, gRPCStatusError):
-        return error.grpc_code.value[0], str(error)
-    if isinstance(error, _Unreadable):
-        return INVALID_ARGUMENT, str(error)
-    text = str(error)
-    if isinstance(error, SalverError):
-        return code_of(error), text
-    return code_of(error), f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -16,6 +16,13 @@ from salver.errors import (
     RequestTimeoutError,
     SalverError,
     WireError,
+    gRPCStatusError,
+)
+from salver.oip.errors import (
+    InvalidMessageError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+    UnsupportedError,
 )
 
 __all__ = (
@@ -30,6 +37,7 @@ __all__ = (
     "UNIMPLEMENTED",
     "code_of",
     "cut",
+    "status_of",
 )
 
 OK: Final = 0
@@ -54,6 +62,10 @@ CODE_OF: Final[dict[type[BaseException], int]] = {
     EngineError: UNAVAILABLE,
     CapacityError: UNAVAILABLE,
     NoMethodError: UNIMPLEMENTED,
+    InvalidMessageError: INVALID_ARGUMENT,
+    ModelNotFoundError: NOT_FOUND,
+    ModelNotReadyError: UNAVAILABLE,
+    UnsupportedError: UNIMPLEMENTED,
     SalverError: INTERNAL,
     Exception: INTERNAL,
 }
@@ -66,6 +78,16 @@ _HEADER: Final = 6144
 def code_of(error: BaseException) -> int:
     """The status code that answers a call that failed so."""
     return next((CODE_OF[c] for c in type(error).__mro__ if c in CODE_OF), INTERNAL)
+
+
+def status_of(error: BaseException) -> tuple[int, str]:
+    """The code and the details that answer a call that failed so."""
+    if isinstance(error, gRPCStatusError):
+        return error.grpc_code.value[0], str(error)
+    text = str(error)
+    if isinstance(error, SalverError):
+        return code_of(error), text
+    return code_of(error), f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def cut(details: str) -> str:

@@ -175,6 +175,8 @@ class _Replica:
             if spec.deployment.ingress:
                 self._host.grpc.rpcs = load_services(self._seat.settings.get("services", ()))
             await self._host.start(spec)
+            if self._seat.settings.get("infers"):
+                self._host.grpc.serve_models()
         self._state = "running"
 
     async def _reconfigure(self, body: Any) -> None:

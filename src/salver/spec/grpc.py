@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -23,9 +23,20 @@ class gRPCOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fiel
         list[Annotated[str, Meta(min_length=1)]],
         Meta(
             description="Import paths of generated functions, such as "
-            "'hello_pb2_grpc.add_HelloServicer_to_server'. None: there is no gRPC door."
+            "'hello_pb2_grpc.add_HelloServicer_to_server'."
         ),
     ] = []
+    inference: Annotated[
+        bool | None,
+        Meta(
+            description="Answer the Open Inference Protocol. true: the door opens for it alone; "
+            "false: never; null: where the door is open for other services."
+        ),
+    ] = None
+    inference_stream: Annotated[
+        Literal["triton", "mlserver"],
+        Meta(description="Whose messages answer ModelStreamInfer."),
+    ] = "triton"
     request_timeout_s: Annotated[
         float | None,
         Meta(description="From a call's start to its end; None or <= 0: the client's deadline."),
@@ -46,7 +57,12 @@ class gRPCOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fiel
     @property
     def wanted(self) -> bool:
         """Whether there is anything to open a door for."""
-        return bool(self.grpc_servicer_functions)
+        return bool(self.grpc_servicer_functions or self.inference)
+
+    @property
+    def infers(self) -> bool:
+        """Whether what opens answers the Open Inference Protocol."""
+        return self.wanted and self.inference is not False
 
 
 class GrpcPlace(msgspec.Struct, frozen=True):
@@ -57,6 +73,7 @@ class GrpcPlace(msgspec.Struct, frozen=True):
     cwd: str = ""
     host: str = ""
     port: int = 0
+    shares_memory: bool = False  # clients may register system shared memory
 
 
 def grpc_options(given: object = None) -> gRPCOptions:

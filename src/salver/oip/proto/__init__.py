@@ -38,7 +38,7 @@ def methods() -> dict[str, Any]:
     return dict(POOL.FindServiceByName(SERVICE).methods_by_name)
 
 
-def parse(kind: type[Any], data: bytes) -> Any:
+def parse(kind: type[Any], data: bytes | memoryview) -> Any:
     """A message of that class; refuses bytes that are none."""
     try:
         return kind.FromString(data)

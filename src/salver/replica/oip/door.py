@@ -16,16 +16,17 @@ from salver.oip.rest import RestFormat
 from salver.replica.heads import JSON
 from salver.replica.oip.asks import Ask, NotFoundError, ask_of, plain_ask_of
 from salver.replica.oip.exchanges import (
-    Exchange,
     ExplainExchange,
     GenerateExchange,
+    HttpExchange,
     InferExchange,
     PlainExchange,
     PredictExchange,
     described,
 )
 from salver.replica.oip.model import Model, Models
-from salver.replica.oip.serve import fail, serve
+from salver.replica.oip.outgoing import fail
+from salver.replica.oip.serve import serve
 from salver.replica.reply import Rendered, send_rendered, send_response
 from salver.wire.frames import BODY, STREAM
 
@@ -80,9 +81,9 @@ class EndpointDoor:
                 form, events = _FORMS[ask.action]
                 if ask.action == "explain":
                     model = self._explainer(model)
-                exchange = form(model, call.payload, self._rest, ask.header_length, events=events)
+                exchange = form(model, ask, call.payload, self._rest, events=events)
                 call.payload = b""
-                serve(call, space, ask, exchange)
+                serve(call, space, exchange)
             else:
                 send_rendered(call, self._told(ask.action, model))
         except Exception as error:  # noqa: BLE001 - a strange head: whoever sent it is told
@@ -139,9 +140,9 @@ class EndpointDoor:
             if ask.action == "described":
                 send_rendered(call, (JSON, described(self._models.all())))
                 return
-            exchange = PlainExchange(model, call.payload, self._rest, events=model.streams)
+            exchange = PlainExchange(model, ask, call.payload, self._rest, events=model.streams)
             call.payload = b""
-            serve(call, space, ask, exchange)
+            serve(call, space, exchange)
         except Exception as error:  # noqa: BLE001 - a strange head: whoever sent it is told
             space.run(fail, call, error)
 
@@ -153,7 +154,7 @@ class EndpointDoor:
         return ask, model
 
 
-_FORMS: Final[dict[str, tuple[type[Exchange], bool]]] = {
+_FORMS: Final[dict[str, tuple[type[HttpExchange], bool]]] = {
     "infer": (InferExchange, False),
     "infer_stream": (InferExchange, True),
     "generate": (GenerateExchange, False),

@@ -1,20 +1,26 @@
-"""One request in each of the forms that HTTP knows: bytes to arguments, results to bytes."""
+"""One request in each of the forms that HTTP knows: bytes to arguments, results to answers."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from salver.oip.codecs.json import to_json
 from salver.oip.generate import read_generate, write_generate
 from salver.oip.rest import HttpBody, RestFormat, write_response
 from salver.oip.types import InferRequest
 from salver.oip.v1 import V1Request, bind_v1, read_v1, write_v1
+from salver.replica.oip.asks import Ask
+from salver.replica.oip.coding import inflated
 from salver.replica.oip.model import Model
+from salver.replica.oip.outgoing import fail, send, send_events
+
+if TYPE_CHECKING:
+    from salver.replica.calls import ServedCall
 
 __all__ = (
-    "Exchange",
     "ExplainExchange",
     "GenerateExchange",
+    "HttpExchange",
     "InferExchange",
     "PlainExchange",
     "PredictExchange",
@@ -22,32 +28,46 @@ __all__ = (
 )
 
 Body = bytes | memoryview
+_INFLATED_LIMIT: Final = 256 << 20
 
 
-class Exchange:
+class HttpExchange:
     """Made for one request; `events`: it is answered by a stream of events."""
 
-    __slots__ = ("body", "events", "header_length", "model", "request", "rest")
+    __slots__ = ("ask", "body", "events", "model", "request", "rest")
 
     request: InferRequest
 
     def __init__(
-        self,
-        model: Model,
-        body: Body,
-        rest: RestFormat,
-        header_length: str | None = None,
-        *,
-        events: bool = False,
+        self, model: Model, ask: Ask, body: Body, rest: RestFormat, *, events: bool = False
     ) -> None:
         self.model = model
+        self.ask = ask
         self.body = body
         self.rest = rest
-        self.header_length = header_length
         self.events = events
+
+    # ---- as it is served
 
     def arguments(self) -> list[dict[str, Any]]:
         """What the method is called with: once, or once for each row of a request."""
+        if self.ask.coding:
+            self.body = inflated(self.body, self.ask.coding, _INFLATED_LIMIT)
+        return self.read()
+
+    def send(self, call: ServedCall, answer: HttpBody) -> None:
+        send(call, self.ask.accepts, answer)
+
+    async def send_items(self, call: ServedCall, items: Any) -> None:
+        await send_events(call, self.item, items, self.model.counters.failure)
+
+    def fail(self, call: ServedCall, error: BaseException) -> None:
+        fail(call, error)
+
+    # ---- the form
+
+    def read(self) -> list[dict[str, Any]]:
+        """The arguments in the body."""
         raise NotImplementedError
 
     def answer(self, results: list[Any]) -> HttpBody:
@@ -59,14 +79,14 @@ class Exchange:
         raise NotImplementedError
 
 
-class InferExchange(Exchange):
+class InferExchange(HttpExchange):
     """V2 inference, JSON and binary."""
 
     __slots__ = ()
 
-    def arguments(self) -> list[dict[str, Any]]:
+    def read(self) -> list[dict[str, Any]]:
         model = self.model
-        self.request = self.rest.read_request(self.body, self.header_length, model.metadata)
+        self.request = self.rest.read_request(self.body, self.ask.header_length, model.metadata)
         self.body = b""  # what refers to it keeps it
         return [model.arguments(self.request)]
 
@@ -78,12 +98,12 @@ class InferExchange(Exchange):
         return write_response(self.model.response(result, self.request)).text
 
 
-class GenerateExchange(Exchange):
+class GenerateExchange(HttpExchange):
     """The generate extension: plain members in and out."""
 
     __slots__ = ()
 
-    def arguments(self) -> list[dict[str, Any]]:
+    def read(self) -> list[dict[str, Any]]:
         model = self.model
         self.request = read_generate(self.body, model.metadata, self.rest)
         return [model.arguments(self.request)]
@@ -92,14 +112,14 @@ class GenerateExchange(Exchange):
         return write_generate(self.model.response(result, self.request))
 
 
-class PredictExchange(Exchange):
+class PredictExchange(HttpExchange):
     """V1: rows or columns."""
 
     __slots__ = ("_v1",)
 
     _v1: V1Request
 
-    def arguments(self) -> list[dict[str, Any]]:
+    def read(self) -> list[dict[str, Any]]:
         self._v1 = read_v1(self.body)
         return bind_v1(self.model.binder, self._v1)
 
@@ -120,12 +140,12 @@ class ExplainExchange(PredictExchange):
         return HttpBody(answer)
 
 
-class PlainExchange(Exchange):
+class PlainExchange(HttpExchange):
     """Named arguments as a JSON object, the result as JSON."""
 
     __slots__ = ()
 
-    def arguments(self) -> list[dict[str, Any]]:
+    def read(self) -> list[dict[str, Any]]:
         return [self.model.binder.bind_json(self.body)]
 
     def item(self, result: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The one table from errors to HTTP for the inference protocols: every body is theirs."""
+"""From errors to HTTP for the inference protocols: every body is theirs; and to gRPC's codes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from salver.oip.errors import (
     ProtocolError,
     UnsupportedError,
 )
+from salver.replica.grpc_status import status_of
 from salver.replica.heads import JSON
 from salver.replica.oip.asks import MethodNotAllowedError, NotFoundError
 from salver.replica.oip.coding import TooLargeError
 from salver.replica.reply import error_reply, retry_after
 
-__all__ = ("STATUS_OF", "body_of", "fault")
+__all__ = ("STATUS_OF", "body_of", "fault", "grpc_fault")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -39,6 +40,19 @@ STATUS_OF: Final[dict[type[BaseException], int]] = {
     ProtocolError: 500,
     RequestTimeoutError: 504,
 }
+
+# What user code says by starlette's HTTPException, as gRPC says it.
+_CODE_OF_STATUS: Final = {
+    400: 3, 401: 16, 403: 7, 404: 5, 409: 10, 413: 8, 422: 3, 429: 8, 499: 1, 501: 12, 503: 14,
+    504: 4,
+}  # fmt: skip
+
+
+def grpc_fault(error: BaseException) -> tuple[int, str]:
+    """Status code and details of the answer to what went wrong."""
+    if isinstance(error, HTTPException):
+        return _CODE_OF_STATUS.get(error.status_code, 2), str(error.detail)
+    return status_of(error)
 
 
 def fault(error: BaseException) -> tuple[int, Headers, bytes]:

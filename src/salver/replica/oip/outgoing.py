@@ -1,21 +1,32 @@
-"""Answers that are JSON, or JSON and then the bytes of tensors, as HTTP."""
+"""Answers that are JSON, or JSON and then the bytes of tensors, or events, as HTTP."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from salver.oip.binary import HEADER
+from salver.oip.generate import event
 from salver.oip.rest import HttpBody
 from salver.replica.heads import JSON
 from salver.replica.oip.coding import compressed
+from salver.replica.oip.faults import body_of, fault
 from salver.replica.reply import send_rendered, send_response
+from salver.replica.stream import ByteStream
 from salver.wire.frames import CLOSE, HTTP, LARGE, RES
 
 if TYPE_CHECKING:
     from salver.replica.calls import ServedCall
 
-__all__ = ("send",)
+__all__ = ("fail", "send", "send_events")
 
+_logger: Final = logging.getLogger("salver")
+_EVENTS: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+)
+_OVER: Final = object()
 _BINARY: Final = (b"content-type", b"application/octet-stream")
 _LENGTH: Final = HEADER.lower().encode()
 _VARY: Final = (b"vary", b"accept-encoding")
@@ -59,3 +70,41 @@ def _send_large(call: ServedCall, body: HttpBody) -> None:
     call.status = 200
     parts = [memoryview(blob) for blob in body.blobs if len(blob)]
     call.end(RES, HTTP | CLOSE if close else HTTP, head + body.text, parts)
+
+
+async def send_events(
+    call: ServedCall,
+    written: Callable[[Any], bytes],
+    items: Any,
+    failed: Callable[[int], None],
+) -> None:
+    """The first item is awaited before the head leaves: an error before it has its own status."""
+    first = await anext(items, _OVER)
+    data = b"" if first is _OVER else event(written(first))
+    stream = ByteStream(call, 200, _EVENTS)
+    if stream.mute:
+        stream.finish()
+        return
+    await stream.put(data)
+    try:
+        async for item in items:
+            await stream.put(event(written(item)))
+    except Exception as error:
+        _logger.error("Uncaught exception, while a stream was sent:", exc_info=error)
+        failed(0)
+        await stream.put(event(body_of(error)))
+    stream.finish()
+
+
+def fail(call: ServedCall, error: BaseException) -> None:
+    """Answer with the error, in the protocol's own body."""
+    if isinstance(error, BaseExceptionGroup):  # of several rows the first tells enough
+        error = error.exceptions[0]
+    if call.cancelled or call.ended:
+        call.finish()
+        return
+    status, headers, body = fault(error)
+    if status >= 500 and status != 501:
+        call.caller.host.errors += 1
+        _logger.error("Uncaught exception:", exc_info=error)
+    send_response(call, status, headers, body)

@@ -1,0 +1,135 @@
+"""Calls of the gRPC inference service that a replica answers. Needs the extra `grpc`."""
+
+from __future__ import annotations
+
+import logging
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Final
+
+from salver.calls.grpc_frames import split
+from salver.errors import NoMethodError
+from salver.oip import proto
+from salver.oip.bodies import read_body, write_body
+from salver.oip.configuration import configuration
+from salver.oip.metadata_messages import fill, write_model_metadata
+from salver.oip.types import Buffer, InferRequest, InferResponse
+from salver.replica.grpc_calls import refuse
+from salver.replica.grpc_status import INTERNAL
+from salver.replica.oip.faults import grpc_fault
+from salver.replica.oip.model import Model, Models
+from salver.replica.oip.serve import serve
+from salver.wire.frames import END, GRPC, RES
+
+if TYPE_CHECKING:
+    from salver.replica.calls import ServedCall
+
+__all__ = ("InferenceDoor",)
+
+_logger: Final = logging.getLogger("salver")
+_WANTS_FINAL: Final = "triton_enable_empty_final_response"
+_FINAL: Final[dict[str, Any]] = {"triton_final_response": True}
+
+
+class InferenceDoor:
+    """Answers for the models of this replica."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    def __call__(self, call: ServedCall, path: str, space: Context) -> None:
+        call.context.route = call.context.route or path
+        try:
+            message = split(call.payload)[1]
+            call.payload = None
+            self._answer(call, path.rpartition("/")[2], message, space)
+        except Exception as error:  # noqa: BLE001 - a strange message: whoever sent it is told
+            space.run(_fail, call, error)
+
+    def _answer(
+        self, call: ServedCall, method: str, message: bytes | memoryview, space: Context
+    ) -> None:
+        if method in ("ModelInfer", "ModelStreamInfer"):
+            request, typed = read_body(message)
+            model = self._models.find(request.model_name, request.model_version)
+            exchange = MessageExchange(model, request, typed, each=method == "ModelStreamInfer")
+            serve(call, space, exchange)
+        elif method == "ModelMetadata":
+            model = self._named(method, message)
+            _send(call, write_model_metadata(model.metadata))
+        elif method == "ModelConfig":
+            model = self._named(method, message)
+            config = configuration(model.metadata, streams=model.streams)
+            _send(call, fill(proto.message("ModelConfigResponse")(), {"config": config}))
+        else:
+            raise NoMethodError(f"No replica answers {method}.")
+
+    def _named(self, method: str, message: bytes | memoryview) -> Model:
+        asked = proto.parse(proto.message(f"{method}Request"), message)
+        return self._models.find(asked.name, asked.version)
+
+
+class MessageExchange:
+    """One ModelInferRequest; answered in the form that it came in, raw or typed."""
+
+    __slots__ = ("body", "events", "model", "request", "typed")
+
+    def __init__(self, model: Model, request: InferRequest, typed: bool, *, each: bool) -> None:
+        """`each`: every item of the answer is a message."""
+        self.model = model
+        self.request = request
+        self.typed = typed
+        self.events = each
+        self.body = b""
+
+    def arguments(self) -> list[dict[str, Any]]:
+        return [self.model.arguments(self.request)]
+
+    def answer(self, results: list[Any]) -> tuple[bytes, list[Buffer]]:
+        return write_body(self.model.response(results[0], self.request), self.typed)
+
+    def send(self, call: ServedCall, answer: tuple[bytes, list[Buffer]]) -> None:
+        front, parts = answer
+        call.end(RES, GRPC, front, [memoryview(part) for part in parts])
+
+    async def send_items(self, call: ServedCall, items: Any) -> None:
+        wants_final = self.request.parameters.get(_WANTS_FINAL) is True
+        async for item in items:
+            response = self.model.response(item, self.request)
+            if wants_final and not self.model.streams:
+                response.parameters = response.parameters | _FINAL
+            await self._send_one(call, response)
+        if wants_final and self.model.streams:
+            await self._send_one(call, self._nothing())
+        call.end(END, GRPC, b"")
+
+    async def _send_one(self, call: ServedCall, response: InferResponse) -> None:
+        front, parts = write_body(response, self.typed)
+        if call.blocked:
+            await call.room()
+        call.chunk(front, [memoryview(part) for part in parts])
+
+    def _nothing(self) -> InferResponse:
+        """What Triton's clients take for the end of the answers to one request."""
+        model = self.model
+        return InferResponse([], model.name, model.version, self.request.id, dict(_FINAL))
+
+    def fail(self, call: ServedCall, error: BaseException) -> None:
+        _fail(call, error)
+
+
+def _send(call: ServedCall, message: Any) -> None:
+    call.end(RES, GRPC, message.SerializeToString())
+
+
+def _fail(call: ServedCall, error: BaseException) -> None:
+    """Answer with the status that the error stands for."""
+    if isinstance(error, BaseExceptionGroup):  # of several calls the first tells enough
+        error = error.exceptions[0]
+    if call.cancelled or call.ended:
+        call.finish()
+        return
+    code, details = grpc_fault(error)
+    if code == INTERNAL:
+        call.caller.host.errors += 1
+        _logger.error("Uncaught exception:", exc_info=error)
+    refuse(call, code, details)
