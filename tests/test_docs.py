@@ -63,6 +63,7 @@ class Reader:
             self.printed = self.run([sys.executable, *shlex.split(line)[1:]])
         elif " python " in f" {line}" and not line.startswith("pip"):
             line = re.sub(r"(?<!\S)python(?!\S)", sys.executable, line)
+            line = line.replace("http://127.0.0.1:8000/", self.url)
             self.printed = self.run(["sh", "-c", line])
 
     def serve(self, *words: str, cwd: Path) -> None:

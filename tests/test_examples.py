@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,19 @@ def test_hello(client: Client) -> None:
     http = client("hello")
     assert http.get("/").text == "Hello, world!"
     assert http.get("/", params={"name": "you"}).text == "Hello, you!"
+
+
+def test_client(client: Client) -> None:
+    url = str(client("endpoint").base_url)
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "client.py"), url],
+        capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    first, second, *items = done.stdout.splitlines()
+    assert first.startswith("[[0.6")
+    assert "expected FP32 (numpy.float32), got an array of int64" in second
+    assert items == ["in 2", "in 1"]
 
 
 def test_function(client: Client) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from salver.doors.tls import context_of
 from salver.engine.config import KeeperConfig, Listen
+from salver.engine.doorplate import put_up
 from salver.engine.owner import KeeperProcess
 from salver.engine.runtime import make_runtime, sweep_runtimes
 from salver.replica.grpc_services import check_installed, load_services
@@ -92,6 +93,8 @@ class Instance:
             )
             try:
                 keeper.wait_ready()
+                if "http" in keeper.addresses and not http.secure:
+                    put_up(directory, *keeper.addresses["http"], http.root_path)
             except BaseException:  # Ctrl-C, say: it must not go on while its directory is removed
                 keeper.kill()
                 raise

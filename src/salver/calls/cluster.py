@@ -90,6 +90,11 @@ class Cluster:
                 cls._remember(cluster)
             return cluster
 
+    @classmethod
+    def apart(cls, address: str) -> Cluster:
+        """One for whoever made it, and closes it: `at` does not know it."""
+        return cls._in_thread(address)
+
     def adopt(self, *, for_good: bool = False) -> None:
         """Be what `Cluster.at(address)` gives in this process (replicas, ingress, inline).
 

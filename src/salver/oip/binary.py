@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from salver.oip.datatypes import datatype_named
@@ -10,7 +11,7 @@ from salver.oip.framing import as_objects
 from salver.oip.metadata import ModelMetadata
 from salver.oip.types import InferRequest, Tensor
 
-__all__ = ("HEADER", "Blobs", "raw_request", "split")
+__all__ = ("HEADER", "Blobs", "Pieces", "raw_request", "split")
 
 HEADER: Final = "Inference-Header-Content-Length"
 
@@ -46,6 +47,32 @@ class Blobs:
                 f"{left} bytes are left over after the last tensor; the binary_data_size of each "
                 "must add up to what follows the JSON"
             )
+
+
+class Pieces(Blobs):
+    """The same where the bytes lie in pieces, each tensor mostly in one of its own."""
+
+    def __init__(self, pieces: Iterable[memoryview]) -> None:
+        super().__init__(b"")
+        self._pieces = iter(pieces)
+
+    def take(self, size: object) -> memoryview:
+        """The next `size` bytes; a view, unless they lie in several pieces."""
+        while type(size) is int and size > len(self.contents) - self._at:
+            piece = next(self._pieces, None)
+            if piece is None:
+                break
+            rest = self.contents[self._at :]
+            self.contents = memoryview(b"".join((rest, piece))) if len(rest) else piece
+            self._at = 0
+        return super().take(size)
+
+    def finish(self) -> None:
+        """Refuse bytes that no tensor claimed."""
+        for piece in self._pieces:
+            self.contents = memoryview(b"".join((self.contents[self._at :], piece)))
+            self._at = 0
+        super().finish()
 
 
 def split(

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from salver.oip.binary import raw_request, split
+from salver.oip.binary import Blobs, raw_request, split
 from salver.oip.jsonread import JsonReader, RequestEnvelope, ResponseEnvelope
 from salver.oip.jsontext import write_bytes, write_numbers
 from salver.oip.metadata import ModelMetadata
@@ -70,7 +70,10 @@ class RestFormat:
 
     def read_response(self, body: Text, header_length: str | int | None = None) -> InferResponse:
         """The response of a body, as a client receives it."""
-        text, blobs = split(body, header_length)
+        return self.read_response_parts(*split(body, header_length))
+
+    def read_response_parts(self, text: Text, blobs: Blobs | None) -> InferResponse:
+        """The same of a body whose JSON and tensors lie apart."""
         envelope, outputs = self._responses.read(text, blobs)
         return InferResponse(
             outputs,

@@ -209,5 +209,10 @@ def _input_metadata(argument: Argument) -> TensorMetadata:
 def _tensor_metadata(name: str, slot: Slot, parameters: dict[str, Any]) -> TensorMetadata:
     if slot.content_type:
         parameters = {"content_type": slot.content_type} | parameters
+    # What metadata cannot say otherwise: that a client need not hold to what is written there.
+    if slot.any:
+        parameters = parameters | {"any_datatype": True}
+    if slot.shape is None:
+        parameters = parameters | {"any_shape": True}
     shape = list(slot.shape) if slot.shape is not None else [-1]
     return TensorMetadata(name, slot.datatype, shape, parameters)

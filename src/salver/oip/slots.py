@@ -36,6 +36,7 @@ class Slot:
     shape: tuple[int, ...] | None = None  # None: any
     content_type: str = ""
     scalar: bool = False  # may also be given as a request parameter
+    any: bool = False  # takes every datatype
 
     def check(self, tensor: Tensor) -> None:
         """Refuse a tensor of another datatype or shape."""
@@ -76,6 +77,8 @@ class Slot:
 
 class AnySlot(Slot):
     """No annotation: the tensor's own content type decides, the value's own type on the way out."""
+
+    any = True
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry

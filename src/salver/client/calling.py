@@ -1,0 +1,140 @@
+"""The logic of a client, once: what it asks for, checks and makes of the answer."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from salver.client.deadline import Deadline
+from salver.client.errors import InputError
+from salver.client.rest import RestTransport
+from salver.client.rim import Rim
+from salver.client.transport import Transport
+from salver.client.values import named, tensors_of, values_of
+from salver.oip.metadata import ModelMetadata
+from salver.oip.types import InferRequest, RequestedOutput
+
+__all__ = ("Calling", "ClientOptions", "Wish")
+
+
+class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a client calls."""
+
+    timeout: float = 60.0
+    retries: int = 2
+    local: bool = True
+    headers: Mapping[str, str] = {}
+    tls: ssl.SSLContext | None = None
+
+
+class Wish(msgspec.Struct, frozen=True, eq=False):
+    """One call of a model, as the user wrote it."""
+
+    model: str
+    version: str
+    args: Sequence[Any]
+    inputs: Mapping[str, Any]
+    outputs: Sequence[str] = ()
+    parameters: Mapping[str, Any] = {}
+    timeout: float | None = None
+    id: str = ""
+
+
+class Calling:
+    """One server, and what is known of its models."""
+
+    def __init__(
+        self,
+        url: str,
+        rim: Rim,
+        options: ClientOptions,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.transport = _transport(url, rim, options)
+        self._timeout = options.timeout
+        self._clock = clock
+        self._known: dict[tuple[str, str], ModelMetadata] = {}
+
+    def deadline(self, timeout: float | None = None) -> Deadline:
+        """From now on."""
+        return Deadline(self._timeout if timeout is None else timeout, self._clock)
+
+    async def metadata(self, model: str, version: str, deadline: Deadline) -> ModelMetadata:
+        """What the model takes and gives; asked for once."""
+        found = self._known.get((model, version))
+        return found or await self._learnt(model, version, deadline)
+
+    async def _learnt(self, model: str, version: str, deadline: Deadline) -> ModelMetadata:
+        found = await self.transport.metadata(model, version, deadline)
+        self._known[model, version] = found
+        return found
+
+    async def infer(self, wish: Wish) -> Any:
+        """The output of a call, or a dict of several."""
+        deadline = self.deadline(wish.timeout)
+        request, metadata = await self._request(wish, deadline)
+        return values_of(await self.transport.infer(request, deadline), metadata)
+
+    async def stream(self, wish: Wish) -> AsyncGenerator[Any, None]:
+        """The same of each item of a stream."""
+        deadline = self.deadline(wish.timeout)
+        request, metadata = await self._request(wish, deadline)
+        responses = self.transport.stream(request, deadline)
+        try:
+            async for response in responses:
+                yield values_of(response, metadata)
+        finally:
+            await responses.aclose()
+
+    async def _request(self, wish: Wish, deadline: Deadline) -> tuple[InferRequest, ModelMetadata]:
+        key = wish.model, wish.version
+        known = self._known.get(key)
+        metadata = known or await self._learnt(*key, deadline)
+        try:
+            request = _request_of(wish, metadata)
+        except InputError:
+            if known is None:
+                raise
+            # The model may be another by now.
+            metadata = await self._learnt(*key, deadline)
+            request = _request_of(wish, metadata)
+        return request, metadata
+
+
+def _request_of(wish: Wish, metadata: ModelMetadata) -> InferRequest:
+    given = named(metadata, wish.args, wish.inputs)
+    return InferRequest(
+        tensors_of(metadata, given),
+        [RequestedOutput(name) for name in wish.outputs],
+        wish.model,
+        wish.version,
+        wish.id,
+        dict(wish.parameters),
+    )
+
+
+_SCHEMES: Final = ("http", "https")
+
+
+def _transport(url: str, rim: Rim, options: ClientOptions) -> Transport:
+    try:
+        found = urlsplit(url)
+        right = found.scheme in _SCHEMES and bool(found.hostname) and found.port != 0
+    except (ValueError, AttributeError, TypeError):
+        right = False
+    if not right:
+        known = " or ".join(f"{scheme}://host:port" for scheme in _SCHEMES)
+        raise ValueError(f"url={url!r} is not valid: expected {known}.")
+    return RestTransport(
+        rim,
+        url,
+        retries=options.retries,
+        headers=options.headers,
+        tls=options.tls,
+        local=options.local,
+    )

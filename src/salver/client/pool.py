@@ -1,0 +1,170 @@
+"""Connections to one server, kept and used again; what may be tried again, is."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Final, TypeVar
+
+from salver.client.deadline import Deadline
+from salver.client.errors import ClientError, DeadlineError, LinkError, UnavailableError
+from salver.client.http import Incoming, Reply, Request, send
+from salver.client.rim import Pipe, Rim
+
+__all__ = ("Pool", "retried")
+
+R = TypeVar("R", Reply, Reply | None)
+
+_KEPT: Final = 64
+_IDLE_S: Final = 30.0
+_FIRST_WAIT_S: Final = 0.05
+_LONGEST_WAIT_S: Final = 10.0
+
+
+async def retried(
+    once: Callable[[], Awaitable[R]], rim: Rim, deadline: Deadline, *, retries: int, safe: bool
+) -> R:
+    """What `once` gives, tried again where it is certain that nothing is done twice.
+
+    That is: nobody could be reached, or the server asks to send it again (503 with Retry-After).
+    `safe`: doing it twice is the same as once, so a lost link is no reason to give up either.
+    """
+    wait = _FIRST_WAIT_S
+    for left in range(retries, -1, -1):
+        try:
+            reply = await once()
+        except UnavailableError:
+            if not left or not deadline.allows(wait):
+                raise
+        except LinkError:
+            if not left or not safe or not deadline.allows(wait):
+                raise
+        else:
+            asked = _asked_to_wait(reply)
+            if asked is None or not left or not deadline.allows(max(asked, wait)):
+                return reply
+            wait = max(asked, wait)
+        await rim.sleep(wait)
+        wait *= 2
+    raise AssertionError("the last round returns or raises")
+
+
+def _asked_to_wait(reply: Reply | None) -> float | None:
+    if reply is None or reply.status != 503:
+        return None
+    text = reply.headers.get("retry-after", "")
+    return min(float(text), _LONGEST_WAIT_S) if text.isdigit() else None
+
+
+class Pool:
+    """Requests to one server. Threads may share it."""
+
+    def __init__(
+        self,
+        rim: Rim,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rim = rim
+        self._place = host, port
+        self._tls = tls
+        self._clock = clock
+        self._idle: list[Pipe] = []
+        self._closed = False
+        self.peer: tuple[str, int] | None = None  # that a connection has reached
+        self.connected = 0  # how often
+
+    async def exchange(self, request: Request, deadline: Deadline) -> Reply:
+        """The answer to a request, whatever its status."""
+        incoming, pipe = await self.open(request, deadline)
+        try:
+            return await incoming.whole()
+        except OSError as error:
+            raise _lost(error) from error
+        finally:
+            self._put_back(pipe, incoming)
+
+    async def open(self, request: Request, deadline: Deadline) -> tuple[Incoming, Pipe]:
+        """The head of an answer; `pieces` has the rest."""
+        pipe = await self._pipe(deadline)
+        incoming = Incoming(pipe, deadline)
+        try:
+            await _begin(pipe, incoming, request, deadline)
+        except OSError as error:
+            pipe.close()
+            raise _lost(error) from error
+        except BaseException:
+            pipe.close()
+            raise
+        return incoming, pipe
+
+    async def pieces(self, incoming: Incoming, pipe: Pipe) -> AsyncGenerator[bytes, None]:
+        """The body of an answer that was opened; the connection goes back when it ends."""
+        try:
+            async for piece in incoming.pieces():
+                yield piece
+        except OSError as error:
+            raise _lost(error) from error
+        finally:
+            self._put_back(pipe, incoming)
+
+    async def _pipe(self, deadline: Deadline) -> Pipe:
+        while self._idle:
+            try:
+                pipe = self._idle.pop()
+            except IndexError:  # another thread was faster
+                break
+            if self._clock() - pipe.since < _IDLE_S and not pipe.stale():
+                return pipe
+            pipe.close()
+        host, port = self._place
+        try:
+            pipe = await self._rim.connect(host, port, self._tls, deadline)
+        except (OSError, UnicodeError) as error:
+            if isinstance(error, ClientError):
+                raise
+            raise UnavailableError(f"{host}:{port} cannot be reached: {error}.") from error
+        self.peer = pipe.peer
+        self.connected += 1
+        return pipe
+
+    def _put_back(self, pipe: Pipe, incoming: Incoming) -> None:
+        if incoming.reusable and len(self._idle) < _KEPT and not self._closed:
+            pipe.since = self._clock()
+            self._idle.append(pipe)
+        else:
+            pipe.close()
+
+    def close(self) -> None:
+        """Every connection: those in use when they come back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+
+async def _begin(pipe: Pipe, incoming: Incoming, request: Request, deadline: Deadline) -> None:
+    refused: OSError | None = None
+    try:
+        await send(pipe, request, deadline)
+    except DeadlineError:
+        raise
+    except OSError as error:  # it may have said why before it closed
+        refused = error
+    try:
+        await incoming.head()
+    except OSError:
+        if refused is not None:
+            raise refused from None
+        raise
+
+
+def _lost(error: OSError) -> OSError:
+    if isinstance(error, ClientError):
+        return error
+    return LinkError(
+        f"The connection was lost: {error}. Whether the call was done is unknown; it was not "
+        "repeated."
+    )

@@ -1,0 +1,217 @@
+"""Values to tensors and back, as a model's metadata want them; what does not fit is told here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.client.errors import InputError
+from salver.oip import bfloat16
+from salver.oip.codecs.elements import ElementCodec
+from salver.oip.codecs.json import to_json
+from salver.oip.codecs.numpy import array_of, tensor_of
+from salver.oip.codecs.registry import Registry, built_in
+from salver.oip.datatypes import DATATYPES, Datatype
+from salver.oip.errors import ProtocolError
+from salver.oip.framing import as_objects
+from salver.oip.metadata import ModelMetadata, TensorMetadata
+from salver.oip.types import InferResponse, Tensor
+
+__all__ = ("named", "signature_of", "tensors_of", "values_of")
+
+_REGISTRY: Final[Registry] = built_in()
+_KINDS: Final = {"bool": "b", "int": "iu", "uint": "iu", "float": "fiu"}
+
+
+def signature_of(metadata: ModelMetadata) -> str:
+    """The model as one line: `score(rows: FP32[-1,2], weight: FP64[1] = ...) -> output-0: ...`."""
+    given = ", ".join(_shown(t) + (" = ..." if t.optional else "") for t in metadata.inputs)
+    return f"{metadata.name}({given}) -> {', '.join(map(_shown, metadata.outputs)) or 'nothing'}"
+
+
+def _shown(wanted: TensorMetadata) -> str:
+    shape = "..." if wanted.parameters.get("any_shape") else ",".join(map(str, wanted.shape))
+    datatype = "any" if wanted.parameters.get("any_datatype") else wanted.datatype
+    return f"{wanted.name}: {datatype}[{shape}]"
+
+
+def named(metadata: ModelMetadata, args: Sequence[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Positional arguments under the names of the inputs, in their order."""
+    names = [tensor.name for tensor in metadata.inputs]
+    if len(args) > len(names):
+        raise _wrong(
+            metadata, f"{len(args)} inputs are given by position, and it has {len(names)}."
+        )
+    values = dict(zip(names, args, strict=False))
+    for name in given:
+        if name in values:
+            raise _wrong(metadata, f"input {name!r} is given twice, by position and by name.")
+    return values | dict(given)
+
+
+def tensors_of(metadata: ModelMetadata, values: Mapping[str, Any]) -> list[Tensor]:
+    """The inputs of a call. InputError: the model takes something else."""
+    tensors: list[Tensor] = []
+    known = {tensor.name: tensor for tensor in metadata.inputs}
+    for name, value in values.items():
+        wanted = known.get(name)
+        if wanted is None:
+            near = get_close_matches(name, known, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise _wrong(metadata, f"there is no input {name!r}.{hint}")
+        if value is None and wanted.optional:
+            continue
+        try:
+            tensors += _tensors(wanted, value)
+        except (ProtocolError, InputError) as error:
+            raise _wrong(metadata, f"input {name!r}: {_said(error)}.") from None
+    for wanted in metadata.inputs:
+        if wanted.name not in values and not wanted.optional:
+            raise _wrong(metadata, f"input {wanted.name!r} is missing.")
+    return tensors
+
+
+def _wrong(metadata: ModelMetadata, what: str) -> InputError:
+    return InputError(f"Model {metadata.name!r}: {what} It is {signature_of(metadata)}.")
+
+
+def _said(error: Exception) -> str:
+    return str(error).removesuffix(".")
+
+
+# ---- one input
+
+
+def _tensors(wanted: TensorMetadata, value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    content_type = str(wanted.parameters.get("content_type", ""))
+    if content_type in ("pd", "dict"):
+        return _REGISTRY.group_named(content_type).encode_all(value)
+    if wanted.parameters.get("any_datatype"):
+        return [_any(wanted.name, value)]
+    kind = DATATYPES[wanted.datatype]
+    tensor = (
+        _bytes(wanted, content_type, value) if kind.width == 0 else _numbers(wanted, kind, value)
+    )
+    if not wanted.parameters.get("any_shape"):
+        tensor = _shaped(tensor, wanted.shape)
+    return [tensor]
+
+
+def _any(name: str, value: Any) -> Tensor:
+    if isinstance(value, np.ndarray):
+        return tensor_of(name, value)
+    return _REGISTRY.encode(name, value)
+
+
+def _bytes(wanted: TensorMetadata, content_type: str, value: Any) -> Tensor:
+    name = wanted.name
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in "OSUTM":
+            raise InputError(f"expected BYTES (str or bytes), got an array of {value.dtype}")
+        return tensor_of(name, value)
+    if content_type == "json":
+        many = wanted.shape != [1] and isinstance(value, list | tuple)
+        elements = [to_json(item) for item in (value if many else (value,))]
+        parameters = {"content_type": "json"}
+        return Tensor(name, "BYTES", (len(elements),), as_objects(elements), parameters)
+    codec = _REGISTRY.named(content_type) if content_type not in ("", "np") else None
+    if isinstance(codec, ElementCodec):
+        return codec.encode(name, value)
+    if isinstance(value, str | bytes | bytearray | memoryview):
+        value = [value]
+    return Tensor.of(name, as_objects(_flat(value)).reshape(np.shape(value) or (1,)))
+
+
+def _flat(value: Any) -> list[Any]:
+    if isinstance(value, list | tuple):
+        return [element for item in value for element in _flat(item)]
+    return [value]
+
+
+def _numbers(wanted: TensorMetadata, kind: Datatype, value: Any) -> Tensor:
+    array = _array(value)
+    exact = isinstance(value, np.ndarray) or hasattr(value, "__array__")
+    if kind.name == "BF16":
+        array = _as_bf16(array)
+    elif exact and array.ndim and array.dtype.newbyteorder("<") != kind.dtype:
+        raise InputError(
+            f"expected {kind.name} (numpy.{kind.dtype.name}), got an array of {array.dtype}; "
+            f"convert it: array.astype({kind.dtype.name!r})"
+        )
+    else:
+        array = _converted(array, kind)
+    return Tensor(wanted.name, kind.name, array.shape, array)
+
+
+def _array(value: Any) -> npt.NDArray[Any]:
+    if hasattr(value, "detach"):  # a tensor of torch, on whatever device
+        value = value.detach().cpu().numpy()
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{value!r:.80} is no array: {error}") from None
+
+
+def _as_bf16(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.dtype.name == "bfloat16":
+        return array.view("<u2")
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"expected BF16 (bfloat16 or float32), got {array.dtype}")
+    return bfloat16.narrow(array)
+
+
+def _converted(array: npt.NDArray[Any], kind: Datatype) -> npt.NDArray[Any]:
+    """Numbers of Python, or in the very dtype, as the datatype: never to another value."""
+    if array.dtype == kind.dtype:
+        return array
+    if array.size and array.dtype.kind not in _KINDS[kind.kind]:
+        raise InputError(f"expected {kind.name}, got {array.dtype.name} ({array!r:.60})")
+    if array.size and kind.kind in ("int", "uint"):
+        least, greatest = kind.bounds
+        if int(array.min()) < least or int(array.max()) > greatest:
+            raise InputError(f"a value is not between {least} and {greatest}, as {kind.name} are")
+    return array.astype(kind.dtype)
+
+
+def _shaped(tensor: Tensor, wanted: Sequence[int]) -> Tensor:
+    """As it is, or one value where one is wanted."""
+    given = tensor.shape
+    fits = len(given) == len(wanted) and all(
+        size in (-1, found) for size, found in zip(wanted, given, strict=True)
+    )
+    if fits:
+        return tensor
+    if tensor.count == 1 and not given and all(size in (-1, 1) for size in wanted):
+        shape = (1,) * len(wanted)
+        return Tensor(
+            tensor.name, tensor.datatype, shape, tensor.array().reshape(shape), tensor.parameters
+        )
+    raise InputError(f"expected the shape {list(wanted)}, got {list(given)}")
+
+
+# ---- outputs
+
+
+def values_of(response: InferResponse, metadata: ModelMetadata) -> Any:
+    """The output, or a dict of several."""
+    wanted = {tensor.name: tensor for tensor in metadata.outputs}
+    values = {t.name: _value(t, wanted.get(t.name)) for t in response.outputs}
+    return next(iter(values.values())) if len(values) == 1 else values
+
+
+def _value(tensor: Tensor, wanted: TensorMetadata | None) -> Any:
+    content_type = tensor.parameters.get("content_type", "np" if tensor.datatype != "BYTES" else "")
+    if content_type in ("", "np"):
+        return array_of(tensor, own=False)
+    codec = _REGISTRY.named(str(content_type))
+    if not isinstance(codec, ElementCodec):
+        return array_of(tensor, own=False)
+    values = codec.decode(tensor)
+    single = wanted is not None and wanted.shape == [1] and len(values) == 1
+    return values[0] if single else values

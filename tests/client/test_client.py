@@ -1,0 +1,181 @@
+"""A client and a real instance: the same by HTTP and by shared memory."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from salver.client import (
+    AsyncClient,
+    Client,
+    InputError,
+    NotFoundError,
+    ServerError,
+)
+from salver.oip.datatypes import DATATYPES
+from tests.oip.strategies import arrays, held
+from tests.protocols.models import Point
+
+NUMBERS = [name for name in DATATYPES if name != "BF16"]
+
+
+@pytest.mark.parametrize("datatype", NUMBERS)
+def test_what_goes_in_comes_out(client: Client, datatype: str) -> None:
+    model = client.model("identity")
+
+    @settings(deadline=None, max_examples=15)
+    @given(array=arrays(datatype))
+    def check(array: Any) -> None:
+        found = model(array)
+        assert found.dtype == array.dtype
+        assert found.shape == array.shape
+        assert held(found, datatype) == held(array, datatype)
+
+    check()
+
+
+@settings(deadline=None, max_examples=15)
+@given(bits=st.lists(st.integers(0, 0xFFFF), min_size=1, max_size=8))
+def test_bfloat16_goes_in_and_comes_out(server: str, bits: list[int]) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    array = np.array(bits, np.uint16).view(ml_dtypes.bfloat16)
+    with Client(server, local=False) as client:
+        found = client.model("identity")(array)
+    assert found.dtype == array.dtype
+    assert found.view(np.uint16).tolist() == bits
+
+
+def test_a_large_tensor_comes_back_as_it_was(client: Client) -> None:
+    array = np.random.default_rng(0).random((300, 1000), dtype=np.float32)
+    for _ in range(4):
+        assert np.array_equal(client.model("identity")(array), array)
+    assert np.array_equal(client.model("identity")(array.T), array.T)
+
+
+def test_several_outputs_are_a_dict_and_lists_become_the_datatype(client: Client) -> None:
+    found = client.model("add_sub")([[1, 2, 3, 4]], b=[[1, 2, 3, 4.5]])
+    assert found["sum"].dtype == np.float32
+    assert {name: array.tolist() for name, array in found.items()} == {
+        "sum": [[2, 4, 6, 8.5]],
+        "difference": [[0, 0, 0, -0.5]],
+    }
+
+
+def test_outputs_can_be_chosen(client: Client) -> None:
+    rows = np.ones((1, 4), np.float32)
+    found = client.model("add_sub").infer({"a": rows, "b": rows}, outputs=["difference"])
+    assert found.tolist() == [[0, 0, 0, 0]]
+
+
+def test_text_records_and_left_out_inputs(client: Client) -> None:
+    assert client.model("upper")(["a", "ü"]) == ["A", "Ü"]
+    typed = client.model("typed")
+    assert typed(person={"name": "x"}, point=Point(1, 2)) == {"name": "x", "x": 1, "note": None}
+    assert typed(person={"name": "x"}, point=Point(1, 2), scale=3, note="n")["note"] == "n"
+
+
+def test_versions_are_models_of_their_own(client: Client) -> None:
+    assert client.model("versioned", 1)(1).tolist() == [2]
+    assert client.model("versioned")(1).tolist() == [11]
+    with pytest.raises(NotFoundError, match="no version '3'"):
+        client.model("versioned", "3")(1)
+
+
+def test_a_stream_gives_item_after_item(client: Client) -> None:
+    assert list(client.model("count").stream("hi", n=2)) == ["hi 0", "hi 1"]
+
+
+def test_a_stream_that_breaks_raises_after_what_came(client: Client) -> None:
+    items = client.model("breaks").stream("first")
+    assert next(items) == "first"
+    with pytest.raises(ServerError, match="in the middle"):
+        next(items)
+
+
+def test_a_stream_that_is_left_keeps_nothing(client: Client) -> None:
+    items = client.model("count").stream("hi", n=1000)
+    assert next(items) == "hi 0"
+    items.close()  # type: ignore[attr-defined]
+    assert client.model("double")(2.0).tolist() == [4.0]
+
+
+def test_plain_calls_are_json(client: Client) -> None:
+    assert client.call("/double", x=4) == 8.0
+    with pytest.raises(InputError):
+        client.call("/double", y=4)
+    with pytest.raises(NotFoundError):
+        client.call("/nothing")
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "said"),
+    [
+        ("identity", {"y": 1}, "no input 'y'"),
+        ("identity", {}, "'x' is missing"),
+        ("add_sub", {"a": np.zeros((1, 4)), "b": [[1, 2, 3, 4]]}, "expected FP32"),
+        ("add_sub", {"a": [[1, 2]], "b": [[1, 2, 3, 4]]}, r"expected the shape \[-1, 4\], got"),
+        ("add_sub", {"a": [["x"] * 4], "b": [[1, 2, 3, 4]]}, "expected FP32"),
+        ("double", {"x": "2"}, "expected FP64"),
+        ("versioned", {"x": 2**64}, "input 'x'"),
+        ("versioned", {"x": 1.5}, "expected INT64"),
+        ("upper", {"words": np.zeros(2)}, "expected BYTES"),
+        ("upper", {"words": [1]}, "input 'words'"),
+    ],
+)
+def test_what_the_model_does_not_take_is_told_before_anything_is_sent(
+    client: Client, model: str, inputs: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        client.model(model)(**inputs)
+    assert caught.value.status == 0
+    assert f"It is {model}(" in str(caught.value)
+
+
+def test_what_the_model_raises_is_told_with_its_message(client: Client) -> None:
+    with pytest.raises(ServerError, match=r"^ValueError: cannot do 1\.0$") as caught:
+        client.model("raises")(1.0)
+    assert caught.value.status == 500
+
+
+def test_both_ways_say_the_same_of_what_only_the_server_sees(server: str) -> None:
+    said = []
+    for local in (False, True):
+        with Client(server, local=local) as client, pytest.raises(InputError) as caught:
+            client.model("add_sub").infer({"a": [[1] * 4], "b": [[1] * 4]}, outputs=["other"])
+        said.append((caught.value.status, str(caught.value)))
+    assert said[0] == said[1]
+    assert said[0][0] == 400
+
+
+def test_the_server_says_what_it_is(client: Client) -> None:
+    assert client.live()
+    assert client.ready()
+    assert client.model("double").ready()
+    assert client.metadata().name == "salver"
+    assert "identity" in {model.name for model in client.models()}
+    assert [t.name for t in client.model("add_sub").metadata().inputs] == ["a", "b"]
+    with pytest.raises(NotFoundError):
+        client.model("nothing").ready()
+
+
+@pytest.mark.parametrize("local", [False, True])
+async def test_the_asynchronous_client_does_the_same(server: str, local: bool) -> None:
+    array = np.random.default_rng(0).random(100_000)
+    async with AsyncClient(server, local=local) as client:
+        assert np.array_equal(await client.model("identity")(array), array)
+        doubled = await asyncio.gather(*(client.model("double")(float(n)) for n in range(20)))
+        assert [found.tolist() for found in doubled] == [[2.0 * n] for n in range(20)]
+        assert [x async for x in client.model("count").stream("hi", n=2)] == ["hi 0", "hi 1"]
+        assert await client.call("/double", x=4) == 8.0
+        assert await client.live()
+        assert await client.ready()
+        assert await client.model("double").ready()
+        assert (await client.metadata()).name == "salver"
+        assert await client.models()
+        with pytest.raises(InputError):
+            await client.model("double")(y=1)

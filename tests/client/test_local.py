@@ -1,0 +1,113 @@
+"""When a client calls by shared memory, when not, and what happens when that way ends."""
+
+# A class decorator cannot change what a type checker takes the class for.
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import numpy as np
+import pytest
+
+import salver
+from salver import serve
+from salver.api import session
+from salver.client import Client, DeadlineError, UnavailableError
+from tests.client.conftest import is_local
+
+
+@salver.deployment(max_ongoing_requests=1, max_queued_requests=1)
+class Slow:
+    @salver.endpoint
+    async def wait(self, x: Annotated[np.ndarray, salver.Field("FP32", (-1,))], s: float) -> Any:
+        await asyncio.sleep(s)
+        return x
+
+
+@salver.deployment
+class Double:
+    @salver.endpoint(name="Slow")
+    def double(self, x: Annotated[np.ndarray, salver.Field("FP32", (-1,))], s: float) -> Any:
+        return x * 2
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs() -> Iterator[None]:
+    yield
+    serve.shutdown()
+
+
+def url() -> str:
+    assert session._instance is not None
+    return session._instance.url
+
+
+def test_a_call_that_is_given_up_frees_its_place_and_the_client_goes_on() -> None:
+    serve.start(http_options={"port": 0})
+    serve.run(Slow.bind())
+    x = np.ones(100_000, np.float32)
+    with Client(url(), timeout=20) as client:
+        model = client.model("Slow")
+        assert np.array_equal(model(x, 0), x)
+        assert is_local(client)
+        with pytest.raises(DeadlineError):
+            model.infer({"x": x, "s": 600}, timeout=0.3)
+        assert np.array_equal(model(x, 0), x)
+
+
+def test_a_model_that_is_replaced_is_known_anew() -> None:
+    serve.start(http_options={"port": 0})
+    serve.run(Slow.bind())
+    x = np.ones(3, np.float32)
+    with Client(url(), timeout=20) as client:
+        model = client.model("Slow")
+        assert model(x, 0).tolist() == [1, 1, 1]
+        serve.run(Double.bind())
+        assert model(x, 0).tolist() == [2, 2, 2]
+        assert is_local(client)
+
+
+def test_an_instance_that_ends_is_unavailable_and_the_next_one_there_is_found() -> None:
+    serve.start(http_options={"port": 0})
+    serve.run(Slow.bind())
+    where = url()
+    port = int(where.rpartition(":")[2])
+    x = np.ones(3, np.float32)
+    with Client(where, timeout=20, retries=0) as client:
+        model = client.model("Slow")
+        assert model(x, 0).tolist() == [1, 1, 1]
+        serve.shutdown()
+        with pytest.raises(UnavailableError):
+            model(x, 0)
+        serve.start(http_options={"port": port})
+        serve.run(Double.bind())
+        assert model(x, 0).tolist() == [2, 2, 2]
+        assert model(x, 0).tolist() == [2, 2, 2]
+        assert is_local(client)
+
+
+def test_a_server_under_a_root_path_is_called_by_memory_too() -> None:
+    serve.start(http_options={"port": 0, "root_path": "/root"})
+    serve.run(Double.bind())
+    with Client(url() + "/root", timeout=20) as client:
+        assert client.model("Slow")(np.ones(2, np.float32), 0).tolist() == [2, 2]
+        assert is_local(client)
+
+
+def test_headers_go_along() -> None:
+    @salver.deployment
+    class Tells:
+        @salver.endpoint
+        def tell(self, x: int) -> str:
+            return serve.get_multiplexed_model_id()
+
+    serve.start(http_options={"port": 0})
+    serve.run(Tells.bind())
+    headers = {"serve_multiplexed_model_id": "cat"}
+    for local in (True, False):
+        with Client(url(), timeout=20, local=local, headers=headers) as client:
+            assert client.model("Tells")(1) == "cat"
+            assert is_local(client) == local

@@ -1,0 +1,202 @@
+"""What is tried again and what is not, against a server that says what it is told to say."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from salver.client import (
+    AsyncClient,
+    Client,
+    ClientError,
+    DeadlineError,
+    LinkError,
+    UnavailableError,
+)
+
+METADATA = (
+    b'{"name":"m","platform":"p","inputs":[{"name":"x","datatype":"FP32","shape":[-1]}],'
+    b'"outputs":[{"name":"y","datatype":"FP32","shape":[-1]}]}'
+)
+ANSWER = b'{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[2]}]}'
+
+
+def reply(body: bytes, status: str = "200 OK", more: bytes = b"") -> bytes:
+    return b"HTTP/1.1 %s\r\ncontent-length: %d\r\n%s\r\n%s" % (
+        status.encode(), len(body), more, body,
+    )  # fmt: skip
+
+
+class Script:
+    """Answers request after request with the next of these; b"": hangs up. Notes what was asked."""
+
+    def __init__(self, answers: list[bytes]) -> None:
+        self.answers = answers
+        self.asked: list[bytes] = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while self.answers:
+            try:
+                conn, _ = self._socket.accept()
+            except OSError:
+                return
+            with conn, conn.makefile("rb") as stream:
+                while self.answers and (line := stream.readline()):
+                    length = 0
+                    while (field := stream.readline()) not in (b"\r\n", b""):
+                        name, _, value = field.partition(b":")
+                        length = int(value) if name.lower() == b"content-length" else length
+                    stream.read(length)
+                    self.asked.append(line.split()[0])
+                    answer = self.answers.pop(0)
+                    if not answer:
+                        break
+                    if answer == b"wait":
+                        stream.readline()  # until the client leaves
+                        break
+                    conn.sendall(answer)
+
+    def close(self) -> None:
+        self.answers.clear()
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+
+
+@contextmanager
+def scripted(*answers: bytes) -> Iterator[Script]:
+    script = Script(list(answers))
+    try:
+        yield script
+    finally:
+        script.close()
+
+
+def ask(script: Script, **options: Any) -> Any:
+    with Client(script.url, **options) as client:
+        return client.model("m")(np.ones(1, np.float32)).tolist()
+
+
+async def ask_async(script: Script, **options: Any) -> Any:
+    async with AsyncClient(script.url, **options) as client:
+        return (await client.model("m")(np.ones(1, np.float32))).tolist()
+
+
+def test_a_lost_get_is_asked_again() -> None:
+    with scripted(b"", reply(METADATA), reply(ANSWER)) as script:
+        assert ask(script) == [2.0]
+        assert script.asked == [b"GET", b"GET", b"POST"]
+
+
+async def test_a_lost_get_is_asked_again_by_the_asynchronous_client() -> None:
+    with scripted(b"", reply(METADATA), reply(ANSWER)) as script:
+        assert await ask_async(script) == [2.0]
+
+
+def test_a_call_that_was_sent_is_never_sent_again() -> None:
+    with scripted(reply(METADATA), b"", reply(ANSWER)) as script:
+        with pytest.raises(LinkError):
+            ask(script)
+        assert script.asked == [b"GET", b"POST"]
+
+
+def test_a_call_is_sent_again_when_the_server_asks_for_it() -> None:
+    busy = reply(b'{"error":"full"}', "503 Busy", b"retry-after: 0\r\n")
+    with scripted(reply(METADATA), busy, busy, reply(ANSWER)) as script:
+        assert ask(script) == [2.0]
+
+
+def test_a_503_that_does_not_ask_is_final_and_so_is_the_last_try() -> None:
+    final = reply(b'{"error":"no"}', "503 Busy")
+    with scripted(reply(METADATA), final) as script, pytest.raises(UnavailableError, match=r"^no$"):
+        ask(script)
+    busy = reply(b'{"error":"full"}', "503 Busy", b"retry-after: 0\r\n")
+    refused = pytest.raises(UnavailableError, match=r"^full$")
+    with scripted(reply(METADATA), busy, busy) as script, refused:
+        ask(script, retries=1)
+
+
+def test_no_longer_wait_than_the_deadline_lets() -> None:
+    busy = reply(b'{"error":"full"}', "503 Busy", b"retry-after: 9\r\n")
+    with scripted(reply(METADATA), busy) as script, pytest.raises(UnavailableError):
+        ask(script, timeout=5)
+
+
+def test_every_call_has_a_deadline() -> None:
+    with scripted(reply(METADATA), b"wait") as script:
+        with pytest.raises(DeadlineError, match=r"within 0\.2s") as caught:
+            ask(script, timeout=0.2)
+        assert isinstance(caught.value, TimeoutError)
+
+
+async def test_every_asynchronous_call_has_a_deadline() -> None:
+    with scripted(reply(METADATA), b"wait") as script, pytest.raises(DeadlineError):
+        await ask_async(script, timeout=0.2)
+
+
+def test_nobody_there_is_told_as_such() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    refused = pytest.raises(UnavailableError, match=rf"^127\.0\.0\.1:{port} cannot be reached")
+    with Client(f"http://127.0.0.1:{port}") as client, refused:
+        client.live()
+
+
+def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
+    with scripted(reply(METADATA, more=b"connection: close\r\n"), reply(ANSWER)) as script:
+        assert ask(script) == [2.0]
+
+
+def test_chunks_and_bodies_without_a_length_are_read() -> None:
+    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"".join(
+        b"1\r\n%c\r\n" % byte for byte in METADATA
+    )
+    unbounded = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n" + ANSWER
+    with scripted(chunked + b"0\r\n\r\n", unbounded) as script, Client(script.url) as client:
+        assert client.model("m")(np.ones(1, np.float32)).tolist() == [2.0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        reply(b"{"),
+        reply(b"[]"),
+        reply(ANSWER, more=b"inference-header-content-length: 9999\r\n"),
+        reply(
+            b'{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[9],"data":[2]}]}'
+        ),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_an_error_of_the_client(answer: bytes) -> None:
+    with scripted(reply(METADATA), answer) as script, pytest.raises(ClientError):
+        ask(script)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Client("127.0.0.1:8000"),
+        lambda: Client("ftp://host"),
+        lambda: Client("http://host:0x"),
+        lambda: Client("http://h", headers={"Content-Length": "1"}),
+        lambda: Client("http://h", headers={"a": "b\r\nc: d"}),
+        lambda: Client("http://h", timeout=0).live(),
+        lambda: Client("http://h").call("x"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match=r"not valid|cannot be"):
+        make()
