@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -111,3 +113,20 @@ def test_headers_go_along() -> None:
         with Client(url(), timeout=20, local=local, headers=headers) as client:
             assert client.model("Tells")(1) == "cat"
             assert is_local(client) == local
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
+def test_a_forked_process_goes_on_with_links_of_its_own() -> None:
+    serve.start(http_options={"port": 0})
+    serve.run(Double.bind())
+    with Client(url(), timeout=20) as client:
+        model = client.model("Slow")
+        assert model(np.ones(2, np.float32), 0).tolist() == [2, 2]
+        pid = os.fork()
+        if pid == 0:  # the child says by its exit code what it saw
+            code = 1
+            with contextlib.suppress(Exception):
+                code = 0 if model(np.ones(2, np.float32), 0).tolist() == [2, 2] else 2
+            os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert model(np.ones(2, np.float32), 0).tolist() == [2, 2]

@@ -14,6 +14,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakSet
 
 import uvloop
 
@@ -36,6 +37,7 @@ class Cluster:
 
     # What a handle, which may arrive pickled anywhere in a process, can start from.
     _known: ClassVar[dict[str, Cluster]] = {}
+    _apart: ClassVar[WeakSet[Cluster]] = WeakSet()
     _lock: ClassVar[threading.Lock] = threading.Lock()
     _own: ClassVar[Cluster | None] = None
     _hooked: ClassVar[bool] = False
@@ -93,7 +95,11 @@ class Cluster:
     @classmethod
     def apart(cls, address: str) -> Cluster:
         """One for whoever made it, and closes it: `at` does not know it."""
-        return cls._in_thread(address)
+        cluster = cls._in_thread(address)
+        with cls._lock:
+            cls._apart.add(cluster)
+            cls._hook()
+        return cluster
 
     def adopt(self, *, for_good: bool = False) -> None:
         """Be what `Cluster.at(address)` gives in this process (replicas, ingress, inline).
@@ -115,6 +121,10 @@ class Cluster:
     @classmethod
     def _remember(cls, cluster: Cluster) -> None:
         cls._known[cluster.address] = cluster
+        cls._hook()
+
+    @classmethod
+    def _hook(cls) -> None:
         if not cls._hooked:
             cls._hooked = True
             os.register_at_fork(after_in_child=cls._after_fork)
@@ -122,10 +132,11 @@ class Cluster:
     @classmethod
     def _after_fork(cls) -> None:
         """The parent's loops, threads and sockets are not the child's: let it make its own."""
-        for cluster in cls._known.values():
+        for cluster in (*cls._known.values(), *cls._apart):
             cluster.closed = True
             cluster._home = -1
         cls._known = {}
+        cls._apart = WeakSet()
         cls._own = None
         cls._lock = threading.Lock()
 

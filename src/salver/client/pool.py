@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -73,6 +74,7 @@ class Pool:
         self._tls = tls
         self._clock = clock
         self._idle: list[Pipe] = []
+        self._pid = os.getpid()
         self._closed = False
         self.peer: tuple[str, int] | None = None  # that a connection has reached
         self.connected = 0  # how often
@@ -112,6 +114,8 @@ class Pool:
             self._put_back(pipe, incoming)
 
     async def _pipe(self, deadline: Deadline) -> Pipe:
+        if self._pid != os.getpid():  # a fork: what is idle here is our parent's
+            self._pid, self._idle = os.getpid(), []
         while self._idle:
             try:
                 pipe = self._idle.pop()
