@@ -164,6 +164,11 @@ CASES: dict[str, Case] = {
             Entry("mlserver", "oip_image"),
         ),
     ),
+    "oip-grpc": Case(
+        "the same picture over gRPC, raw contents both ways, a connection for each client",
+        (Rpc(4, "picture"),),
+        (Entry("salver", "oip_grpc"), Entry("mlserver", "oip_grpc")),
+    ),
     "start": Case(
         "from the command to the first 200",
         (Start(),),
@@ -238,6 +243,7 @@ TARGETS: tuple[Target, ...] = (
         _rate("oip-image", "c4", "salver-binary"),
         _rate("oip-image", "c4", "mlserver"),
     ),
+    _faster("oip-grpc", "rpc4", 8.0, "mlserver"),
     at_most(1.3 * IDEAL_MS, Figure("blocked", "salver", "c32", "p99_ms")),
     at_least(0.97 * 3200, _rate("batch", "c256")),
     _faster("batch", "c256", 2.0, "ray-haproxy"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +11,10 @@ from pathlib import Path
 from bench.harness.envs import Envs
 from bench.harness.machine import ROOT
 from bench.harness.servers import Launch, Request
+from bench.pictures import PIXELS, RAW, SHAPE
 from bench.rpc import rpc_port
 
 CHUNKS = 100
-IMAGE_SHAPE = [1, 3, 224, 224]
-_PIXELS = [(n * 7919 % 65521) / 65521 for n in range(3 * 224 * 224)]
 RPC_SERVICE = "bench.apps.rpc_service.add_hello_to_server"
 TENSOR = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
 UPLOAD_PROBE = b"x" * 1000
@@ -24,9 +22,9 @@ UPLOAD_PROBE = b"x" * 1000
 
 def _image(binary: bool) -> tuple[bytes, int]:
     """A picture as FP32: the whole body, and how much of it is JSON."""
-    tensor = {"name": "x", "shape": IMAGE_SHAPE, "datatype": "FP32"}
-    blob = array("f", _PIXELS).tobytes() if binary else b""
-    tensor |= {"parameters": {"binary_data_size": len(blob)}} if binary else {"data": _PIXELS}
+    tensor = {"name": "x", "shape": SHAPE, "datatype": "FP32"}
+    blob = RAW if binary else b""
+    tensor |= {"parameters": {"binary_data_size": len(blob)}} if binary else {"data": PIXELS}
     asked = {"parameters": {"binary_data_output": True}} if binary else {}
     text = json.dumps({"inputs": [tensor], **asked}).encode()
     return text + blob, len(text)
@@ -70,11 +68,11 @@ def _is_tensor(body: bytes) -> bool:
 
 def _is_image(body: bytes) -> bool:
     found = json.loads(body)["outputs"][0]["data"]
-    return len(found) == len(_PIXELS) and abs(found[1000] - _PIXELS[1000]) < 1e-6
+    return len(found) == len(PIXELS) and abs(found[1000] - PIXELS[1000]) < 1e-6
 
 
 def _is_binary_image(body: bytes) -> bool:
-    return body.endswith(array("f", _PIXELS).tobytes())
+    return body.endswith(RAW)
 
 
 def _is_loop(body: bytes) -> bool:
@@ -104,7 +102,7 @@ _BINARY_IMAGE = Request(
     _is_binary_image, _INFER, "POST", _BINARY, "application/octet-stream",
     ("Inference-Header-Content-Length", str(_JSON_SIZE)),
 )  # fmt: skip
-_OIP = {"oip_small": _SMALL, "oip_image": _IMAGE}
+_OIP = {"oip_small": _SMALL, "oip_image": _IMAGE, "oip_grpc": _SMALL}
 
 
 def _at(path: str, request: Request) -> Request:
@@ -157,6 +155,8 @@ def _salver(app: str, port: int, site: Site) -> Launch:
     argv = [python, "-m", "salver", "run", _target(app), "--port", str(port)]
     if app == "rpc":
         argv += ["--grpc-port", str(rpc_port(port)), "--grpc-servicer-functions", RPC_SERVICE]
+    if app == "oip_grpc":
+        argv += ["--grpc-port", str(rpc_port(port))]
     return Launch(argv, port)
 
 
@@ -220,7 +220,7 @@ def _mlserver(app: str, port: int, site: Site) -> Launch:
     settings = {
         "host": "127.0.0.1",
         "http_port": port,
-        "grpc_port": free_port(),
+        "grpc_port": rpc_port(port),
         "metrics_port": free_port(),
         "parallel_workers": 0,  # its faster way; 1.7.1 does not start its workers on new uvloops
         "debug": False,

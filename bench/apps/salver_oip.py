@@ -31,5 +31,7 @@ class Plain:
         return {"model_name": "m", "outputs": [output]}
 
 
-oip_small = oip_image = oip_binary = serve.deployment(max_ongoing_requests=MANY)(Echo).bind()
+oip_small = oip_image = oip_binary = oip_grpc = serve.deployment(max_ongoing_requests=MANY)(
+    Echo
+).bind()
 oip_plain = serve.deployment(max_ongoing_requests=MANY)(Plain).bind()

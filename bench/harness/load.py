@@ -164,6 +164,7 @@ class Rpc:
     """A closed loop of gRPC calls over several connections, by grpc's own asyncio client."""
 
     clients: int
+    talk: str = "hello"
     timed: bool = True
 
     @property
@@ -174,7 +175,8 @@ class Rpc:
     def run(self, server: Server, request: Request, bench: Bench, seconds: float) -> Figures:
         """Rate and latency, as the clients see them."""
         address = f"127.0.0.1:{rpc_port(server.port)}"
-        argv = [bench.python, "-m", "bench.rpc", address, "--clients", str(self.clients)]
+        argv = [bench.python, "-m", "bench.rpc", address, "--talk", self.talk]
+        argv += ["--clients", str(self.clients)]
         argv += ["--channels", str(min(self.clients, 4)), "--seconds", str(seconds)]
         return _client(argv, _python_env(), seconds)
 
