@@ -11,6 +11,7 @@ from salver.api import session
 from salver.client import Client
 from salver.testing import leaks
 from tests.protocols import models
+from tests.rpc.warm import warm
 
 
 @pytest.fixture
@@ -21,8 +22,9 @@ def _no_leaks() -> None:
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """Where it answers: `http://host:port`."""
+    warm()
     with leaks.no_leaks():
-        serve.start(http_options={"port": 0})
+        serve.start(http_options={"port": 0}, grpc_options={"port": 0, "inference": True})
         assert session._instance is not None
         serve.run(models.models, name="models", route_prefix="/models")
         serve.run(models.double.bind(), name="double", route_prefix="/double")
@@ -30,13 +32,28 @@ def server() -> Iterator[str]:
         serve.shutdown()
 
 
-@pytest.fixture(scope="module", params=["http", "memory"])
-def client(server: str, request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A client by either way; the tests make sure that it is that way."""
-    with leaks.no_leaks(), Client(server, local=request.param == "memory", timeout=20) as client:
+@pytest.fixture(scope="module")
+def rpc(server: str) -> str:
+    """Where the same instance answers gRPC: `grpc://host:port`."""
+    assert session._instance is not None
+    return f"grpc://{session._instance.grpc_address}"
+
+
+@pytest.fixture(scope="module", params=["http", "memory", "grpc"])
+def client(server: str, rpc: str, request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client by each way, and surely by that."""
+    way = request.param
+    url = rpc if way == "grpc" else server
+    with leaks.no_leaks(), Client(url, local=way == "memory", timeout=20) as client:
         client.model("double")(1.0)
-        assert is_local(client) == (request.param == "memory")
+        assert way == "grpc" or is_local(client) == (way == "memory")
         yield client
+
+
+@pytest.fixture
+def by_grpc(client: Client) -> bool:
+    """Whether that client's way is gRPC."""
+    return client.url.startswith("grpc")
 
 
 def is_local(client: Client) -> bool:

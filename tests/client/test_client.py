@@ -1,4 +1,4 @@
-"""A client and a real instance: the same by HTTP and by shared memory."""
+"""A client and a real instance: the same by HTTP, by shared memory and by gRPC."""
 
 from __future__ import annotations
 
@@ -41,11 +41,10 @@ def test_what_goes_in_comes_out(client: Client, datatype: str) -> None:
 
 @settings(deadline=None, max_examples=15)
 @given(bits=st.lists(st.integers(0, 0xFFFF), min_size=1, max_size=8))
-def test_bfloat16_goes_in_and_comes_out(server: str, bits: list[int]) -> None:
+def test_bfloat16_goes_in_and_comes_out(client: Client, bits: list[int]) -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
     array = np.array(bits, np.uint16).view(ml_dtypes.bfloat16)
-    with Client(server, local=False) as client:
-        found = client.model("identity")(array)
+    found = client.model("identity")(array)
     assert found.dtype == array.dtype
     assert found.view(np.uint16).tolist() == bits
 
@@ -104,7 +103,11 @@ def test_a_stream_that_is_left_keeps_nothing(client: Client) -> None:
     assert client.model("double")(2.0).tolist() == [4.0]
 
 
-def test_plain_calls_are_json(client: Client) -> None:
+def test_plain_calls_are_json(client: Client, by_grpc: bool) -> None:
+    if by_grpc:
+        with pytest.raises(InputError, match="by HTTP"):
+            client.call("/double", x=4)
+        return
     assert client.call("/double", x=4) == 8.0
     with pytest.raises(InputError):
         client.call("/double", y=4)
@@ -136,10 +139,10 @@ def test_what_the_model_does_not_take_is_told_before_anything_is_sent(
     assert f"It is {model}(" in str(caught.value)
 
 
-def test_what_the_model_raises_is_told_with_its_message(client: Client) -> None:
+def test_what_the_model_raises_is_told_with_its_message(client: Client, by_grpc: bool) -> None:
     with pytest.raises(ServerError, match=r"^ValueError: cannot do 1\.0$") as caught:
         client.model("raises")(1.0)
-    assert caught.value.status == 500
+    assert caught.value.status == (13 if by_grpc else 500)
 
 
 def test_both_ways_say_the_same_of_what_only_the_server_sees(server: str) -> None:
@@ -163,15 +166,17 @@ def test_the_server_says_what_it_is(client: Client) -> None:
         client.model("nothing").ready()
 
 
-@pytest.mark.parametrize("local", [False, True])
-async def test_the_asynchronous_client_does_the_same(server: str, local: bool) -> None:
+@pytest.mark.parametrize("way", ["http", "memory", "grpc"])
+async def test_the_asynchronous_client_does_the_same(server: str, rpc: str, way: str) -> None:
     array = np.random.default_rng(0).random(100_000)
-    async with AsyncClient(server, local=local) as client:
+    url = rpc if way == "grpc" else server
+    async with AsyncClient(url, local=way == "memory") as client:
         assert np.array_equal(await client.model("identity")(array), array)
         doubled = await asyncio.gather(*(client.model("double")(float(n)) for n in range(20)))
         assert [found.tolist() for found in doubled] == [[2.0 * n] for n in range(20)]
         assert [x async for x in client.model("count").stream("hi", n=2)] == ["hi 0", "hi 1"]
-        assert await client.call("/double", x=4) == 8.0
+        if way != "grpc":
+            assert await client.call("/double", x=4) == 8.0
         assert await client.live()
         assert await client.ready()
         assert await client.model("double").ready()

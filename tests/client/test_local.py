@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -17,8 +18,9 @@ import pytest
 import salver
 from salver import serve
 from salver.api import session
-from salver.client import Client, DeadlineError, UnavailableError
+from salver.client import Client, ClientError, DeadlineError, UnavailableError
 from tests.client.conftest import is_local
+from tests.rpc.warm import warm
 
 
 @salver.deployment(max_ongoing_requests=1, max_queued_requests=1)
@@ -130,3 +132,26 @@ def test_a_forked_process_goes_on_with_links_of_its_own() -> None:
             os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert model(np.ones(2, np.float32), 0).tolist() == [2, 2]
+
+
+def test_calls_and_streams_by_grpc_have_deadlines_too() -> None:
+    warm()
+    serve.start(http_options={"port": 0}, grpc_options={"port": 0, "inference": True})
+    serve.run(Slow.options(max_ongoing_requests=2).bind())
+    assert session._instance is not None
+    x = np.ones(2, np.float32)
+    with Client(f"grpc://{session._instance.grpc_address}", timeout=20) as client:
+        model = client.model("Slow")
+        assert model(x, 0).tolist() == [1, 1]
+        with pytest.raises(DeadlineError, match=r"within 0\.3s"):
+            model.infer({"x": x, "s": 600}, timeout=0.3)
+        with pytest.raises(DeadlineError, match=r"within 0\.3s"):
+            list(client.model("Slow", timeout=0.3).stream(x, 600))
+        assert model(x, 0).tolist() == [1, 1]
+
+
+def test_without_grpc_a_client_of_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "salver.client.rpc", raising=False)
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    with pytest.raises(ClientError, match=r"needs grpc.*salver\[grpc\]"):
+        Client("grpc://127.0.0.1:1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -144,11 +145,12 @@ async def test_every_asynchronous_call_has_a_deadline() -> None:
         await ask_async(script, timeout=0.2)
 
 
-def test_nobody_there_is_told_as_such() -> None:
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_nobody_there_is_told_as_such(scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
-    refused = pytest.raises(UnavailableError, match=rf"^127\.0\.0\.1:{port} cannot be reached")
-    with Client(f"http://127.0.0.1:{port}") as client, refused:
+    refused = pytest.raises(UnavailableError, match=rf"cannot be reached: .*{port}|{port} cannot")
+    with Client(f"{scheme}://127.0.0.1:{port}", retries=0) as client, refused:
         client.live()
 
 
@@ -195,8 +197,9 @@ def test_an_answer_that_makes_no_sense_is_an_error_of_the_client(answer: bytes) 
         lambda: Client("http://h", headers={"a": "b\r\nc: d"}),
         lambda: Client("http://h", timeout=0).live(),
         lambda: Client("http://h").call("x"),
+        lambda: Client("grpc://h", tls=ssl.create_default_context()),
     ],
 )
 def test_options_that_make_no_sense_are_refused(make: Callable[[], object]) -> None:
-    with pytest.raises(ValueError, match=r"not valid|cannot be"):
+    with pytest.raises(ValueError, match=r"not valid|cannot be|is for https"):
         make()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from salver.client.deadline import Deadline
-from salver.client.errors import InputError
+from salver.client.errors import ClientError, InputError
 from salver.client.rest import RestTransport
 from salver.client.rim import Rim
 from salver.client.transport import Transport
@@ -118,19 +119,22 @@ def _request_of(wish: Wish, metadata: ModelMetadata) -> InferRequest:
     )
 
 
-_SCHEMES: Final = ("http", "https")
+_RPC: Final = "salver.client.rpc"  # by name: it needs the extra `grpc`
+_SCHEMES: Final = ("http", "https", "grpc", "grpcs")
 
 
 def _transport(url: str, rim: Rim, options: ClientOptions) -> Transport:
-    try:
-        found = urlsplit(url)
-        right = found.scheme in _SCHEMES and bool(found.hostname) and found.port != 0
-    except (ValueError, AttributeError, TypeError):
-        right = False
-    if not right:
-        known = " or ".join(f"{scheme}://host:port" for scheme in _SCHEMES)
-        raise ValueError(f"url={url!r} is not valid: expected {known}.")
-    return RestTransport(
+    scheme = _scheme_of(url)
+    kind: Any = RestTransport
+    if scheme.startswith("grpc"):
+        try:
+            kind = import_module(_RPC).RpcTransport
+        except ModuleNotFoundError as error:
+            raise ClientError(
+                f"A client of {url} needs {error.name}, which is not installed here: "
+                "pip install 'salver[grpc]'."
+            ) from None
+    made: Transport = kind(
         rim,
         url,
         retries=options.retries,
@@ -138,3 +142,16 @@ def _transport(url: str, rim: Rim, options: ClientOptions) -> Transport:
         tls=options.tls,
         local=options.local,
     )
+    return made
+
+
+def _scheme_of(url: str) -> str:
+    try:
+        found = urlsplit(url)
+        right = found.scheme in _SCHEMES and bool(found.hostname) and found.port != 0
+    except (ValueError, AttributeError, TypeError):
+        right = False
+    if not right:
+        known = ", ".join(f"{scheme}://host:port" for scheme in _SCHEMES)
+        raise ValueError(f"url={url!r} is not valid: expected one of {known}.")
+    return found.scheme

@@ -17,7 +17,8 @@ class Client:
     """Calls models and plain endpoints of one server. Threads may share it.
 
     Args:
-        url: `http://host:port` or `https://...`, with the server's root path if it has one.
+        url: `http://host:port` or `https://...`, with the server's root path if it has one;
+            `grpc://host:port` or `grpcs://...` for gRPC.
         timeout: seconds that a call may take, unless the call says otherwise. For a stream: until
             it begins, and from item to item.
         retries: how often a call is tried again that has surely not begun.
@@ -43,9 +44,12 @@ class Client:
         self.url = url
         self._calling = Calling(url, BlockingRim(), options)
 
-    def model(self, name: str, version: str | int | None = None) -> Model:
-        """A model to call. Nothing is sent yet."""
-        return Model(self._calling, name, "" if version is None else str(version))
+    def model(
+        self, name: str, version: str | int | None = None, *, timeout: float | None = None
+    ) -> Model:
+        """A model to call, with a limit of its own if one is given. Nothing is sent yet."""
+        version = "" if version is None else str(version)
+        return Model(self._calling, name, version, timeout)
 
     def call(self, path: str, /, *, timeout: float | None = None, **arguments: Any) -> Any:
         """What an endpoint answers to these arguments as plain JSON."""
@@ -85,14 +89,22 @@ class Client:
 class Model:
     """One model. `model(array)`, `model(name=array)`: the output, or a dict of several."""
 
-    def __init__(self, calling: Calling, name: str, version: str) -> None:
+    def __init__(
+        self, calling: Calling, name: str, version: str, timeout: float | None = None
+    ) -> None:
         self.name = name
         self.version = version
         self._calling = calling
+        self._timeout = timeout
 
-    def __call__(self, *args: Any, **inputs: Any) -> Any:
+    def _wish(self, args: Sequence[Any], inputs: Mapping[str, Any], **more: Any) -> Wish:
+        if more.get("timeout") is None:
+            more["timeout"] = self._timeout
+        return Wish(self.name, self.version, args, inputs, **more)
+
+    def __call__(self, /, *args: Any, **inputs: Any) -> Any:
         """Call it. InputError, before anything is sent: it takes something else."""
-        return run_now(self._calling.infer(Wish(self.name, self.version, args, inputs)))
+        return run_now(self._calling.infer(self._wish(args, inputs)))
 
     def infer(
         self,
@@ -104,21 +116,26 @@ class Model:
         id: str = "",  # noqa: A002 - the protocol's word
     ) -> Any:
         """Call it, with all that the protocol knows beside inputs."""
-        wish = Wish(self.name, self.version, (), inputs, outputs, parameters or {}, timeout, id)
+        more = {"outputs": outputs, "parameters": parameters or {}, "timeout": timeout, "id": id}
+        wish = self._wish((), inputs, **more)
         return run_now(self._calling.infer(wish))
 
-    def stream(self, *args: Any, **inputs: Any) -> Iterator[Any]:
+    def stream(self, /, *args: Any, **inputs: Any) -> Iterator[Any]:
         """The items of a model that answers with a stream."""
-        return iterate_now(self._calling.stream(Wish(self.name, self.version, args, inputs)))
+        return iterate_now(self._calling.stream(self._wish(args, inputs)))
 
     def metadata(self) -> ModelMetadata:
         """What it takes and gives."""
-        return run_now(self._calling.metadata(self.name, self.version, self._calling.deadline()))
+        return run_now(
+            self._calling.metadata(self.name, self.version, self._calling.deadline(self._timeout))
+        )
 
     def ready(self) -> bool:
         """Whether it can be called."""
         return run_now(
-            self._calling.transport.ready(self.name, self.version, self._calling.deadline())
+            self._calling.transport.ready(
+                self.name, self.version, self._calling.deadline(self._timeout)
+            )
         )
 
     def __repr__(self) -> str:
@@ -144,9 +161,12 @@ class AsyncClient:
         self.url = url
         self._calling = Calling(url, LoopRim(), options)
 
-    def model(self, name: str, version: str | int | None = None) -> AsyncModel:
-        """A model to call. Nothing is sent yet."""
-        return AsyncModel(self._calling, name, "" if version is None else str(version))
+    def model(
+        self, name: str, version: str | int | None = None, *, timeout: float | None = None
+    ) -> AsyncModel:
+        """A model to call, with a limit of its own if one is given. Nothing is sent yet."""
+        version = "" if version is None else str(version)
+        return AsyncModel(self._calling, name, version, timeout)
 
     async def call(
         self,
@@ -178,7 +198,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close every connection."""
-        self._calling.transport.close()
+        await self._calling.transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -193,14 +213,22 @@ class AsyncClient:
 class AsyncModel:
     """One model. `await model(array)`: the output, or a dict of several."""
 
-    def __init__(self, calling: Calling, name: str, version: str) -> None:
+    def __init__(
+        self, calling: Calling, name: str, version: str, timeout: float | None = None
+    ) -> None:
         self.name = name
         self.version = version
         self._calling = calling
+        self._timeout = timeout
 
-    async def __call__(self, *args: Any, **inputs: Any) -> Any:
+    def _wish(self, args: Sequence[Any], inputs: Mapping[str, Any], **more: Any) -> Wish:
+        if more.get("timeout") is None:
+            more["timeout"] = self._timeout
+        return Wish(self.name, self.version, args, inputs, **more)
+
+    async def __call__(self, /, *args: Any, **inputs: Any) -> Any:
         """Call it. InputError, before anything is sent: it takes something else."""
-        return await self._calling.infer(Wish(self.name, self.version, args, inputs))
+        return await self._calling.infer(self._wish(args, inputs))
 
     async def infer(
         self,
@@ -212,21 +240,24 @@ class AsyncModel:
         id: str = "",  # noqa: A002 - the protocol's word
     ) -> Any:
         """Call it, with all that the protocol knows beside inputs."""
-        wish = Wish(self.name, self.version, (), inputs, outputs, parameters or {}, timeout, id)
+        more = {"outputs": outputs, "parameters": parameters or {}, "timeout": timeout, "id": id}
+        wish = self._wish((), inputs, **more)
         return await self._calling.infer(wish)
 
-    def stream(self, *args: Any, **inputs: Any) -> AsyncGenerator[Any, None]:
+    def stream(self, /, *args: Any, **inputs: Any) -> AsyncGenerator[Any, None]:
         """The items of a model that answers with a stream: `async for item in ...`."""
-        return self._calling.stream(Wish(self.name, self.version, args, inputs))
+        return self._calling.stream(self._wish(args, inputs))
 
     async def metadata(self) -> ModelMetadata:
         """What it takes and gives."""
-        return await self._calling.metadata(self.name, self.version, self._calling.deadline())
+        return await self._calling.metadata(
+            self.name, self.version, self._calling.deadline(self._timeout)
+        )
 
     async def ready(self) -> bool:
         """Whether it can be called."""
         return await self._calling.transport.ready(
-            self.name, self.version, self._calling.deadline()
+            self.name, self.version, self._calling.deadline(self._timeout)
         )
 
     def __repr__(self) -> str:

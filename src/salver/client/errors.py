@@ -49,7 +49,7 @@ class NotFoundError(ClientError, LookupError):
 
 
 class UnavailableError(ClientError, ConnectionError):
-    """The server cannot answer now; the call has not begun."""
+    """The server refuses calls just now, or cannot be reached."""
 
 
 class LinkError(ClientError, ConnectionError):

@@ -15,7 +15,7 @@ from salver.client.rim import Pipe, Rim
 
 __all__ = ("Pool", "retried")
 
-R = TypeVar("R", Reply, Reply | None)
+R = TypeVar("R")
 
 _KEPT: Final = 64
 _IDLE_S: Final = 30.0
@@ -51,8 +51,8 @@ async def retried(
     raise AssertionError("the last round returns or raises")
 
 
-def _asked_to_wait(reply: Reply | None) -> float | None:
-    if reply is None or reply.status != 503:
+def _asked_to_wait(reply: object) -> float | None:
+    if not isinstance(reply, Reply) or reply.status != 503:
         return None
     text = reply.headers.get("retry-after", "")
     return min(float(text), _LONGEST_WAIT_S) if text.isdigit() else None

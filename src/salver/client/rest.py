@@ -131,6 +131,9 @@ class RestTransport:
         if self._local is not None:
             self._local.close()
 
+    async def aclose(self) -> None:
+        self.close()
+
     # ---- requests
 
     def _get(self, path: str) -> Request:

@@ -36,3 +36,6 @@ class Transport(Protocol):
         """Plain JSON to a path."""
 
     def close(self) -> None: ...
+
+    async def aclose(self) -> None:
+        """The same, for what only a loop can close."""
