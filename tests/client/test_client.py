@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -184,3 +185,12 @@ async def test_the_asynchronous_client_does_the_same(server: str, rpc: str, way:
         assert await client.models()
         with pytest.raises(InputError):
             await client.model("double")(y=1)
+
+
+def test_threads_may_share_a_client(client: Client) -> None:
+    def work(number: int) -> bool:
+        array = np.full(30_000, number, np.int64)
+        return all(np.array_equal(client.model("identity")(array), array) for _ in range(10))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(16)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import salver
 from salver import serve
 from salver.api import session
 from salver.client import Client, ClientError, DeadlineError, UnavailableError
+from salver.wire import mapping
 from tests.client.conftest import is_local
 from tests.rpc.warm import warm
 
@@ -132,6 +134,27 @@ def test_a_forked_process_goes_on_with_links_of_its_own() -> None:
             os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert model(np.ones(2, np.float32), 0).tolist() == [2, 2]
+
+
+def test_lent_memory_is_given_back_as_soon_as_nobody_looks_at_it() -> None:
+    def leases() -> int:
+        return sum(isinstance(found, mapping._Lease) for found in gc.get_objects())
+
+    serve.start(http_options={"port": 0})
+    serve.run(Double.bind())
+    x = np.ones(100_000, np.float32)
+    gc.disable()
+    try:
+        with Client(url(), timeout=20) as client:
+            model = client.model("Slow")
+            for _ in range(3):
+                kept = model(x, 0)
+            assert leases() == 1  # of `kept`
+            assert kept[0] == 2
+            del kept
+            assert leases() == 0
+    finally:
+        gc.enable()
 
 
 def test_calls_and_streams_by_grpc_have_deadlines_too() -> None:

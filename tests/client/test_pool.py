@@ -25,6 +25,7 @@ METADATA = (
     b'{"name":"m","platform":"p","inputs":[{"name":"x","datatype":"FP32","shape":[-1]}],'
     b'"outputs":[{"name":"y","datatype":"FP32","shape":[-1]}]}'
 )
+SERVER = b'{"name":"s","version":"1","extensions":[]}'
 ANSWER = b'{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[2]}]}'
 
 
@@ -40,6 +41,7 @@ class Script:
     def __init__(self, answers: list[bytes]) -> None:
         self.answers = answers
         self.asked: list[bytes] = []
+        self.bodies: list[bytes] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve)
@@ -57,7 +59,7 @@ class Script:
                     while (field := stream.readline()) not in (b"\r\n", b""):
                         name, _, value = field.partition(b":")
                         length = int(value) if name.lower() == b"content-length" else length
-                    stream.read(length)
+                    self.bodies.append(stream.read(length))
                     self.asked.append(line.split()[0])
                     answer = self.answers.pop(0)
                     if not answer:
@@ -94,54 +96,75 @@ async def ask_async(script: Script, **options: Any) -> Any:
 
 
 def test_a_lost_get_is_asked_again() -> None:
-    with scripted(b"", reply(METADATA), reply(ANSWER)) as script:
+    with scripted(b"", reply(METADATA), reply(SERVER), reply(ANSWER)) as script:
         assert ask(script) == [2.0]
-        assert script.asked == [b"GET", b"GET", b"POST"]
+        assert script.asked == [b"GET", b"GET", b"GET", b"POST"]
 
 
 async def test_a_lost_get_is_asked_again_by_the_asynchronous_client() -> None:
-    with scripted(b"", reply(METADATA), reply(ANSWER)) as script:
+    with scripted(b"", reply(METADATA), reply(SERVER), reply(ANSWER)) as script:
         assert await ask_async(script) == [2.0]
 
 
 def test_a_call_that_was_sent_is_never_sent_again() -> None:
-    with scripted(reply(METADATA), b"", reply(ANSWER)) as script:
+    with scripted(reply(METADATA), reply(SERVER), b"", reply(ANSWER)) as script:
         with pytest.raises(LinkError):
             ask(script)
-        assert script.asked == [b"GET", b"POST"]
+        assert script.asked == [b"GET", b"GET", b"POST"]
 
 
 def test_a_call_is_sent_again_when_the_server_asks_for_it() -> None:
     busy = reply(b'{"error":"full"}', "503 Busy", b"retry-after: 0\r\n")
-    with scripted(reply(METADATA), busy, busy, reply(ANSWER)) as script:
+    with scripted(reply(METADATA), reply(SERVER), busy, busy, reply(ANSWER)) as script:
         assert ask(script) == [2.0]
+
+
+@pytest.mark.parametrize("extensions", [b"", b'"binary_tensor_data"'])
+def test_tensors_are_bytes_where_the_server_takes_them_and_json_elsewhere(
+    extensions: bytes,
+) -> None:
+    server = SERVER.replace(b"[]", b"[" + extensions + b"]")
+    with scripted(reply(METADATA), reply(server), reply(ANSWER)) as script:
+        assert ask(script) == [2.0]
+        assert (b"binary_data_size" in script.bodies[-1]) == bool(extensions)
+        assert (b'"data":[1.0]' in script.bodies[-1]) != bool(extensions)
+
+
+def test_a_path_cannot_smuggle_another_request() -> None:
+    with scripted(reply(b"1", more=b"content-type: application/json\r\n")) as script:
+        with Client(script.url) as client:
+            assert client.call("/a b\r\nx: y\r\n\r\n") == 1
+        assert script.asked == [b"POST"]
 
 
 def test_a_503_that_does_not_ask_is_final_and_so_is_the_last_try() -> None:
     final = reply(b'{"error":"no"}', "503 Busy")
-    with scripted(reply(METADATA), final) as script, pytest.raises(UnavailableError, match=r"^no$"):
+    with (
+        scripted(reply(METADATA), reply(SERVER), final) as script,
+        pytest.raises(UnavailableError, match=r"^no$"),
+    ):
         ask(script)
     busy = reply(b'{"error":"full"}', "503 Busy", b"retry-after: 0\r\n")
     refused = pytest.raises(UnavailableError, match=r"^full$")
-    with scripted(reply(METADATA), busy, busy) as script, refused:
+    with scripted(reply(METADATA), reply(SERVER), busy, busy) as script, refused:
         ask(script, retries=1)
 
 
 def test_no_longer_wait_than_the_deadline_lets() -> None:
     busy = reply(b'{"error":"full"}', "503 Busy", b"retry-after: 9\r\n")
-    with scripted(reply(METADATA), busy) as script, pytest.raises(UnavailableError):
+    with scripted(reply(METADATA), reply(SERVER), busy) as script, pytest.raises(UnavailableError):
         ask(script, timeout=5)
 
 
 def test_every_call_has_a_deadline() -> None:
-    with scripted(reply(METADATA), b"wait") as script:
+    with scripted(reply(METADATA), reply(SERVER), b"wait") as script:
         with pytest.raises(DeadlineError, match=r"within 0\.2s") as caught:
             ask(script, timeout=0.2)
         assert isinstance(caught.value, TimeoutError)
 
 
 async def test_every_asynchronous_call_has_a_deadline() -> None:
-    with scripted(reply(METADATA), b"wait") as script, pytest.raises(DeadlineError):
+    with scripted(reply(METADATA), reply(SERVER), b"wait") as script, pytest.raises(DeadlineError):
         await ask_async(script, timeout=0.2)
 
 
@@ -155,7 +178,9 @@ def test_nobody_there_is_told_as_such(scheme: str) -> None:
 
 
 def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
-    with scripted(reply(METADATA, more=b"connection: close\r\n"), reply(ANSWER)) as script:
+    with scripted(
+        reply(METADATA, more=b"connection: close\r\n"), reply(SERVER), reply(ANSWER)
+    ) as script:
         assert ask(script) == [2.0]
 
 
@@ -164,7 +189,10 @@ def test_chunks_and_bodies_without_a_length_are_read() -> None:
         b"1\r\n%c\r\n" % byte for byte in METADATA
     )
     unbounded = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n" + ANSWER
-    with scripted(chunked + b"0\r\n\r\n", unbounded) as script, Client(script.url) as client:
+    with (
+        scripted(chunked + b"0\r\n\r\n", reply(SERVER), unbounded) as script,
+        Client(script.url) as client,
+    ):
         assert client.model("m")(np.ones(1, np.float32)).tolist() == [2.0]
 
 
@@ -183,7 +211,7 @@ def test_chunks_and_bodies_without_a_length_are_read() -> None:
     ],
 )
 def test_an_answer_that_makes_no_sense_is_an_error_of_the_client(answer: bytes) -> None:
-    with scripted(reply(METADATA), answer) as script, pytest.raises(ClientError):
+    with scripted(reply(METADATA), reply(SERVER), answer) as script, pytest.raises(ClientError):
         ask(script)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import threading
 from collections.abc import AsyncGenerator, Mapping
@@ -11,7 +12,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from salver.client.deadline import Deadline
-from salver.client.errors import ClientError, LinkError, ServerError, error_for
+from salver.client.errors import ClientError, LinkError, NotFoundError, ServerError, error_for
 from salver.client.http import Reply, Request
 from salver.client.local import LocalInstance
 from salver.client.pool import Pool, retried
@@ -27,6 +28,7 @@ __all__ = ("RestTransport",)
 
 T = TypeVar("T")
 _ALIGN: Final = 64
+_BINARY: Final = "binary_tensor_data"
 _LENGTH: Final = HEADER.lower()
 _OURS: Final = frozenset(
     ("host", "connection", "content-length", "transfer-encoding", "accept-encoding", _LENGTH)
@@ -49,7 +51,7 @@ class RestTransport:
         found = urlsplit(url)
         secure = found.scheme == "https"
         self._rim = rim
-        self._root = found.path.rstrip("/")
+        self._root = _written(found.path.rstrip("/"))
         self._retries = retries
         self._headers = _checked(headers)
         context = (tls or ssl.create_default_context()) if secure else None
@@ -58,6 +60,7 @@ class RestTransport:
         self._pool = Pool(rim, host, found.port or (443 if secure else 80), context)
         self._rest = RestFormat()
         self._looks = local and not secure
+        self._binary_known: bool | None = None
         self._looked = 0
         self._finding = threading.Lock()
         self._local: LocalInstance | None = None
@@ -88,9 +91,12 @@ class RestTransport:
     # ---- calls
 
     async def infer(self, request: InferRequest, deadline: Deadline) -> InferResponse:
-        request.parameters = {"binary_data_output": True} | request.parameters
         path = f"{_path(request.model_name, request.model_version)}/infer"
-        body = write_request(request, lambda _: True)
+        if await self._speaks_binary(deadline):
+            request.parameters = {"binary_data_output": True} | request.parameters
+            body = write_request(request, lambda _: True)
+        else:
+            body = write_request(request)
         local = await self._find(deadline)
         reply = None
         if local is not None:
@@ -99,11 +105,21 @@ class RestTransport:
             reply = await self._exchange(self._binary(path, body, self._root), deadline)
         return self._response(reply)
 
+    async def _speaks_binary(self, deadline: Deadline) -> bool:
+        """Whether the server has the extension; asked once."""
+        if self._binary_known is None:
+            try:
+                self._binary_known = _BINARY in (await self.server(deadline)).extensions
+            except (NotFoundError, ServerError):
+                self._binary_known = False
+        return self._binary_known
+
     async def stream(
         self, request: InferRequest, deadline: Deadline
     ) -> AsyncGenerator[InferResponse, None]:
         path = f"{_path(request.model_name, request.model_version)}/infer_stream"
-        body = write_request(request, lambda _: True)
+        binary = await self._speaks_binary(deadline)
+        body = write_request(request, lambda _: binary)
         incoming, pipe = await self._pool.open(self._binary(path, body, self._root), deadline)
         if incoming.status != 200:
             pieces = self._pool.pieces(incoming, pipe)
@@ -118,7 +134,8 @@ class RestTransport:
     async def call(self, path: str, arguments: dict[str, Any], deadline: Deadline) -> Any:
         if not path.startswith("/"):
             raise ValueError(f"path={path!r} is not valid: expected one that begins with '/'.")
-        reply = await self._exchange(self._request("POST", path, (to_json(arguments),)), deadline)
+        request = self._request("POST", _written(path), (to_json(arguments),))
+        reply = await self._exchange(request, deadline)
         if not 200 <= reply.status < 300:
             raise error_for(reply.status, reply.body)
         if "json" in reply.headers.get("content-type", ""):
@@ -126,13 +143,20 @@ class RestTransport:
         return bytes(reply.body).decode(errors="replace")
 
     def close(self) -> None:
-        self._pool.close()
-        self._looks = False
-        if self._local is not None:
-            self._local.close()
+        local = self._end()
+        if local is not None:
+            local.close()
 
     async def aclose(self) -> None:
-        self.close()
+        local = self._end()
+        if local is not None:
+            await asyncio.to_thread(local.close)  # it waits for a thread to end
+
+    def _end(self) -> LocalInstance | None:
+        self._pool.close()
+        self._looks = False
+        local, self._local = self._local, None
+        return local
 
     # ---- requests
 
@@ -247,6 +271,11 @@ class _Failed(msgspec.Struct):
 def _path(model: str, version: str) -> str:
     path = f"/v2/models/{quote(model, safe='')}"
     return f"{path}/versions/{quote(version, safe='')}" if version else path
+
+
+def _written(path: str) -> str:
+    """A path, and a query, as they may stand in a request; what is encoded already stays so."""
+    return quote(path, safe="/?&=%:@!$'()*+,;~")
 
 
 def _checked(headers: Mapping[str, str]) -> list[tuple[str, str]]:
