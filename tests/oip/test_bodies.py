@@ -46,6 +46,11 @@ def test_the_parts_of_a_response_are_the_whole(size: int, typed: bool) -> None:
     assert bool(parts) is (size == 20_000 and not typed)
 
 
+def test_outputs_without_typed_contents_are_raw() -> None:
+    halves = InferResponse([Tensor.of("a", np.ones(2, "f2"))])
+    assert write_body(halves, True) == write_body(halves, False)
+
+
 def test_an_item_of_a_stream_holds_the_response() -> None:
     response = write_infer_response(InferResponse([LARGE], "m"))
     item = stream_item(response.SerializeToString())

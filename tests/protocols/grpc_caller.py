@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -27,8 +28,11 @@ class Caller:
         return answer
 
     def stream(self, *requests: bytes, **options: Any) -> Any:
+        return self.stream_of(iter(requests), **options)
+
+    def stream_of(self, requests: Iterator[bytes], **options: Any) -> Any:
         method = self.channel.stream_stream(f"/{proto.SERVICE}/ModelStreamInfer")
-        return method(iter(requests), timeout=20, **options)
+        return method(requests, timeout=20, **options)
 
     def infer(self, request: InferRequest, *, typed: bool = False) -> Any:
         data = write_infer_request(request, typed).SerializeToString()

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import queue
+
 import grpc
 import numpy as np
 import pytest
@@ -85,3 +87,26 @@ def test_the_stream_that_clients_of_mlserver_read_and_the_limit_of_messages() ->
             assert code == "UNIMPLEMENTED"
             assert "system shared memory is off" in details
         serve.shutdown()
+
+
+def test_a_stream_without_requests_does_not_hold_up_the_end() -> None:
+    """Without being told, its client would hear nothing before its own deadline."""
+    warm()
+    asked: queue.Queue[bytes] = queue.Queue()
+    with leaks.no_leaks():
+        serve.start(
+            http_options={"port": 0},
+            grpc_options={"port": 0, "inference": True, "drain_timeout_s": 1000},
+        )
+        serve.run(models.models, route_prefix=None)
+        assert session._instance is not None
+        with grpc.insecure_channel(session._instance.grpc_address) as channel:
+            stream = Caller(channel).stream_of(iter(asked.get, b""))
+            asked.put(spelled(request()))
+            next(stream)
+            serve.shutdown()
+            with pytest.raises(grpc.RpcError) as raised:
+                next(stream)
+            assert raised.value.code().name == "UNAVAILABLE"
+            assert "being drained" in raised.value.details()
+            asked.put(b"")

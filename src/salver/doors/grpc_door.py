@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from salver.spec.ids import DeploymentId
     from salver.spec.status import DeploymentView
 
-__all__ = ("GrpcDoor", "GrpcDoorStats", "abort")
+__all__ = ("DRAINING", "GrpcDoor", "GrpcDoorStats", "abort")
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 DRAINING: Final = "This node is being drained."

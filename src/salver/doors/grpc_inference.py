@@ -42,6 +42,12 @@ class InferenceService:
         self._plain = dialect == "mlserver"
         self._infer_path = _path("ModelInfer")
         self._stream_path = _path("ModelStreamInfer")
+        self._streams: set[InferStream] = set()
+
+    def close(self) -> None:
+        """End the streams of clients that have nothing more to ask."""
+        for stream in self._streams:
+            stream.stop()
 
     def handlers(self) -> dict[str, Any]:
         """By path, ready to be served."""
@@ -65,7 +71,11 @@ class InferenceService:
         stream = InferStream(
             self._door, self._stream_path, self._router, context, plain=self._plain
         )
-        await stream.run()
+        self._streams.add(stream)
+        try:
+            await stream.run()
+        finally:
+            self._streams.discard(stream)
 
     def _router(self, target: Target) -> Router:
         """Who answers for that model. ModelNotFoundError, ModelNotReadyError."""

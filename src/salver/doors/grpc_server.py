@@ -106,11 +106,13 @@ class GrpcServer:
         inference: InferenceServer | None = None,
     ) -> None:
         self._door = door
+        self._inference: InferenceService | None = None
         handlers = {path: _handler(door, rpc) for path, rpc in rpcs.items()}
         services = sorted({rpc.service for rpc in rpcs.values()})
         pools = [descriptor_pool.Default()]
         if inference is not None and INFERENCE not in services:  # a user's own comes first
-            handlers |= InferenceService(door, inference, options.inference_stream).handlers()
+            self._inference = InferenceService(door, inference, options.inference_stream)
+            handlers |= self._inference.handlers()
             services.append(INFERENCE)
             pools.append(POOL)
         self._health = Health(door, services)
@@ -148,6 +150,8 @@ class GrpcServer:
         self._health.changed()
         if self._reflection is not None:
             self._reflection.close()
+        if self._inference is not None:
+            self._inference.close()
         await self._server.stop(limit_s)
 
 

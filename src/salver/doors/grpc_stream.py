@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import grpc
 
 from salver.doors.grpc_calls import StreamedCall
-from salver.doors.grpc_door import GrpcDoor, abort
+from salver.doors.grpc_door import DRAINING, GrpcDoor, abort
 from salver.errors import SalverError
 from salver.oip.errors import ProtocolError
 from salver.oip.targets import Target, stream_item, target_of, write_stream_error
-from salver.replica.grpc_status import OK, status_of
+from salver.replica.grpc_status import OK, UNAVAILABLE, status_of
 
 if TYPE_CHECKING:
     from salver.calls.router import Router
@@ -50,21 +50,37 @@ class InferStream:
         self._as_status = plain or metadata.get(_AS_STATUS) in ("true", "1")
         self._entries: asyncio.Queue[_Entry | None] = asyncio.Queue(_AHEAD)
         self._request_id = self._head.request_id
+        self._reader = door.loop.create_task(self._read())
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Read no further: answer what was asked, then tell the client that we close."""
+        self._stopped = True
+        self._reader.cancel()
+        if self._entries.empty():
+            self._entries.put_nowait(None)
 
     async def run(self) -> None:
         """Answer until the client has sent and been told all."""
-        reader = self._door.loop.create_task(self._read())
         try:
-            while (entry := await self._entries.get()) is not None:
+            while (entry := await self._next()) is not None:
                 code, details = await self._answer(entry)
                 self._door.count(code)
                 if code != OK:
                     await self._tell(entry[0], code, details)
         finally:
-            reader.cancel()
+            self._reader.cancel()
             while not self._entries.empty():
                 self._end(self._entries.get_nowait())
-        self._context.set_trailing_metadata((("request_id", self._request_id),))
+        trailing = (("request_id", self._request_id),)
+        if self._stopped:
+            await abort(self._context, UNAVAILABLE, DRAINING, trailing)
+        self._context.set_trailing_metadata(trailing)
+
+    async def _next(self) -> _Entry | None:
+        if self._stopped and self._entries.empty():
+            return None
+        return await self._entries.get()
 
     async def _read(self) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from salver.oip import proto
+from salver.oip.datatypes import DATATYPES
 from salver.oip.messages import fill_response, read_infer_request, uses_typed_contents
 from salver.oip.proto.wire import fields, varint
 from salver.oip.types import Buffer, InferRequest, InferResponse
@@ -46,9 +47,13 @@ def _without_raw(data: bytes | memoryview) -> tuple[bytes | memoryview, list[Buf
 
 
 def write_body(response: InferResponse, typed_contents: bool) -> tuple[bytes, list[Buffer]]:
-    """A response as bytes: what comes first, and large contents apart, each where it lies."""
+    """A response as bytes: what comes first, and large contents apart, each where it lies.
+
+    It is raw all the same where an output has no typed contents: FP16, BF16.
+    """
     message = _InferResponse()
-    raw: list[Buffer] | None = None if typed_contents else []
+    typed = typed_contents and all(DATATYPES[one.datatype].field for one in response.outputs)
+    raw: list[Buffer] | None = None if typed else []
     fill_response(message, response, raw)
     front = message.SerializeToString()
     if not raw:
