@@ -242,7 +242,8 @@ async def test_a_session_finds_its_replica_though_others_were_dialled_first() ->
     first = known.ask(*sessions)
     late = fresh.ask(*sessions)
     await fresh.settle()
-    assert where(*late) == where(*first)
+    # The first choice: who is slow here may find that a call has been given to another by now.
+    assert [call.where[0] for call in late] == [call.where[0] for call in first]
     lame = RuledBench(path, "a", "b", limit=50)
     lame.replicas[0].reachable = False
     calls = lame.ask("x", "y", "z")
