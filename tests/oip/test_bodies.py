@@ -33,7 +33,7 @@ def test_a_request_is_read_as_it_was_written(
         read, is_typed = read_body(form)
         assert canonical_request(read) == canonical_request(request)
         assert is_typed in (False, typed)
-    assert target_of(data) == Target(request.model_name, request.model_version, request.id)
+        assert target_of(form) == Target(request.model_name, request.model_version, request.id)
 
 
 @pytest.mark.parametrize("typed", [True, False])

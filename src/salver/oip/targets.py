@@ -24,7 +24,7 @@ class Target(NamedTuple):
     id: str = ""
 
 
-def target_of(data: bytes) -> Target:
+def target_of(data: bytes | memoryview) -> Target:
     """The target of a serialised request. MalformedBodyError: the bytes are none."""
     found = fields(data, _MOST)
     if found is not None:
@@ -32,7 +32,7 @@ def target_of(data: bytes) -> Target:
         try:
             for tag, _, start, end in found:
                 if tag in _NAMES:
-                    names[_NAMES[tag]] = data[start:end].decode()
+                    names[_NAMES[tag]] = str(data[start:end], "utf-8")
             return Target(*names)
         except UnicodeDecodeError:
             pass

@@ -12,6 +12,7 @@ from salver.oip import proto
 from salver.oip.bodies import read_body, write_body
 from salver.oip.configuration import configuration
 from salver.oip.metadata_messages import fill, write_model_metadata
+from salver.oip.targets import target_of
 from salver.oip.types import Buffer, InferRequest, InferResponse
 from salver.replica.grpc_calls import refuse
 from salver.replica.grpc_status import INTERNAL
@@ -49,10 +50,9 @@ class InferenceDoor:
         self, call: ServedCall, method: str, message: bytes | memoryview, space: Context
     ) -> None:
         if method in ("ModelInfer", "ModelStreamInfer"):
-            request, typed = read_body(message)
-            model = self._models.find(request.model_name, request.model_version)
-            exchange = MessageExchange(model, request, typed, each=method == "ModelStreamInfer")
-            serve(call, space, exchange)
+            target = target_of(message)
+            model = self._models.find(target.model, target.version)
+            serve(call, space, MessageExchange(model, message, each=method == "ModelStreamInfer"))
         elif method == "ModelMetadata":
             model = self._named(method, message)
             _send(call, write_model_metadata(model.metadata))
@@ -73,15 +73,18 @@ class MessageExchange:
 
     __slots__ = ("body", "events", "model", "request", "typed")
 
-    def __init__(self, model: Model, request: InferRequest, typed: bool, *, each: bool) -> None:
+    request: InferRequest
+    typed: bool
+
+    def __init__(self, model: Model, body: bytes | memoryview, *, each: bool) -> None:
         """`each`: every item of the answer is a message."""
         self.model = model
-        self.request = request
-        self.typed = typed
+        self.body = body
         self.events = each
-        self.body = b""
 
     def arguments(self) -> list[dict[str, Any]]:
+        self.request, self.typed = read_body(self.body)
+        self.body = b""  # what refers to it keeps it
         return [self.model.arguments(self.request)]
 
     def answer(self, results: list[Any]) -> tuple[bytes, list[Buffer]]:
