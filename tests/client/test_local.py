@@ -19,7 +19,7 @@ import pytest
 import salver
 from salver import serve
 from salver.api import session
-from salver.client import Client, ClientError, DeadlineError, UnavailableError
+from salver.client import Client, ClientError, DeadlineError, InputError, UnavailableError
 from salver.wire import mapping
 from tests.client.conftest import is_local
 from tests.rpc.warm import warm
@@ -62,6 +62,22 @@ def test_a_call_that_is_given_up_frees_its_place_and_the_client_goes_on() -> Non
         with pytest.raises(DeadlineError):
             model.infer({"x": x, "s": 600}, timeout=0.3)
         assert np.array_equal(model(x, 0), x)
+
+
+def test_calls_of_any_size_go_without_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    serve.start(http_options={"port": 0})
+    serve.run(Double.bind())
+    with Client(url(), timeout=20) as client:
+        model = client.model("Slow")
+        model(np.ones(1, np.float32), 0)
+        transport: Any = client._calling.transport
+        monkeypatch.setattr(transport._pool, "open", None)
+        for size in (0, 1, 10_000, 100_000, 20_000_000):  # the last is more than a slab holds
+            assert np.array_equal(model(np.ones(size, np.float32), 0), np.full(size, 2, np.float32))
+        with pytest.raises(InputError) as caught:
+            model.infer({"x": [1.0], "s": 0}, outputs=["other"])
+        assert caught.value.status == 400
+        assert transport._local._door.in_flight == 0
 
 
 def test_a_model_that_is_replaced_is_known_anew() -> None:

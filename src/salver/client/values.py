@@ -16,7 +16,7 @@ from salver.oip.codecs.json import to_json
 from salver.oip.codecs.numpy import array_of, tensor_of
 from salver.oip.codecs.registry import Registry, built_in
 from salver.oip.datatypes import DATATYPES, Datatype
-from salver.oip.errors import ProtocolError
+from salver.oip.errors import InvalidResultError, ProtocolError
 from salver.oip.framing import as_objects
 from salver.oip.metadata import ModelMetadata, TensorMetadata
 from salver.oip.types import InferResponse, Tensor
@@ -106,7 +106,10 @@ def _tensors(wanted: TensorMetadata, value: Any) -> list[Tensor]:
 def _any(name: str, value: Any) -> Tensor:
     if isinstance(value, np.ndarray):
         return tensor_of(name, value)
-    return _REGISTRY.encode(name, value)
+    try:
+        return _REGISTRY.encode(name, value)
+    except InvalidResultError:
+        raise InputError(f"a value of type {type(value).__name__} has no form here") from None
 
 
 def _bytes(wanted: TensorMetadata, content_type: str, value: Any) -> Tensor:
@@ -122,6 +125,8 @@ def _bytes(wanted: TensorMetadata, content_type: str, value: Any) -> Tensor:
         return Tensor(name, "BYTES", (len(elements),), as_objects(elements), parameters)
     codec = _REGISTRY.named(content_type) if content_type not in ("", "np") else None
     if isinstance(codec, ElementCodec):
+        if value != [] and not codec.can_encode(value):
+            raise InputError(f"expected {content_type}, or a list of them, got {value!r:.60}")
         return codec.encode(name, value)
     if isinstance(value, str | bytes | bytearray | memoryview):
         value = [value]
