@@ -112,6 +112,8 @@ def test_plain_calls_are_json(client: Client, by_grpc: bool) -> None:
     assert client.call("/double", x=4) == 8.0
     with pytest.raises(InputError):
         client.call("/double", y=4)
+    with pytest.raises(InputError, match="cannot be written as JSON"):
+        client.call("/double", x=object())
     with pytest.raises(NotFoundError):
         client.call("/nothing")
 

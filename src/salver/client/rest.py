@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from salver.client.deadline import Deadline
-from salver.client.errors import ClientError, LinkError, NotFoundError, ServerError, error_for
+from salver.client.errors import InputError, LinkError, NotFoundError, ServerError, error_for
 from salver.client.http import Reply, Request
 from salver.client.local import LocalInstance
 from salver.client.pool import Pool, retried
@@ -134,12 +134,16 @@ class RestTransport:
     async def call(self, path: str, arguments: dict[str, Any], deadline: Deadline) -> Any:
         if not path.startswith("/"):
             raise ValueError(f"path={path!r} is not valid: expected one that begins with '/'.")
-        request = self._request("POST", _written(path), (to_json(arguments),))
+        try:
+            text = to_json(arguments)
+        except ProtocolError as error:
+            raise InputError(f"{path}: {error}") from None
+        request = self._request("POST", _written(path), (text,))
         reply = await self._exchange(request, deadline)
         if not 200 <= reply.status < 300:
             raise error_for(reply.status, reply.body)
         if "json" in reply.headers.get("content-type", ""):
-            return msgspec.json.decode(reply.body)
+            return _read_json(reply, Any)
         return bytes(reply.body).decode(errors="replace")
 
     def close(self) -> None:
@@ -290,10 +294,15 @@ def _checked(headers: Mapping[str, str]) -> list[tuple[str, str]]:
 def _read(reply: Reply, kind: type[T]) -> T:
     if reply.status != 200:
         raise error_for(reply.status, reply.body)
+    found: T = _read_json(reply, kind)
+    return found
+
+
+def _read_json(reply: Reply, kind: Any) -> Any:
     try:
         return msgspec.json.decode(reply.body, type=kind)
-    except msgspec.DecodeError as error:
-        raise ClientError(f"The server's answer is not of the protocol: {error}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise LinkError(f"The answer cannot be read: {error}.") from error
 
 
 async def _events(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
