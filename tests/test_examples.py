@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -175,19 +177,29 @@ def test_digits_replicas(client: Client, weights: str, pictures: list[dict[str, 
 async def test_digits_autoscaling(
     client: Client, weights: str, pictures: list[dict[str, Any]]
 ) -> None:
+    """A hundred clients ask at the same moment, again and again, until a second replica answers."""
     http = client("digits.autoscaling:build", weights)
-    processes = {http.post("/", json=pictures[0]).json()["process"]}
-    limits = httpx.Limits(max_connections=100)
-    async with httpx.AsyncClient(base_url=http.base_url, timeout=60, limits=limits) as crowd:
+    body = json.dumps(pictures[0]).encode()
+    request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    host, port = http.base_url.host, http.base_url.port
+    crowd = [await asyncio.open_connection(host, port) for _ in range(100)]
+    processes: set[int] = set()
+    while len(processes) < 2:
+        for _, writer in crowd:
+            writer.write(request)
+        answers = await asyncio.gather(*(_answer(reader) for reader, _ in crowd))
+        processes.update(answer["process"] for answer in answers)
+    for _, writer in crowd:
+        writer.close()
+        await writer.wait_closed()
 
-        async def one(picture: dict[str, Any]) -> None:
-            while len(processes) < 2:
-                answer = await crowd.post("/", json=picture)
-                assert answer.status_code == 200
-                processes.add(answer.json()["process"])
 
-        await asyncio.gather(*(one(pictures[number % 20]) for number in range(100)))
-    assert len(processes) > 1
+async def _answer(reader: asyncio.StreamReader) -> Any:
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    assert length is not None
+    return json.loads(await reader.readexactly(int(length[1])))
 
 
 def test_digits_batching(client: Client, weights: str, pictures: list[dict[str, Any]]) -> None:

@@ -19,7 +19,9 @@ from salver.engine.orphans import sweep
 
 __all__ = ("hold_runtime", "make_runtime", "remove_runtime", "sweep_runtimes")
 
-OURS: Final = ("control.sock", "secret", "state.db", "state.db-wal", "state.db-shm", "salver.lock")
+OURS: Final = (
+    "control.sock", "secret", "door.json", "state.db", "state.db-wal", "state.db-shm", "salver.lock",
+)  # fmt: skip
 PREFIX: Final = "salver-"
 _LOCK: Final = "salver.lock"
 
