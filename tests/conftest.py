@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from salver.testing import leaks
 
 ROOT = Path(__file__).resolve().parents[1]
+settings.register_profile("salver", deadline=None)  # no test reads a clock, the library's neither
+settings.load_profile("salver")
 os.environ[leaks.MARK] = str(os.getpid())
 # A shell starts what it puts in the background with Ctrl-C ignored, and programs inherit that:
 # the scripts that are interrupted here would never end.

@@ -18,9 +18,8 @@ import pytest_asyncio
 from grpc_tools import protoc
 
 from salver.spec.grpc import gRPCOptions
-from salver.testing import leaks
 from tests.real.rig import Journal, Running
-from tests.rpc.warm import warm
+from tests.rpc.warm import nothing_but_grpcs, warm
 
 HERE = Path(__file__).parent
 SERVICES = [
@@ -50,7 +49,7 @@ def _no_leaks() -> None:
 def running() -> Iterator[Running]:
     """An instance with a gRPC door for both services."""
     with (
-        leaks.no_leaks(),
+        nothing_but_grpcs(),
         Running.start(grpc=gRPCOptions(port=0, grpc_servicer_functions=SERVICES)) as running,
     ):
         yield running
