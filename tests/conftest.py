@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from salver.testing import leaks
 
 ROOT = Path(__file__).resolve().parents[1]
-settings.register_profile("salver", deadline=None)  # no test reads a clock, the library's neither
+# No test reads a clock, and hypothesis does not either.
+settings.register_profile("salver", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("salver")
 os.environ[leaks.MARK] = str(os.getpid())
 # A shell starts what it puts in the background with Ctrl-C ignored, and programs inherit that:
