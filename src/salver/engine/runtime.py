@@ -20,8 +20,14 @@ from salver.engine.orphans import sweep
 __all__ = ("hold_runtime", "make_runtime", "remove_runtime", "sweep_runtimes")
 
 OURS: Final = (
-    "control.sock", "secret", "door.json", "state.db", "state.db-wal", "state.db-shm", "salver.lock",
-)  # fmt: skip
+    "control.sock",
+    "secret",
+    "door.json",
+    "state.db",
+    "state.db-wal",
+    "state.db-shm",
+    "salver.lock",
+)
 PREFIX: Final = "salver-"
 _LOCK: Final = "salver.lock"
 
