@@ -17,7 +17,7 @@ from salver.engine.config import KeeperConfig, Listen
 from salver.engine.doorplate import put_up
 from salver.engine.owner import KeeperProcess
 from salver.engine.runtime import make_runtime, sweep_runtimes
-from salver.replica.grpc_services import check_installed, load_services
+from salver.replica.grpc.services import check_installed, load_services
 from salver.settings import Settings
 from salver.spec.grpc import GrpcPlace, gRPCOptions
 from salver.spec.http import HttpSettings
@@ -32,7 +32,7 @@ ENTRIES: Final = {
     "replica": "salver.replica.main:main",
 }
 # Only where it is asked for.
-GRPC_ENTRY: Final = {"grpc": "salver.doors.grpc_main:main"}
+GRPC_ENTRY: Final = {"grpc": "salver.doors.grpc.main:main"}
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from salver import serve
 from salver.api import session
 from salver.client import Client
 from salver.testing import leaks
+from tests.doors.grpc.warm import warm
 from tests.protocols import models
-from tests.rpc.warm import warm
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from salver.api import session
 from salver.client import Client, ClientError, DeadlineError, InputError, UnavailableError
 from salver.wire import mapping
 from tests.client.conftest import is_local
-from tests.rpc.warm import warm
+from tests.doors.grpc.warm import warm
 
 
 @salver.deployment(max_ongoing_requests=1, max_queued_requests=1)

@@ -17,9 +17,9 @@ from salver.oip import proto
 from salver.oip.messages import read_infer_response
 from salver.oip.types import InferRequest, Tensor
 from salver.testing import leaks
+from tests.doors.grpc.warm import warm
 from tests.protocols import models
 from tests.protocols.grpc_caller import Caller, request, spelled
-from tests.rpc.warm import warm
 
 
 def test_a_client_that_leaves_or_whose_time_is_up_stops_the_model() -> None:

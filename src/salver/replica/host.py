@@ -21,7 +21,7 @@ from salver.replica.calls import Caller, ServedCall
 from salver.replica.code import load_arguments, load_code
 from salver.replica.context import ReplicaContext, ReplicaRank, current_replica
 from salver.replica.facts import Facts
-from salver.replica.grpc_calls import MessageDoor
+from salver.replica.grpc.calls import MessageDoor
 from salver.replica.handle_calls import serve_call
 from salver.replica.heads import Heads
 from salver.replica.hooks import check_health, construct, destroy, reconfigure, takes_rank

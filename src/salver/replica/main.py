@@ -22,7 +22,7 @@ from salver.calls.context import current_call
 from salver.calls.metrics import router_families
 from salver.errors import SalverError
 from salver.replica.figures import autoscaling_stats
-from salver.replica.grpc_services import load_services
+from salver.replica.grpc.services import load_services
 from salver.replica.host import Host, HostStats
 from salver.replica.inference import learn, statistics
 from salver.replica.metrics import families_of, scope_of

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from salver.replica.grpc_context import RayServegRPCContext, gRPCInputStream
+from salver.replica.grpc.context import RayServegRPCContext, gRPCInputStream
 
 __all__ = ("RayServegRPCContext", "gRPCInputStream")

@@ -17,7 +17,7 @@ from salver.oip.errors import (
     ProtocolError,
     UnsupportedError,
 )
-from salver.replica.grpc_status import status_of
+from salver.replica.grpc.status import status_of
 from salver.replica.heads import JSON
 from salver.replica.oip.asks import MethodNotAllowedError, NotFoundError
 from salver.replica.oip.coding import TooLargeError

@@ -14,8 +14,8 @@ from salver.oip.configuration import configuration
 from salver.oip.metadata_messages import fill, write_model_metadata
 from salver.oip.targets import target_of
 from salver.oip.types import Buffer, InferRequest, InferResponse
-from salver.replica.grpc_calls import refuse
-from salver.replica.grpc_status import INTERNAL
+from salver.replica.grpc.calls import refuse
+from salver.replica.grpc.status import INTERNAL
 from salver.replica.oip.faults import grpc_fault
 from salver.replica.oip.model import Model, Models
 from salver.replica.oip.serve import serve

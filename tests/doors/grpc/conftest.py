@@ -18,8 +18,8 @@ import pytest_asyncio
 from grpc_tools import protoc
 
 from salver.spec.grpc import gRPCOptions
+from tests.doors.grpc.warm import nothing_but_grpcs, warm
 from tests.real.rig import Journal, Running
-from tests.rpc.warm import nothing_but_grpcs, warm
 
 HERE = Path(__file__).parent
 SERVICES = [
@@ -65,7 +65,7 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 @pytest.fixture(scope="module")
 def apps() -> Any:
     """The programs of this folder. To type checkers a decorated class is the class still."""
-    return import_module("tests.rpc.apps")
+    return import_module("tests.doors.grpc.apps")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from echo_pb2 import Number, Word
 from echo_pb2_grpc import CounterStub, EchoStub
 
-from salver.replica.grpc_status import cut
+from salver.replica.grpc.status import cut
 
 SPEAKER = (("application", "speaker"),)
 THREADED = (("application", "threaded"),)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 import msgspec
 
-from salver.doors.grpc_door import GrpcDoor
-from salver.doors.grpc_stream import InferStream
+from salver.doors.grpc.door import GrpcDoor
+from salver.doors.grpc.inference_stream import InferStream
 from salver.doors.inference import InferenceServer
 from salver.oip import proto
 from salver.oip.errors import ModelNotReadyError

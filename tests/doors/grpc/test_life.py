@@ -19,8 +19,8 @@ from salver.errors import EngineError, TargetError
 from salver.launch import Capacity, Instance
 from salver.spec.grpc import gRPCOptions
 from salver.spec.http import HttpSettings
+from tests.doors.grpc.conftest import SERVICES
 from tests.real.rig import Journal, Running
-from tests.rpc.conftest import SERVICES
 
 LIMIT_S = 20
 
@@ -186,7 +186,7 @@ def test_a_servicer_function_that_is_none_is_told(function: str, why: str) -> No
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("salver.replica.grpc_services.find_spec", lambda _name: None)
+    monkeypatch.setattr("salver.replica.grpc.services.find_spec", lambda _name: None)
     with pytest.raises(TargetError, match=r"needs grpcio, .*: pip install 'salver\[grpc\]'\."):
         start(port=0, grpc_servicer_functions=SERVICES)
 

@@ -25,18 +25,18 @@ from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
 
 from salver.calls.cluster import Cluster
-from salver.doors.grpc_calls import Upstream
-from salver.doors.grpc_door import GrpcDoor
-from salver.doors.grpc_health import Health
-from salver.doors.grpc_inference import InferenceService
-from salver.doors.grpc_listing import SERVICE as LISTING
-from salver.doors.grpc_listing import Listing
-from salver.doors.grpc_reflection import Reflection
+from salver.doors.grpc.calls import Upstream
+from salver.doors.grpc.door import GrpcDoor
+from salver.doors.grpc.health import Health
+from salver.doors.grpc.inference import InferenceService
+from salver.doors.grpc.listing import SERVICE as LISTING
+from salver.doors.grpc.listing import Listing
+from salver.doors.grpc.reflection import Reflection
 from salver.doors.inference import InferenceServer
 from salver.engine.seat import Seat
 from salver.oip.proto import POOL
 from salver.oip.proto import SERVICE as INFERENCE
-from salver.replica.grpc_services import Recorder, RpcMethod, load_services
+from salver.replica.grpc.services import Recorder, RpcMethod, load_services
 from salver.spec.grpc import GrpcPlace, gRPCOptions
 
 __all__ = ("GrpcServer", "serve")

@@ -9,8 +9,8 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
-from salver.doors.grpc_door import GrpcDoor, abort
-from salver.replica.grpc_status import UNAVAILABLE
+from salver.doors.grpc.door import GrpcDoor, abort
+from salver.replica.grpc.status import UNAVAILABLE
 
 __all__ = ("SERVICE", "Listing")
 

@@ -28,7 +28,7 @@ from salver.wire.messages import CallTail
 
 if TYPE_CHECKING:
     from salver.calls.link import Link
-    from salver.doors.grpc_head import CallHead
+    from salver.doors.grpc.head import CallHead
     from salver.wire.payload import Segments
 
 __all__ = ("StreamedCall", "UnaryCall", "Upstream")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
 
-from salver.doors.grpc_calls import StreamedCall
-from salver.doors.grpc_door import DRAINING, GrpcDoor, abort
+from salver.doors.grpc.calls import StreamedCall
+from salver.doors.grpc.door import DRAINING, GrpcDoor, abort
 from salver.errors import SalverError
 from salver.oip.errors import ProtocolError
 from salver.oip.targets import Target, stream_item, target_of, write_stream_error
-from salver.replica.grpc_status import OK, UNAVAILABLE, status_of
+from salver.replica.grpc.status import OK, UNAVAILABLE, status_of
 
 if TYPE_CHECKING:
     from salver.calls.router import Router

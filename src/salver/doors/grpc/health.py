@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from grpc_health.v1 import health_pb2
 
-from salver.doors.grpc_door import GrpcDoor, abort
-from salver.replica.grpc_status import NOT_FOUND
+from salver.doors.grpc.door import GrpcDoor, abort
+from salver.replica.grpc.status import NOT_FOUND
 
 __all__ = ("Health",)
 

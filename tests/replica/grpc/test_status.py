@@ -15,7 +15,7 @@ from salver.errors import (
     RequestTimeoutError,
     SalverError,
 )
-from salver.replica.grpc_status import code_of, cut
+from salver.replica.grpc.status import code_of, cut
 
 
 def test_each_error_has_the_code_that_clients_of_ray_serve_know() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ("main",)
 
 # Loaded after the fork: grpc must not be there before.
-_SERVER: Final = "salver.doors.grpc_server"
+_SERVER: Final = "salver.doors.grpc.server"
 # Of glibc's mallopt: parameter -> bytes.
 _KEPT: Final = {-3: 32 << 20, -1: 64 << 20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 

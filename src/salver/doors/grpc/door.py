@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import grpc
 
-from salver.doors.grpc_calls import StreamedCall, UnaryCall, Upstream
-from salver.doors.grpc_head import CallHead, HeadCache
+from salver.doors.grpc.calls import StreamedCall, UnaryCall, Upstream
+from salver.doors.grpc.head import CallHead, HeadCache
 from salver.errors import RequestTimeoutError, SalverError
 from salver.oip.errors import ProtocolError
-from salver.replica.grpc_status import INTERNAL, NOT_FOUND, OK, UNAVAILABLE, code_of, cut
+from salver.replica.grpc.status import INTERNAL, NOT_FOUND, OK, UNAVAILABLE, code_of, cut
 from salver.wire.messages import CallTail
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from salver.calls.context import CallContext
 from salver.calls.grpc_frames import read_head
-from salver.replica.grpc_status import OK
+from salver.replica.grpc.status import OK
 from salver.wire.messages import CallHead, CallTail
 
 if TYPE_CHECKING:

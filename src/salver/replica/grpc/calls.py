@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from salver.calls.grpc_frames import join_tail, split
 from salver.errors import NoMethodError, SalverError
 from salver.oip.errors import MalformedBodyError
-from salver.replica.grpc_context import RayServegRPCContext, gRPCInputStream
-from salver.replica.grpc_services import RpcMethod
-from salver.replica.grpc_status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_of
-from salver.replica.grpc_status import cut as shown
+from salver.replica.grpc.context import RayServegRPCContext, gRPCInputStream
+from salver.replica.grpc.services import RpcMethod
+from salver.replica.grpc.status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_of
+from salver.replica.grpc.status import cut as shown
 from salver.replica.handle_calls import items_of
 from salver.replica.invoke import Method
 from salver.replica.upload import MessageInbox

@@ -15,10 +15,10 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from salver.doors.grpc_listing import Listing
+from salver.doors.grpc.listing import Listing
 from salver.spec.grpc import gRPCOptions
+from tests.doors.grpc.conftest import SERVICES
 from tests.real.rig import Running
-from tests.rpc.conftest import SERVICES
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
