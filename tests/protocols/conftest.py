@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from typing import Any
 
 import httpx
 import pytest
 
 from salver import serve
-from salver.api import session
 from salver.launch import Instance
-from salver.testing import leaks
 from tests.doors.grpc.warm import warm
 from tests.protocols import models
+from tests.serving import serving
 
 
 @pytest.fixture
@@ -46,14 +44,10 @@ def grpc_address(doors: Instance) -> str:
 
 @contextmanager
 def _serving(route: str | None = None, **options: Any) -> Iterator[Instance]:
-    resource_tracker.ensure_running()  # of multiprocessing: stays until this process ends
-    with leaks.no_leaks():
-        serve.start(http_options={"port": 0, "system_shared_memory": True}, **options)
-        assert session._instance is not None
+    with serving({"system_shared_memory": True}, **options) as instance:
         serve.run(models.models, name="models", route_prefix=route)
         serve.run(models.double.bind(), name="double", route_prefix=route and "/double")
-        yield session._instance
-        serve.shutdown()
+        yield instance
 
 
 @pytest.fixture(scope="module")
