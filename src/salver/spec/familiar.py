@@ -77,7 +77,6 @@ def get_deployment_actor_context() -> NoReturn:
     _refuse("get_deployment_actor_context()")
 
 
-_DOOR: Final = ("host", "port", "request_timeout_s", "keep_alive_timeout_s")
 _NEUTRAL: Final = HTTPOptions()
 
 
