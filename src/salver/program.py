@@ -6,9 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeVar, Unpack, overload
 
-from salver.spec.given import OptionsDict, merged_options, read_options
 from salver.spec.logging import LoggingConfig
-from salver.spec.options import DeploymentOptions
+from salver.spec.options import DeploymentOptions, OptionsDict, merged_options, read_options
 
 __all__ = ("INGRESS_MARK", "Application", "Deployment", "deployment", "ingress")
 

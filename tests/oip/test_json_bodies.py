@@ -98,6 +98,7 @@ def test_a_string_that_says_nan_stays_a_string() -> None:
         (body("null"), r"^\$\.inputs\[0\]\.data: [Ee]xpected .*"),
         (body("[[1, 2], [3]]", shape="[2, 2]"), r"\.data\[1\]: a list of 1 where the shape \[2\]"),
         (body("[[1, 2, 3], [4]]", shape="[2, 2]"), r"\.data\[0\]: a list of 3 where the shape"),
+        (body("[[[1, 2, 3], [4]]]", shape="[1, 2, 2]"), r"\.data\[0\]\[0\]: a list of 3 where the"),
         (body("[[1, 2]]", shape="[2]"), r"^\$\.inputs\[0\]\.data\[0\]: Expected .*, got `array`"),
         (body("[1, [2, 3], [], 4]", shape="[4]"), r"\.data\[1\]: Expected .*, got `array`"),
         (body("[[1, 2], 3]", shape="[2, 2]"), r"\.data\[1\]: Expected `array`, got `int`"),

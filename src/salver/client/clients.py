@@ -1,22 +1,32 @@
-"""The clients that users make, blocking and asynchronous: two faces of one thing."""
+"""The clients that users make, blocking and asynchronous."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from salver.client.calling import Calling, ClientOptions, Wish
-from salver.client.rim import BlockingRim, LoopRim, Rim, iterate_now, run_now
+from salver.client.rim import BlockingRim, LoopRim, iterate_now, run_now
 from salver.oip.metadata import ModelIndexEntry, ModelMetadata, ServerMetadata
 
 __all__ = ("AsyncClient", "AsyncModel", "Client", "Model")
 
 
-class _Server:
-    """What the clients have in common: where they call, and how."""
+class Client:
+    """Calls models and plain endpoints of one server. Threads may share it.
 
-    _rim: ClassVar[type[Rim]]
+    Args:
+        url: `http://host:port` or `https://...`, with the server's root path if it has one;
+            `grpc://host:port` or `grpcs://...` for gRPC.
+        timeout: seconds that a call may take, unless the call says otherwise. For a stream: until
+            it begins, and from item to item.
+        retries: how often a call is tried again that has surely not begun.
+        local: whether to call by shared memory where the server is an instance of Salver that this
+            user runs on this machine.
+        headers: sent with every request.
+        tls: for `https`; without it, the system's authorities are believed.
+    """
 
     def __init__(
         self,
@@ -32,68 +42,13 @@ class _Server:
             timeout=timeout, retries=retries, local=local, headers=headers or {}, tls=tls
         )
         self.url = url
-        self._calling = Calling(url, self._rim(), options)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self.url}>"
-
-
-class _Named:
-    """What the models have in common: which one of a server they are, and how it is asked."""
-
-    def __init__(
-        self, calling: Calling, name: str, version: str | int | None, timeout: float | None
-    ) -> None:
-        self.name = name
-        self.version = "" if version is None else str(version)
-        self._calling = calling
-        self._timeout = timeout
-
-    def _wish(
-        self,
-        args: Sequence[Any],
-        inputs: Mapping[str, Any],
-        *,
-        timeout: float | None = None,
-        **more: Any,
-    ) -> Wish:
-        timeout = self._timeout if timeout is None else timeout
-        return Wish(self.name, self.version, args, inputs, timeout=timeout, **more)
-
-    async def _described(self) -> ModelMetadata:
-        deadline = self._calling.deadline(self._timeout)
-        return await self._calling.metadata(self.name, self.version, deadline)
-
-    async def _can_be_called(self) -> bool:
-        deadline = self._calling.deadline(self._timeout)
-        return await self._calling.transport.ready(self.name, self.version, deadline)
-
-    def __repr__(self) -> str:
-        version = f" version {self.version}" if self.version else ""
-        return f"<{type(self).__name__} {self.name}{version}>"
-
-
-class Client(_Server):
-    """Calls models and plain endpoints of one server. Threads may share it.
-
-    Args:
-        url: `http://host:port` or `https://...`, with the server's root path if it has one;
-            `grpc://host:port` or `grpcs://...` for gRPC.
-        timeout: seconds that a call may take, unless the call says otherwise. For a stream: until
-            it begins, and from item to item.
-        retries: how often a call is tried again that has surely not begun.
-        local: whether to call by shared memory where the server is an instance of Salver that this
-            user runs on this machine.
-        headers: sent with every request.
-        tls: for `https`; without it, the system's authorities are believed.
-    """
-
-    _rim = BlockingRim
+        self._calling = Calling(url, BlockingRim(), options)
 
     def model(
         self, name: str, version: str | int | None = None, *, timeout: float | None = None
     ) -> Model:
         """A model to call, with a limit of its own if one is given. Nothing is sent yet."""
+        version = "" if version is None else str(version)
         return Model(self._calling, name, version, timeout)
 
     def call(self, path: str, /, *, timeout: float | None = None, **arguments: Any) -> Any:
@@ -127,9 +82,25 @@ class Client(_Server):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"<Client of {self.url}>"
 
-class Model(_Named):
+
+class Model:
     """One model. `model(array)`, `model(name=array)`: the output, or a dict of several."""
+
+    def __init__(
+        self, calling: Calling, name: str, version: str, timeout: float | None = None
+    ) -> None:
+        self.name = name
+        self.version = version
+        self._calling = calling
+        self._timeout = timeout
+
+    def _wish(self, args: Sequence[Any], inputs: Mapping[str, Any], **more: Any) -> Wish:
+        if more.get("timeout") is None:
+            more["timeout"] = self._timeout
+        return Wish(self.name, self.version, args, inputs, **more)
 
     def __call__(self, /, *args: Any, **inputs: Any) -> Any:
         """Call it. InputError, before anything is sent: it takes something else."""
@@ -145,8 +116,9 @@ class Model(_Named):
         id: str = "",  # noqa: A002 - the protocol's word
     ) -> Any:
         """Call it, with all that the protocol knows beside inputs."""
-        more = {"outputs": outputs, "parameters": parameters or {}, "id": id}
-        return run_now(self._calling.infer(self._wish((), inputs, timeout=timeout, **more)))
+        more = {"outputs": outputs, "parameters": parameters or {}, "timeout": timeout, "id": id}
+        wish = self._wish((), inputs, **more)
+        return run_now(self._calling.infer(wish))
 
     def stream(self, /, *args: Any, **inputs: Any) -> Iterator[Any]:
         """The items of a model that answers with a stream."""
@@ -154,22 +126,46 @@ class Model(_Named):
 
     def metadata(self) -> ModelMetadata:
         """What it takes and gives."""
-        return run_now(self._described())
+        return run_now(
+            self._calling.metadata(self.name, self.version, self._calling.deadline(self._timeout))
+        )
 
     def ready(self) -> bool:
         """Whether it can be called."""
-        return run_now(self._can_be_called())
+        return run_now(
+            self._calling.transport.ready(
+                self.name, self.version, self._calling.deadline(self._timeout)
+            )
+        )
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name}{f' version {self.version}' if self.version else ''}>"
 
 
-class AsyncClient(_Server):
+class AsyncClient:
     """The same as `Client`, for one event loop: what asks the server is awaited."""
 
-    _rim = LoopRim
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 60.0,
+        retries: int = 2,
+        local: bool = True,
+        headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        options = ClientOptions(
+            timeout=timeout, retries=retries, local=local, headers=headers or {}, tls=tls
+        )
+        self.url = url
+        self._calling = Calling(url, LoopRim(), options)
 
     def model(
         self, name: str, version: str | int | None = None, *, timeout: float | None = None
     ) -> AsyncModel:
         """A model to call, with a limit of its own if one is given. Nothing is sent yet."""
+        version = "" if version is None else str(version)
         return AsyncModel(self._calling, name, version, timeout)
 
     async def call(
@@ -210,9 +206,25 @@ class AsyncClient(_Server):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def __repr__(self) -> str:
+        return f"<AsyncClient of {self.url}>"
 
-class AsyncModel(_Named):
+
+class AsyncModel:
     """One model. `await model(array)`: the output, or a dict of several."""
+
+    def __init__(
+        self, calling: Calling, name: str, version: str, timeout: float | None = None
+    ) -> None:
+        self.name = name
+        self.version = version
+        self._calling = calling
+        self._timeout = timeout
+
+    def _wish(self, args: Sequence[Any], inputs: Mapping[str, Any], **more: Any) -> Wish:
+        if more.get("timeout") is None:
+            more["timeout"] = self._timeout
+        return Wish(self.name, self.version, args, inputs, **more)
 
     async def __call__(self, /, *args: Any, **inputs: Any) -> Any:
         """Call it. InputError, before anything is sent: it takes something else."""
@@ -228,8 +240,9 @@ class AsyncModel(_Named):
         id: str = "",  # noqa: A002 - the protocol's word
     ) -> Any:
         """Call it, with all that the protocol knows beside inputs."""
-        more = {"outputs": outputs, "parameters": parameters or {}, "id": id}
-        return await self._calling.infer(self._wish((), inputs, timeout=timeout, **more))
+        more = {"outputs": outputs, "parameters": parameters or {}, "timeout": timeout, "id": id}
+        wish = self._wish((), inputs, **more)
+        return await self._calling.infer(wish)
 
     def stream(self, /, *args: Any, **inputs: Any) -> AsyncGenerator[Any, None]:
         """The items of a model that answers with a stream: `async for item in ...`."""
@@ -237,8 +250,15 @@ class AsyncModel(_Named):
 
     async def metadata(self) -> ModelMetadata:
         """What it takes and gives."""
-        return await self._described()
+        return await self._calling.metadata(
+            self.name, self.version, self._calling.deadline(self._timeout)
+        )
 
     async def ready(self) -> bool:
         """Whether it can be called."""
-        return await self._can_be_called()
+        return await self._calling.transport.ready(
+            self.name, self.version, self._calling.deadline(self._timeout)
+        )
+
+    def __repr__(self) -> str:
+        return f"<AsyncModel {self.name}{f' version {self.version}' if self.version else ''}>"

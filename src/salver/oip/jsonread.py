@@ -130,7 +130,7 @@ class JsonReader:
         expected = 1 + isinstance(members.get("outputs"), list) * (self._field == "inputs")
         expected += sum(simdata.brackets(item.data, item.shape) + 1 for item in items)
         # A list too many may hide among the numbers of a tensor, and simdjson flattens it.
-        regular = bytes(text).count(b"[") == expected
+        regular = simdata.lists_in(text) == expected
         tensors = self._tensors(
             envelope, blobs, simdata.read_array if regular else simdata.read_exactly
         )

@@ -38,7 +38,7 @@ def read_plain(
         if isinstance(value, list):
             array = read_data(content, kind, shape, count)
         else:
-            regular = content.count(b"[") == simdata.brackets(value, shape)
+            regular = simdata.lists_in(content) == simdata.brackets(value, shape)
             read = simdata.read_array if regular else simdata.read_exactly
             array = read(value, kind, shape, count)
     except InvalidMessageError as error:

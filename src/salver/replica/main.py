@@ -32,6 +32,7 @@ from salver.spec.options import DeploymentOptions
 from salver.spec.start import Place, StartSpec
 from salver.telemetry.logging import Speaker, configure
 from salver.telemetry.registry import Family, registry
+from salver.wire.malloc import keep_memory
 from salver.wire.rpc import Rpc
 
 if TYPE_CHECKING:
@@ -175,6 +176,8 @@ class _Replica:
             if spec.deployment.ingress:
                 self._host.grpc.rpcs = load_services(self._seat.settings.get("services", ()))
             await self._host.start(spec)
+            if self._host.endpoints is not None:
+                keep_memory()  # tensors in JSON are copied several times
             if self._seat.settings.get("infers"):
                 self._host.grpc.serve_models()
         self._state = "running"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
 import msgspec
 
-from salver.spec.fields import unknown
 from salver.spec.http import HttpSettings
 
 __all__ = (
@@ -77,6 +77,7 @@ def get_deployment_actor_context() -> NoReturn:
     _refuse("get_deployment_actor_context()")
 
 
+_DOOR: Final = ("host", "port", "request_timeout_s", "keep_alive_timeout_s")
 _NEUTRAL: Final = HTTPOptions()
 
 
@@ -119,7 +120,9 @@ def _from_mapping(given: Mapping[str, Any], base: HttpSettings) -> HttpSettings:
             if name != "location" and value != getattr(_NEUTRAL, name):
                 _refuse(f"http_options[{name!r}]={value!r}")
         else:
-            raise TypeError(unknown(name, known, "an option of the HTTP door"))
+            near = get_close_matches(name, [*known, *HTTPOptions.__struct_fields__], 1)
+            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
+            raise TypeError(f"{name!r} is not an option of the HTTP door. {hint}")
     try:
         return msgspec.convert({**msgspec.structs.asdict(base), **fields}, HttpSettings)
     except (msgspec.ValidationError, ValueError) as error:

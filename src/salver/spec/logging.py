@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
-
-from salver.spec.fields import unknown
 
 __all__ = ("EncodingType", "LoggingConfig", "read_logging")
 
@@ -77,7 +76,9 @@ def read_logging(given: object, name: str = "logging_config") -> LoggingConfig |
     known = LoggingConfig.__struct_fields__
     for key in given:
         if key not in known:
-            raise TypeError(unknown(str(key), known, f"a key of {name}"))
+            near = get_close_matches(str(key), known, 1)
+            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
+            raise TypeError(f"{key!r} is not a key of {name}. {hint}")
     return LoggingConfig(**given)
 
 
@@ -109,5 +110,7 @@ def _attributes(given: Any) -> tuple[str, ...]:
         )
     for name in given:
         if name not in _ATTRIBUTES:
-            raise ValueError(unknown(name, _ATTRIBUTES, "an attribute of Python's log records"))
+            near = get_close_matches(name, _ATTRIBUTES, 1)
+            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(_ATTRIBUTES)}."
+            raise ValueError(f"{name!r} is not an attribute of Python's log records. {hint}")
     return tuple(dict.fromkeys(given))
