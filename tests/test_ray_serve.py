@@ -133,7 +133,7 @@ async def test_a_rule_of_one_s_own_hears_of_what_is_sent_and_how_full_replicas_a
 def test_a_grpc_call_shows_who_called() -> None:
     head = CallHead((("traceparent", "00-1"), ("tracestate", "a=b")), "ipv4:127.0.0.1:1")
     raw = msgspec.msgpack.encode(head)
-    context: Any = RayServegRPCContext(CallContext(), raw, takes_stream=False)
+    context: Any = RayServegRPCContext(CallContext(), raw)
     assert (context.traceparent, context.tracestate) == ("00-1", "a=b")
     assert context.peer() == "ipv4:127.0.0.1:1"
     assert context.auth_context() == {}

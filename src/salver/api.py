@@ -144,6 +144,11 @@ def _run_apps(
         _check_target(app.target, app.name, app.route_prefix)
     specs = [_spec(app) for app in targets]
     if inline or Settings.read().local_testing:
+        if session.grpc_address:
+            raise NotImplementedError(
+                "grpc_options: an app in local testing mode has no gRPC door. Call its methods by "
+                "the handle, or run it without that mode."
+            )
         return [session.inline(spec) for spec in specs]
     session.start_if_needed(_default_http())
     for spec in specs:

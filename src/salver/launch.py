@@ -83,7 +83,9 @@ class Instance:
             check_installed()
             load_services(grpc.grpc_servicer_functions)
         config = _config(http if doors else None, capacity, logging, grpc)
-        context_of(http)  # refuses files that cannot be used while somebody can be told
+        # Files that cannot be used are refused while somebody can be told.
+        context_of(http, http.ssl_keyfile_password)
+        context_of(grpc)
         sweep_runtimes()
         directory, lock = make_runtime()
         try:

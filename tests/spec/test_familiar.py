@@ -47,7 +47,7 @@ def test_what_is_not_given_keeps_the_default_of_the_environment() -> None:
         ({"port": 70000}, ValueError, "port"),
         (5, TypeError, r"^http_options=5 is not valid"),
         ({"ssl_keyfile": "k"}, ValueError, r"ssl_keyfile is given and ssl_certfile is not"),
-        ({"ssl_ca_certs": "k"}, ValueError, r"mean nothing without ssl_certfile"),
+        ({"ssl_ca_certs": "k"}, ValueError, r"nothing without ssl_certfile"),
         ({"root_path": "api"}, ValueError, r"root_path"),
         ({"root_path": "/api/"}, ValueError, r"root_path"),
         ({"root_url": "http://x"}, NotImplementedError, r"root_url.*not there yet"),

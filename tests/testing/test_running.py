@@ -63,3 +63,8 @@ def test_run_has_the_same_under_the_name_that_ray_serve_gives_it() -> None:
     handle = salver.run(Greeter.bind("local"), _local_testing_mode=True)
     assert handle.greet.remote("mode").result() == "local mode"
     salver.shutdown()
+
+
+def test_grpc_is_refused_by_name() -> None:
+    with pytest.raises(NotImplementedError, match="an app in this process has no gRPC door"):
+        run_inline(Greeter.bind("hi"), grpc_options={"port": 0, "inference": True})

@@ -25,7 +25,8 @@ class Client:
         local: whether to call by shared memory where the server is an instance of Salver that this
             user runs on this machine.
         headers: sent with every request.
-        tls: for `https`; without it, the system's authorities are believed.
+        tls: for `https`; without it, the system's authorities are believed. For `grpcs` only its
+            authorities count (`cafile`), and without it gRPC's own are believed.
     """
 
     def __init__(

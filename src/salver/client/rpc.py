@@ -60,14 +60,14 @@ class RpcTransport:
         tls: ssl.SSLContext | None,
         local: bool,  # noqa: ARG002 - who asks for gRPC gets gRPC
     ) -> None:
-        if tls is not None:
-            raise ValueError("tls= is for https; gRPC believes the system's authorities.")
         found = urlsplit(url)
         self._rim = rim
         self._retries = retries
         self._metadata = tuple((name.lower(), value) for name, value in headers.items())
         self._target = found.netloc.rpartition("@")[2]
-        self._secure = found.scheme == "grpcs"
+        self._credentials = _credentials(tls) if found.scheme == "grpcs" else None
+        if tls is not None and self._credentials is None:
+            raise ValueError("tls= is for https and grpcs.")
         self._waits = isinstance(rim, LoopRim)
         self._made: Any = None
         self._lock = threading.Lock()
@@ -206,12 +206,23 @@ class RpcTransport:
         with self._lock:
             if self._made is None:
                 kind = grpc.aio if self._waits else grpc
-                if self._secure:
-                    proof = grpc.ssl_channel_credentials()
+                proof = self._credentials
+                if proof is not None:
                     self._made = kind.secure_channel(self._target, proof, options=_OPTIONS)
                 else:
                     self._made = kind.insecure_channel(self._target, options=_OPTIONS)
             return self._made
+
+
+def _credentials(tls: ssl.SSLContext | None) -> Any:
+    """What gRPC can take of a context: the authorities that it believes."""
+    if tls is None:
+        return grpc.ssl_channel_credentials()
+    if tls.verify_mode is not ssl.CERT_REQUIRED or not tls.check_hostname:
+        raise ValueError("tls= cannot be so for grpcs: gRPC always checks who the server is.")
+    found = tls.get_ca_certs(binary_form=True)
+    roots = "".join(map(ssl.DER_cert_to_PEM_cert, found))
+    return grpc.ssl_channel_credentials(roots.encode() or None)
 
 
 def _method(name: str) -> tuple[str, Any, Any]:

@@ -58,7 +58,7 @@ async def serve(seat: Seat) -> None:
         door.access = _log_access
     directory.methods["metrics"] = lambda _: door_families(door) + router_families(cluster)
     # Whoever dials in the meantime waits in the backlog of the socket, which the keeper holds.
-    tls = context_of(settings)
+    tls = context_of(settings, settings.ssl_keyfile_password)
     if await _before(stop, door.routed()):
         server = await listen(door, socket.socket(fileno=seat.fds["http"]), tls)
         await _until_told(door, server, stop)

@@ -5,24 +5,20 @@ from __future__ import annotations
 import ssl
 
 from salver.errors import SalverError
-from salver.spec.http import HttpSettings
+from salver.spec.tls import TlsFiles
 
 __all__ = ("context_of",)
 
 
-def context_of(settings: HttpSettings) -> ssl.SSLContext | None:
-    """None: the door speaks plain HTTP. SalverError: a file cannot be used, and which."""
+def context_of(settings: TlsFiles, password: str | None = None) -> ssl.SSLContext | None:
+    """None: the door speaks without TLS. SalverError: a file cannot be used, and which."""
     if settings.ssl_certfile is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
-    password = settings.ssl_keyfile_password
     try:
-        context.load_cert_chain(
-            settings.ssl_certfile,
-            settings.ssl_keyfile,
-            None if password is None else lambda: password,
-        )
+        # Without the function, a key that has a password would ask for it at the terminal.
+        context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, lambda: password or "")
     except OSError as error:  # ssl.SSLError is one
         raise SalverError(
             f"ssl_certfile={settings.ssl_certfile!r} with ssl_keyfile={settings.ssl_keyfile!r} "

@@ -7,7 +7,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from salver.replica.calls import ServedCall
-from salver.wire.frames import HTTP
+from salver.replica.grpc.status import CANCELLED, name_of
+from salver.wire.frames import GRPC, HTTP
 
 if TYPE_CHECKING:
     from salver.calls.context import CallContext
@@ -20,7 +21,7 @@ _CLIENT_LEFT: Final = 499
 
 
 class LoggedCall(ServedCall):
-    """Says `GET /path 200 1.5ms` at its end, or `CALL method OK 0.2ms`."""
+    """Says `GET /path 200 1.5ms` at its end, `CALL method OK 0.2ms`, `GRPC /a.B/Do OK 0.3ms`."""
 
     __slots__ = ("_arrived", "_error", "_withdrawn")
 
@@ -46,7 +47,10 @@ class LoggedCall(ServedCall):
 
     def _tell(self) -> None:
         took = (perf_counter() - self._arrived) * 1000
-        method, path, status = self._http() if self.flags & HTTP else self._call()
+        if self.flags & HTTP:
+            method, path, status = self._http()
+        else:
+            method, path, status = self._grpc() if self.flags & GRPC else self._call()
         context = self.context
         about: dict[str, Any] = {
             "request_id": context.request_id,
@@ -64,6 +68,9 @@ class LoggedCall(ServedCall):
         path = rest.partition(b" ")[0].partition(b"?")[0]
         status = self.status or (_CLIENT_LEFT if self.cancelled else 500)
         return method.decode("latin-1"), path.decode("latin-1"), str(status)
+
+    def _grpc(self) -> tuple[str, str, str]:
+        return "GRPC", self.name or "?", name_of(CANCELLED if self.cancelled else self.status)
 
     def _call(self) -> tuple[str, str, str]:
         outcome = "CANCELLED" if self.cancelled else "ERROR" if self._error else "OK"

@@ -84,7 +84,7 @@ class ServedCall:
         self.cancelled = False
         self.patient = False  # it is told that the caller is gone, and given time to leave
         self.ended = False
-        self.status = 0  # of the HTTP reply, once it has begun
+        self.status = 0  # of the HTTP reply, once it has begun; of gRPC's answer
 
     def begin(self) -> bool:
         """User code of this call begins now: should we die from here on, it is not repeated.

@@ -9,12 +9,14 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from salver.spec.tls import TlsFiles
+
 __all__ = ("GrpcPlace", "gRPCOptions", "grpc_options")
 
 MESSAGE_LIMIT = 2**31 - 1  # gRPC counts a message's bytes in 31 bits
 
 
-class gRPCOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):  # noqa: N801
+class gRPCOptions(TlsFiles, kw_only=True, frozen=True, forbid_unknown_fields=True):  # noqa: N801
     """How the gRPC door listens, what it serves, and where it says no."""
 
     host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
@@ -25,7 +27,7 @@ class gRPCOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fiel
             description="Import paths of generated functions, such as "
             "'hello_pb2_grpc.add_HelloServicer_to_server'."
         ),
-    ] = []
+    ] = msgspec.field(default_factory=list)
     inference: Annotated[
         bool | None,
         Meta(

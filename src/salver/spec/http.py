@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
+
+from salver.spec.tls import TlsFiles
 
 __all__ = ("HttpSettings",)
 
 
-class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class HttpSettings(TlsFiles, frozen=True, forbid_unknown_fields=True):
     """How the HTTP door listens, what it waits for, and where it says no."""
 
     host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
@@ -24,18 +25,8 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "off: links that apps make begin with it. Requests may come with it or without.",
         ),
     ] = ""
-    ssl_certfile: Annotated[
-        str | None, Meta(description="Certificate (PEM, with its chain): the door speaks TLS.")
-    ] = None
-    ssl_keyfile: Annotated[str | None, Meta(description="The certificate's private key (PEM).")] = (
-        None
-    )
     ssl_keyfile_password: Annotated[
         str | None, Meta(description="Of the private key, if it has one.")
-    ] = None
-    ssl_ca_certs: Annotated[
-        str | None,
-        Meta(description="Authorities (PEM) by one of which clients must be certified."),
     ] = None
     request_timeout_s: Annotated[
         float | None,
@@ -74,20 +65,9 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = False
 
-    @property
-    def secure(self) -> bool:
-        """Whether clients speak TLS."""
-        return self.ssl_certfile is not None
-
     def __post_init__(self) -> None:
-        """TLS needs both files."""
-        if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
-            given, missing = "ssl_certfile", "ssl_keyfile"
-            if self.ssl_certfile is None:
-                given, missing = missing, given
-            raise ValueError(f"{given} is given and {missing} is not: TLS needs both, or neither")
-        if self.ssl_certfile is None and (self.ssl_ca_certs or self.ssl_keyfile_password):
+        TlsFiles.__post_init__(self)
+        if self.ssl_certfile is None and self.ssl_keyfile_password:
             raise ValueError(
-                "ssl_ca_certs and ssl_keyfile_password mean nothing without ssl_certfile and "
-                "ssl_keyfile"
+                "ssl_keyfile_password means nothing without ssl_certfile and ssl_keyfile"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
+from typing import Any
 
 from salver.build import build
 from salver.program import Application
@@ -17,11 +18,22 @@ class run_inline:  # noqa: N801 - reads as the verb it is, as contextlib.closing
 
     `running.handle` is the handle of its ingress; `running.asgi` is its HTTP door as an ASGI app,
     for httpx.ASGITransport or Starlette's TestClient; `running.status()` is as `salver.status()`.
+    There is no gRPC door: `grpc_options` are refused.
     """
 
     def __init__(
-        self, app: Application, *, name: str = "default", route_prefix: str | None = "/"
+        self,
+        app: Application,
+        *,
+        name: str = "default",
+        route_prefix: str | None = "/",
+        grpc_options: Any = None,
     ) -> None:
+        if grpc_options is not None:
+            raise NotImplementedError(
+                "grpc_options: an app in this process has no gRPC door. Call its methods by "
+                "`running.handle`, or test a running instance: salver.start(grpc_options=...)."
+            )
         self._spec = build(app, name, route_prefix)
         self._running: InlineApp
 

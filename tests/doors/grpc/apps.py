@@ -15,7 +15,10 @@ from echo_pb2 import Number, Word
 
 import salver
 from salver.errors import gRPCStatusError
+from salver.serve.config import RequestRouterConfig
+from salver.serve.experimental.consistent_hash_router import ConsistentHashRouter
 from salver.serve.grpc_util import gRPCInputStream
+from salver.serve.request_router import PendingRequest, RequestRouter, RunningReplica
 from tests.real.apps import Journal
 
 
@@ -156,6 +159,25 @@ class Slow:
 
 
 @salver.deployment
+class Listener:
+    """Answers each word, and notes how the conversation ends for it."""
+
+    def __init__(self, journal: str) -> None:
+        self.note = Journal(journal)
+
+    async def Chat(self, words: gRPCInputStream[Word], grpc_context: Any) -> AsyncIterator[Word]:
+        grpc_context.set_compression(grpc.Compression.Gzip)
+        try:
+            async for word in words:
+                yield word
+        except asyncio.CancelledError:
+            self.note("cut", words.is_exhausted())
+            raise
+        self.note("whole", words.is_exhausted())
+        yield Word(text="bye")
+
+
+@salver.deployment
 class Gated:
     """Answers, and once more when somebody has written to its gate."""
 
@@ -181,3 +203,49 @@ class Flood:
                 yield Word(data=bytes(1 << 20))
         finally:
             self.note("closed", "repeat")
+
+
+@salver.deployment(num_replicas=2)
+class ByModel:
+    """Says which replica holds the model that was asked for."""
+
+    @salver.multiplexed(max_num_models_per_replica=8)
+    async def load(self, model: str) -> str:
+        return salver.get_replica_context().replica_tag
+
+    async def Say(self, word: Word) -> Word:
+        return Word(text=await self.load(salver.get_multiplexed_model_id()))
+
+
+class Telling(RequestRouter):
+    """Prints what it knows of each call."""
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        if pending_request is not None:
+            of = pending_request.metadata
+            print(
+                "chosen for:", of.call_method, of.request_id, of.multiplexed_model_id,
+                of.session_id, of.is_http_request,
+            )  # fmt: skip
+        return [candidate_replicas]
+
+
+@salver.deployment(
+    num_replicas=2,
+    request_router_config=RequestRouterConfig(request_router_class=ConsistentHashRouter),
+)
+class BySession:
+    """Says which replica it is."""
+
+    async def Say(self, word: Word) -> Word:
+        return Word(text=salver.get_replica_context().replica_tag)
+
+
+@salver.deployment(request_router_config=RequestRouterConfig(request_router_class=Telling))
+class Routed:
+    async def Say(self, word: Word) -> Word:
+        return word

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import shutil
 import sys
 import tempfile
@@ -28,15 +27,22 @@ SERVICES = [
 ]
 
 
-def _generate() -> str:
-    folder = tempfile.mkdtemp(prefix="salver-protos-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    out = [f"--python_out={folder}", f"--grpc_python_out={folder}"]
+# Before the tests are imported, which import what is generated.
+GENERATED = tempfile.mkdtemp(prefix="salver-protos-")
+
+
+def pytest_unconfigure() -> None:
+    """Not at the interpreter's exit: processes of pytest-xdist have none."""
+    shutil.rmtree(GENERATED, ignore_errors=True)
+
+
+def _generate() -> None:
+    out = [f"--python_out={GENERATED}", f"--grpc_python_out={GENERATED}"]
     assert protoc.main(["protoc", f"-I{HERE}", *out, str(HERE / "echo.proto")]) == 0
-    return folder
+    sys.path.insert(0, GENERATED)
 
 
-sys.path.insert(0, _generate())
+_generate()
 warm()
 
 

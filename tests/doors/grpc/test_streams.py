@@ -128,6 +128,25 @@ async def test_a_client_that_cuts_its_stream_is_not_taken_for_one_that_has_sent_
     assert "ended gather" not in journal.lines
 
 
+async def test_a_conversation_that_is_cut_is_not_taken_for_one_that_has_ended(
+    running: Running, apps: Any, channel: grpc.aio.Channel, journal: Journal
+) -> None:
+    await deploy(running, apps.Listener.bind(journal.path), "listener")
+    listener = (("application", "listener"),)
+    for number in range(50):
+        call = EchoStub(channel).Chat(metadata=listener)
+        await call.write(Word(text="a"))
+        assert (await call.read()).text == "a"
+        if number % 5:
+            call.cancel()
+            assert await journal.next("cut") == ["False"]
+        else:
+            await call.done_writing()
+            assert (await call.read()).text == "bye"
+            assert await journal.next("whole") == ["True"]
+    assert journal.lines == []
+
+
 async def test_a_method_that_ends_early_needs_no_more_of_the_client(
     running: Running, apps: Any, channel: grpc.aio.Channel, journal: Journal
 ) -> None:

@@ -11,6 +11,7 @@ import grpc
 from salver.calls.call import DONE, QUEUED, SENT, Call
 from salver.calls.context import request_id_of
 from salver.calls.grpc_frames import read_tail, split, whole
+from salver.errors import DeploymentUnavailableError
 from salver.wire.frames import (
     BODY,
     CHUNK,
@@ -27,7 +28,11 @@ from salver.wire.frames import (
 from salver.wire.messages import CallTail
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from salver.calls.link import Link
+    from salver.calls.router import Router
+    from salver.doors.grpc.door import GrpcDoor
     from salver.doors.grpc.head import CallHead
     from salver.wire.payload import Segments
 
@@ -35,16 +40,19 @@ __all__ = ("StreamedCall", "UnaryCall", "Upstream")
 
 _REFILL: Final = INITIAL_CREDIT // 2  # credit owed before the replica is told to go on
 _NOTHING: Final = b""
-_SETTLE_S: Final = 0.005  # by then, and long before, grpc has told that a client has gone
 
 
 class UnaryCall(Call):
     """One message comes back: `await call.future` gives it, with how it ended where that was said.
 
-    `upstream`: the client's messages, where it sends a stream of them.
+    `upstream`: the client's messages, where it sends a stream of them. `door` and `find`, who tells
+    its router as things are then (None: its app does), are set when it is submitted.
     """
 
-    __slots__ = ("flags", "future", "head", "message", "path", "upstream", "wrote")
+    __slots__ = ("door", "find", "flags", "future", "head", "message", "path", "upstream", "wrote")
+
+    door: GrpcDoor
+    find: Callable[[], Router] | None
 
     def __init__(
         self,
@@ -93,6 +101,18 @@ class UnaryCall(Call):
             return self.head.request_id
         return request_id_of(self.link.name, self.call_id)
 
+    @property
+    def method(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    @property
+    def model_id(self) -> str:
+        return self.head.model_id
+
+    @property
+    def session_id(self) -> str:
+        return self.head.session_id
+
     def answered(self, flags: int, payload: bytes | Segments) -> None:
         tail, message = _read(flags, payload)
         self._end((tail, message), None)
@@ -101,6 +121,13 @@ class UnaryCall(Call):
         self._end((None, _NOTHING), None)
 
     def failed(self, error: BaseException) -> None:
+        if self.state == QUEUED and isinstance(error, DeploymentUnavailableError):
+            self.door.reroute(self, error)
+        else:
+            self.give_up(error)
+
+    def give_up(self, error: BaseException) -> None:
+        """There will be no answer from a replica."""
         self._end(None, error)
 
     def chunk(self, flags: int, payload: bytes | Segments) -> None:
@@ -194,8 +221,11 @@ class Upstream:
         self._over = False
         self._waiter: asyncio.Future[None] | None = None
 
-    async def pump(self, context: Any) -> None:
-        """Pass on one message after the other, until the last or until the call is over."""
+    async def pump(self, context: Any, answering: asyncio.Task[Any]) -> None:
+        """Pass on one message after the other, until the last or until the call is over.
+
+        `answering`: what grpc cancels when the client has gone.
+        """
         while True:
             message = await context.read()
             if message is grpc.aio.EOF:
@@ -205,21 +235,13 @@ class Upstream:
                 await self._waiter
             self._credit -= chunk_cost(len(message))
             self._send(message)
-        await self._seen_whole(context)
+        # A stream that was cut ends in the same way, just before grpc tells of the cut. What is
+        # asked of grpc now is answered after that.
+        await context.read()
+        if answering.cancelling():
+            return
         self._over = True
         self.begins()
-
-    async def _seen_whole(self, context: Any) -> None:
-        """Return unless the stream was cut: that looks the same, until grpc cancels this call.
-
-        What is sent to a client that has gone fails, so sending the initial metadata tells the two
-        apart. After the first answer these have left, and only waiting is left.
-        """
-        if self.call.wrote:
-            await asyncio.sleep(_SETTLE_S)
-        else:
-            self.call.wrote = True
-            await context.send_initial_metadata(())
 
     def begins(self) -> None:
         """The request is with a replica: it is told of the end, should that have come already."""

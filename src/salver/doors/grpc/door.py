@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import grpc
 
+from salver.calls.call import QUEUED
 from salver.doors.grpc.calls import StreamedCall, UnaryCall, Upstream
 from salver.doors.grpc.head import CallHead, HeadCache
 from salver.errors import RequestTimeoutError, SalverError
 from salver.oip.errors import ProtocolError
-from salver.replica.grpc.status import INTERNAL, NOT_FOUND, OK, UNAVAILABLE, code_of, cut
+from salver.replica.grpc.status import (
+    CANCELLED,
+    INTERNAL,
+    NOT_FOUND,
+    OK,
+    UNAVAILABLE,
+    code_of,
+    cut,
+)
 from salver.wire.messages import CallTail
 
 if TYPE_CHECKING:
@@ -64,6 +73,8 @@ class GrpcDoor:
         self.calls = 0
         self.in_flight = 0
         self.by_code: dict[int, int] = {}
+        # Told of each call that ends here, without a replica: path, status code, request id.
+        self.access: Callable[[str, int, str], None] | None = None
         self._heads = HeadCache()
         self._router_of = router_of
         self._routed = asyncio.Event()
@@ -111,7 +122,7 @@ class GrpcDoor:
         try:
             tail, answer = await call.future
         except asyncio.CancelledError:
-            call.cancel()
+            self._left(call)
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the client is told
             await self._fail(call, error, context)
@@ -138,7 +149,7 @@ class GrpcDoor:
                 await context.write(answer)
             tail, _ = await call.future
         except asyncio.CancelledError:
-            call.cancel()
+            self._left(call)
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the client is told
             call.cancel()
@@ -147,21 +158,27 @@ class GrpcDoor:
             self.over(timer, pump)
         await self._finish(call, tail, context)
 
-    async def answer(self, work: Callable[[], Awaitable[bytes]], context: Any) -> bytes:
+    async def answer(self, path: str, work: Callable[[], Awaitable[bytes]], context: Any) -> bytes:
         """What this door itself says to a call."""
         self.calls += 1
         self.in_flight += 1
-        trailing = (("request_id", self._heads.read(context).request_id or uuid.uuid4().hex),)
+        request_id = self._heads.read(context).request_id or uuid.uuid4().hex
+        trailing = (("request_id", request_id),)
         try:
             message = await work()
         except SalverError as error:
             code = code_of(error)
             code = UNAVAILABLE if code == INTERNAL else code  # the controller is not there just now
             self.count(code)
+            self.tell(path, code, request_id)
             await abort(context, code, str(error), trailing)
+        except asyncio.CancelledError:
+            self.count(CANCELLED)
+            raise
         finally:
             self.in_flight -= 1
         self.count(OK)
+        self.tell(path, OK, request_id)
         context.set_trailing_metadata(trailing)
         return message
 
@@ -171,15 +188,36 @@ class GrpcDoor:
         """Begin a call; `over` belongs to it, with what this returns."""
         self.calls += 1
         self.in_flight += 1
+        call.door, call.find = self, router_of
         try:
             router = self._router(call.head.app) if router_of is None else router_of()
         except (_Refused, ProtocolError) as refused:
-            call.failed(refused)
+            call.give_up(refused)
             return None
         router.submit(call)
         if self.limit_s <= 0:
             return None
         return self.loop.call_later(self.limit_s, self._expire, call)
+
+    def reroute(self, call: UnaryCall, error: BaseException) -> None:
+        """Its deployment is gone and it has not begun: it goes to whoever answers now.
+
+        Not before the next tick: what came with this news is not known yet.
+        """
+        self.loop.call_soon(self._route_anew, call, error)
+
+    def _route_anew(self, call: UnaryCall, error: BaseException) -> None:
+        if call.state != QUEUED:
+            return  # the client has gone
+        try:
+            router = call.find() if call.find is not None else self._router(call.head.app)
+        except (_Refused, ProtocolError):
+            call.give_up(error)
+            return
+        if router is call.router:
+            call.give_up(error)
+        else:
+            router.submit(call)
 
     def _router(self, app: str) -> Router:
         apps = self.apps or {}
@@ -203,7 +241,10 @@ class GrpcDoor:
         call.cancel(RequestTimeoutError(limit, "grpc_options.request_timeout_s", call.request_id))
 
     def _pump(self, upstream: Upstream | None, context: Any) -> asyncio.Task[None] | None:
-        return None if upstream is None else self.loop.create_task(upstream.pump(context))
+        if upstream is None:
+            return None
+        answering: Any = asyncio.current_task()
+        return self.loop.create_task(upstream.pump(context, answering))
 
     def over(
         self, timer: asyncio.TimerHandle | None, pump: asyncio.Task[None] | None = None
@@ -217,6 +258,11 @@ class GrpcDoor:
             pump.add_done_callback(_look_at)
 
     # ---- the end of a call
+
+    def _left(self, call: UnaryCall) -> None:
+        """The client has gone, or its deadline has passed."""
+        self.count(CANCELLED)
+        call.cancel()
 
     async def _finish(self, call: UnaryCall, tail: CallTail | None, context: Any) -> None:
         """How it went; an error is raised that ends it, where it did not go well."""
@@ -233,7 +279,7 @@ class GrpcDoor:
         context.set_trailing_metadata(trailing)
 
     async def _fail(self, call: UnaryCall, error: BaseException, context: Any) -> NoReturn:
-        trailing = (("request_id", call.request_id or uuid.uuid4().hex),)
+        request_id = call.request_id or uuid.uuid4().hex
         if isinstance(error, _Refused):
             code, details = error.code, str(error)
         elif isinstance(error, SalverError):
@@ -241,12 +287,18 @@ class GrpcDoor:
         else:
             code, details = INTERNAL, "Internal error."
         self.count(code)
-        await abort(context, code, details, trailing)
+        self.tell(call.path, code, request_id)
+        await abort(context, code, details, (("request_id", request_id),))
         raise AssertionError("abort() raises")
 
     def count(self, code: int) -> None:
         """A call has been answered with this code."""
         self.by_code[code] = self.by_code.get(code, 0) + 1
+
+    def tell(self, path: str, code: int, request_id: str) -> None:
+        """A call has ended so without a replica."""
+        if self.access is not None:
+            self.access(path, code, request_id)
 
 
 async def abort(context: Any, code: int, details: str, trailing: Any = ()) -> None:

@@ -99,7 +99,7 @@ class InferenceService:
     # ---- what the server says itself
 
     def _handler(self, name: str, answer: Callable[[Any], Any]) -> Callable[[bytes, Any], Any]:
-        kind = proto.message(f"{name}Request")
+        path, kind = _path(name), proto.message(f"{name}Request")
 
         async def handle(data: bytes, context: Any) -> bytes:
             async def work() -> bytes:
@@ -109,7 +109,7 @@ class InferenceService:
                 message = await result if inspect.isawaitable(result) else result
                 return message.SerializeToString()  # type: ignore[no-any-return]
 
-            return await self._door.answer(work, context)
+            return await self._door.answer(path, work, context)
 
         return handle
 

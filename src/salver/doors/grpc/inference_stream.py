@@ -99,7 +99,7 @@ class InferStream:
         try:
             target = target_of(message)
         except ProtocolError as error:
-            return Target(), status_of(error), None
+            return Target(), self._refused(error), None
         call = StreamedCall(self._path, self._head, message, self._door.loop)
         timer = self._door.submit(call, lambda: self._router_of(target))
         return target, call, timer
@@ -113,11 +113,17 @@ class InferStream:
                 await self._context.write(item if self._plain else stream_item(item))
             tail, _ = await call.future
         except SalverError as error:
-            return status_of(error)
+            return self._refused(error)
         finally:
             self._request_id = call.request_id or self._request_id
             self._end(entry)
         return (OK, "") if tail is None else (tail.code, tail.details)
+
+    def _refused(self, error: SalverError) -> _Outcome:
+        """What is answered where no replica has."""
+        code, details = status_of(error)
+        self._door.tell(self._path, code, self._request_id)
+        return code, details
 
     def _end(self, entry: _Entry | None) -> None:
         if entry is not None and isinstance(entry[1], StreamedCall):

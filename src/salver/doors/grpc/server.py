@@ -14,6 +14,8 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -25,23 +27,29 @@ from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
 
 from salver.calls.cluster import Cluster
+from salver.calls.metrics import router_families
 from salver.doors.grpc.calls import Upstream
 from salver.doors.grpc.door import GrpcDoor
 from salver.doors.grpc.health import Health
 from salver.doors.grpc.inference import InferenceService
 from salver.doors.grpc.listing import SERVICE as LISTING
 from salver.doors.grpc.listing import Listing
+from salver.doors.grpc.metrics import grpc_families
 from salver.doors.grpc.reflection import Reflection
 from salver.doors.inference import InferenceServer
 from salver.engine.seat import Seat
+from salver.errors import NoMethodError
 from salver.oip.proto import POOL
 from salver.oip.proto import SERVICE as INFERENCE
 from salver.replica.grpc.services import Recorder, RpcMethod, load_services
+from salver.replica.grpc.status import name_of
 from salver.spec.grpc import GrpcPlace, gRPCOptions
+from salver.spec.tls import TlsFiles
 
 __all__ = ("GrpcServer", "serve")
 
 _log = logging.getLogger("salver.ingress")
+_access = logging.getLogger("salver.access")
 
 
 async def serve(seat: Seat) -> None:
@@ -58,6 +66,9 @@ async def serve(seat: Seat) -> None:
     cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=name, role="ingress")
     cluster.adopt(for_good=True)
     door = GrpcDoor(place.options, loop, lambda deployment: cluster.router(deployment, eager=True))
+    if seat.logging.enable_access_log:
+        door.access = _log_access
+    cluster.directory.methods["metrics"] = lambda _: grpc_families(door) + router_families(cluster)
     services = load_services(place.options.grpc_servicer_functions)
     inference = _inference(door, cluster, place)
     server = GrpcServer(door, place.options, services, inference)
@@ -67,7 +78,7 @@ async def serve(seat: Seat) -> None:
         server.changed()
 
     # It listens before it hears of any app: who is told that an app is there can call it.
-    await server.start(place.host, place.port)
+    await server.start(place.host, place.port, place.options)
     cluster.directory.on_change(changed)
     gc.collect()
     gc.freeze()
@@ -75,6 +86,19 @@ async def serve(seat: Seat) -> None:
     _log.info("closing: %d gRPC calls", door.stats().in_flight)
     await server.drain(place.options.drain_timeout_s)
     cluster.close()
+
+
+def _log_access(path: str, code: int, request_id: str) -> None:
+    """A line for what no replica has answered; theirs they write themselves."""
+    status = name_of(code)
+    about = {
+        "request_id": request_id,
+        "method": "GRPC",
+        "path": path,
+        "status": status,
+        "serve_access_log": True,
+    }
+    _access.info("GRPC %s %s", path, status, extra=about)
 
 
 def _inference(door: GrpcDoor, cluster: Cluster, place: GrpcPlace) -> InferenceServer | None:
@@ -125,7 +149,7 @@ class GrpcServer:
             self._reflection = Reflection(names, (*pools, listing.pool))
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(self._reflection, recorder)
         self._server = grpc.aio.server(
-            handlers=(_ByPath(recorder.handlers | listing.handlers() | handlers),),
+            handlers=(_ByPath(door, recorder.handlers | listing.handlers() | handlers),),
             options=(
                 ("grpc.so_reuseport", 1),  # the keeper holds the port, and the next door may come
                 ("grpc.max_receive_message_length", options.max_receive_message_bytes),
@@ -133,10 +157,13 @@ class GrpcServer:
             ),
         )
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, options: TlsFiles) -> int:
         """Let clients in; the port, should it have been 0."""
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        bound = self._server.add_insecure_port(where)
+        if options.secure:
+            bound = self._server.add_secure_port(where, _credentials(options))
+        else:
+            bound = self._server.add_insecure_port(where)
         await self._server.start()
         return int(bound)
 
@@ -158,11 +185,35 @@ class GrpcServer:
 class _ByPath:
     """Every method is found here: methods that grpc knows by name cost it more."""
 
-    def __init__(self, handlers: Mapping[str, Any]) -> None:
+    def __init__(self, door: GrpcDoor, handlers: Mapping[str, Any]) -> None:
+        self._door = door
         self._handlers = handlers
 
     def service(self, handler_call_details: Any) -> Any:
-        return self._handlers.get(handler_call_details.method)
+        path = handler_call_details.method
+        return self._handlers.get(path) or self._nobody(path)
+
+    def _nobody(self, path: str) -> Any:
+        """Answers for a method that is not there."""
+        text = f"There is no method {path:.200}."
+        if near := get_close_matches(path[:200], self._handlers, 1):
+            text += f" Did you mean {near[0]}?"
+
+        async def say_so() -> bytes:
+            raise NoMethodError(text)
+
+        async def refuse(_messages: Any, context: Any) -> None:
+            await self._door.answer(path, say_so, context)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def _credentials(files: TlsFiles) -> Any:
+    """Files were seen to be usable before this process was made."""
+    chain = Path(files.ssl_certfile or "").read_bytes()
+    key = Path(files.ssl_keyfile or "").read_bytes()
+    authorities = Path(files.ssl_ca_certs).read_bytes() if files.ssl_ca_certs else None
+    return grpc.ssl_server_credentials(((key, chain),), authorities, authorities is not None)
 
 
 def _handler(door: GrpcDoor, rpc: RpcMethod) -> Any:

@@ -61,8 +61,7 @@ class _Request:
         self.method = served.method
         self.context: RayServegRPCContext | None = None
         if served.takes_context:
-            stream = served.rpc.takes_stream
-            self.context = RayServegRPCContext(call.context, head, takes_stream=stream)
+            self.context = RayServegRPCContext(call.context, head)
         self._message: Any = message
         if served.rpc.takes_stream:
             inbox = MessageInbox(call)
@@ -99,7 +98,7 @@ class _Request:
 
     def answer(self, data: bytes) -> None:
         """The whole answer."""
-        tail = self.context.tail() if self.context is not None else None
+        tail = self._tail()
         flags, front = (GRPC, b"") if tail is None else (GRPC | META, join_tail(tail))
         if len(data) >= LARGE:
             self.call.end(RES, flags, front, (memoryview(data),))
@@ -115,11 +114,18 @@ class _Request:
 
     def complete(self) -> None:
         """The stream of answers is over."""
-        tail = self.context.tail() if self.context is not None else None
+        tail = self._tail()
         if tail is None:
             self.call.end(END, GRPC, b"")
         else:
             self.call.end(RES, GRPC | META, join_tail(tail))
+
+    def _tail(self) -> CallTail | None:
+        """What user code has set; None: nothing."""
+        tail = self.context.tail() if self.context is not None else None
+        if tail is not None:
+            self.call.status = tail.code
+        return tail
 
     def fail(self, error: BaseException) -> None:
         """Answer with the status that the error stands for, or that the user's code has set."""
@@ -139,6 +145,7 @@ class _Request:
                 details = context.details() or details
         if code == INTERNAL:
             _logger.error("Uncaught exception in %s:", self.rpc.path, exc_info=error)
+        call.status = code
         call.end(RES, GRPC | META, join_tail(CallTail(code, shown(details), metadata)))
 
     def interrupted(self) -> None:
@@ -294,4 +301,5 @@ async def _send(request: _Request, items: Any) -> None:
 
 def refuse(call: ServedCall, code: int, details: str) -> None:
     """Answer with this status."""
+    call.status = code
     call.end(RES, GRPC | META, join_tail(CallTail(code, shown(details))))

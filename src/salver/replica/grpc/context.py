@@ -28,9 +28,8 @@ class RayServegRPCContext:
     A method that has a parameter named `grpc_context` is given one.
     """
 
-    def __init__(self, call: CallContext, head: bytes, *, takes_stream: bool) -> None:
+    def __init__(self, call: CallContext, head: bytes) -> None:
         self._call = call
-        self._takes_stream = takes_stream
         self._raw = head
         self._head: CallHead | None = None
         self._code: Any = None
@@ -124,11 +123,6 @@ class RayServegRPCContext:
 
     def set_compression(self, compression: grpc.Compression) -> None:
         """Compress the answer so, where the client understands it; before the first message."""
-        if self._takes_stream:
-            raise NotImplementedError(
-                "set_compression() is for methods that take one message: the answer to a stream "
-                "has begun by the time that the stream has ended."
-            )
         if not isinstance(getattr(compression, "value", compression), int):
             raise TypeError(f"set_compression() takes a grpc.Compression, not {compression!r}.")
         self._compression = compression

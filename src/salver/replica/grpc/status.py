@@ -37,6 +37,7 @@ __all__ = (
     "UNIMPLEMENTED",
     "code_of",
     "cut",
+    "name_of",
     "status_of",
 )
 
@@ -49,6 +50,12 @@ RESOURCE_EXHAUSTED: Final = 8
 UNIMPLEMENTED: Final = 12
 INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
+
+_NAMES: Final = (
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
+    "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",
+    "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+)  # fmt: skip
 
 # A class that is not here is answered as the nearest of its bases that is.
 CODE_OF: Final[dict[type[BaseException], int]] = {
@@ -88,6 +95,11 @@ def status_of(error: BaseException) -> tuple[int, str]:
     if isinstance(error, SalverError):
         return code_of(error), text
     return code_of(error), f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def name_of(code: int) -> str:
+    """What logs and metrics call a status code."""
+    return _NAMES[code] if 0 <= code < len(_NAMES) else str(code)
 
 
 def cut(details: str) -> str:

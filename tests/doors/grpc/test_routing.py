@@ -1,0 +1,87 @@
+"""To which replica a call goes: by its model, by its session, and anew when its deployment goes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from echo_pb2 import Word
+from echo_pb2_grpc import EchoStub
+
+from tests.real.rig import Journal, Running
+
+HELD = (("application", "held"),)
+
+
+@pytest.mark.parametrize("kind", ["ByModel", "BySession"])
+async def test_calls_of_one_model_or_session_go_to_one_replica(
+    running: Running, apps: Any, channel: grpc.aio.Channel, kind: str
+) -> None:
+    await running.deploy(getattr(apps, kind).bind(), "held", None)
+    metadata = "multiplexed_model_id" if kind == "ByModel" else "session_id"
+    seen: Counter[str] = Counter()
+    for key in "abcdef":
+        call = (*HELD, (metadata, key))
+        first = await EchoStub(channel).Say(Word(), metadata=call)
+        for _ in range(10):
+            answer = await EchoStub(channel).Say(Word(), metadata=call)
+            assert answer.text == first.text
+        seen[first.text] += 1
+    assert len(seen) == 2
+
+
+async def test_a_router_of_the_user_s_is_told_of_the_call(
+    running: Running, apps: Any, channel: grpc.aio.Channel
+) -> None:
+    await running.deploy(apps.Routed.bind(), "held", None)
+    metadata = (*HELD, ("session_id", "s"), ("multiplexed_model_id", "m"), ("request_id", "r"))
+    await EchoStub(channel).Say(Word(), metadata=metadata)
+    await running.log.until("chosen for: Say r m s False")
+
+
+async def one_word() -> AsyncIterator[Word]:
+    yield Word(text="a")
+
+
+@pytest.mark.parametrize("kind", ["Say", "Repeat", "Gather", "Chat"])
+async def test_a_call_that_has_not_begun_when_its_deployment_goes_is_routed_anew(
+    running: Running, apps: Any, channel: grpc.aio.Channel, journal: Journal, kind: str
+) -> None:
+    """As after an update that makes another deployment the app's ingress."""
+    await running.deploy(apps.Slow.bind(journal.path), "held", None)
+    echo = EchoStub(channel)
+    first = echo.Say(Word(text="first"), metadata=HELD)
+    await journal.until("begun first")
+    asked = Word(text="a", times=1) if kind in ("Say", "Repeat") else one_word()
+    waits = getattr(echo, kind)(asked, metadata=HELD)
+    refused = echo.Say(Word(), metadata=HELD)
+    assert await refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # so the other one waits
+    await running.deploy(apps.Speaker.bind(), "held", None)
+    if kind in ("Say", "Gather"):
+        assert (await waits).text == {"Say": "a!", "Gather": "a"}[kind]
+    else:
+        assert [word.text async for word in waits] == [{"Repeat": "a", "Chat": "A"}[kind]]
+    first.cancel()
+    await journal.until("cancelled first")
+
+
+async def test_a_call_that_has_not_begun_when_its_app_goes_is_told(
+    running: Running, apps: Any, channel: grpc.aio.Channel, journal: Journal
+) -> None:
+    await running.deploy(apps.Slow.bind(journal.path), "going", None)
+    going = (("application", "going"),)
+    first = EchoStub(channel).Say(Word(text="first"), metadata=going)
+    await journal.until("begun first")
+    waits = EchoStub(channel).Say(Word(), metadata=going)
+    refused = EchoStub(channel).Say(Word(), metadata=going)
+    assert await refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    async with running.control() as control:
+        deleting = control.delete("going")
+        first.cancel()
+        await deleting
+    assert await waits.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.OK)
+    late = EchoStub(channel).Say(Word(), metadata=going)
+    assert await late.code() is grpc.StatusCode.NOT_FOUND
