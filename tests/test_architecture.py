@@ -33,6 +33,7 @@ LAYERS = {
 # One line, several packages that may use each other.
 TOGETHER = {"api", "build", "launch", "program", "session", "serve", ""}
 FORBIDDEN_FILES = {"utils", "util", "common", "helpers", "helper", "misc", "base", "constants"}
+KNOWN_FILES = {"serve/utils.py"}  # users of Ray Serve import it
 FORBIDDEN_WORDS = {"worker", "actor", "proxy", "manager", "info", "helper", "utils"}
 # Names that users of Ray Serve, or asyncio, know.
 KNOWN_NAMES = {
@@ -149,12 +150,13 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def test_a_file_is_named_for_what_is_in_it(module: Path) -> None:
-    assert module.stem not in FORBIDDEN_FILES
+    assert module.stem not in FORBIDDEN_FILES or name_of(module) in KNOWN_FILES
 
 
 def test_one_word_per_thing(module: Path) -> None:
     """No module, class or function of ours carries a word that the vocabulary leaves out."""
-    names = [module.stem] + [
+    names = [] if name_of(module) in KNOWN_FILES else [module.stem]
+    names += [
         node.name
         for node in ast.walk(ast.parse(module.read_text()))
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)

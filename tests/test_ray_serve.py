@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import subprocess
 import sys
 from typing import Any
 
+import grpc
 import httpx
 import msgspec
 import pytest
@@ -19,7 +22,7 @@ from salver.serve.autoscaling_policy import (
     default_autoscaling_policy,
     replica_queue_length_autoscaling_policy,
 )
-from salver.serve.config import ProxyLocation, gRPCOptions
+from salver.serve.config import HTTPOptions, LoggingConfig, ProxyLocation, gRPCOptions
 from salver.serve.grpc_util import RayServegRPCContext
 from salver.serve.schema import ReplicaRank
 from salver.wire.messages import CallHead
@@ -57,8 +60,7 @@ def test_a_replica_knows_its_place() -> None:
     try:
         serve.start(proxy_location=ProxyLocation.HeadOnly, http_options={"port": 0})
         handle = serve.run(Placed.bind(), name="app")
-        other = handle.options(request_serialization="pickle", response_serialization="pickle")
-        assert other.named.remote("x").result(_skip_asyncio_check=True) == "x"
+        assert handle.named.remote("x").result() == "x"
         assert session._instance is not None
         seen = httpx.get(session._instance.url).json()
     finally:
@@ -67,6 +69,43 @@ def test_a_replica_knows_its_place() -> None:
     assert (seen["world"], seen["gang"], seen["object"]) == (1, None, "Place")
     assert seen["names"][:2] == ["app", "Place"]
     assert seen["version"]
+
+
+def level(request: Any = None) -> str:
+    return logging.getLevelName(logging.getLogger("ray.serve").getEffectiveLevel())
+
+
+def test_an_instance_is_as_it_was_started() -> None:
+    """One instance for all options of `start`: each is seen from outside."""
+    try:
+        serve.start(
+            http_options=HTTPOptions(port=0, root_path="/api", root_url="https://shop.org"),
+            grpc_options=gRPCOptions(port=0, inference=True),
+            logging_config=LoggingConfig(log_level="WARNING"),
+        )
+        serve.run(serve.deployment(level).bind())
+        instance = session._instance
+        assert instance is not None
+        assert httpx.get(instance.url + "/api").text == "WARNING"
+        assert instance.public_url == "https://shop.org"
+        with grpc.insecure_channel(instance.grpc_address) as channel:
+            grpc.channel_ready_future(channel).result(timeout=20)
+    finally:
+        serve.shutdown()
+
+
+async def test_an_instance_ends_while_the_loop_goes_on() -> None:
+    serve.start(http_options={"port": 0})
+    assert session._instance is not None
+    url, ticks = session._instance.url, 0
+    ending = asyncio.create_task(serve.shutdown_async())
+    while not ending.done():
+        ticks += 1
+        await asyncio.sleep(0)
+    assert ticks > 1
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(url)
 
 
 def test_several_apps_need_not_be_waited_for() -> None:

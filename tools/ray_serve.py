@@ -78,7 +78,7 @@ def _resolve(module: str, entry: dict[str, Any]) -> Any:
         return True if entry.get("test") else ABSENT
     try:
         found: Any = import_module(f"salver{module.removeprefix('ray')}")
-    except ModuleNotFoundError:
+    except ImportError:  # there is none, or it says why not
         return ABSENT
     for part in name.split("."):
         found = getattr(found, part, _of_instances(found, part))

@@ -205,7 +205,10 @@ def get_app_handle(name: str) -> DeploymentHandle[Any]:
 
 
 def get_deployment_handle(
-    deployment_name: str, app_name: str | None = None, _check_exists: bool = True
+    deployment_name: str,
+    app_name: str | None = None,
+    _check_exists: bool = True,
+    _record_telemetry: bool = True,  # nothing is ever recorded
 ) -> DeploymentHandle[Any]:
     """The handle of any deployment of a running app; within a replica, of its own app."""
     replica = current_replica.get(None)

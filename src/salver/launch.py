@@ -113,6 +113,11 @@ class Instance:
         return "" if address is None else f"{self._scheme}://{_written(address)}"
 
     @property
+    def public_url(self) -> str:
+        """Where others reach the HTTP door, as far as that was said; empty: there is none."""
+        return self.http.root_url if self.url and self.http.root_url else self.url
+
+    @property
     def grpc_address(self) -> str:
         """Where the gRPC door answers, with the real port; empty: there is none."""
         address = self.keeper.addresses.get("grpc")

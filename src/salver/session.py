@@ -160,10 +160,7 @@ class Session:
         if self.cluster() is None:
             return
         self._ingresses.pop(name, None)
-        if wait:
-            self._ask(lambda control: control.delete(name))
-        else:
-            self._submit(lambda control: control.delete(name))
+        self._ask(lambda control: control.delete(name, wait=wait))
 
     def status(self) -> ServeStatus:
         """What is; empty when nothing runs."""

@@ -57,6 +57,12 @@ def test_an_app_runs_here_and_warns_of_what_it_cannot_have(
     assert "num_gpus=1.0 of deployment default#Caller means nothing" in caplog.text
 
 
+def test_several_apps_run_here_at_once() -> None:
+    targets = [serve.RunTarget(Callee.bind(), name) for name in ("a", "b")]
+    handles = serve.run_many(targets, _local_testing_mode=True)
+    assert {handle.where.remote().result() for handle in handles} == {os.getpid()}
+
+
 def test_it_is_found_by_its_name_and_its_state_is_shown() -> None:
     handle = serve.run(Callee.bind(), name="mine", _local_testing_mode=True)
     assert serve.get_app_handle("mine") is handle

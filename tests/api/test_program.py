@@ -32,6 +32,10 @@ def function(request: object) -> str:
     return "called"
 
 
+def test_a_deployment_has_the_name_that_it_is_given() -> None:
+    assert deployment(name="Other")(Bare.func_or_class).name == "Other"
+
+
 def test_a_class_and_a_function_become_deployments() -> None:
     assert isinstance(Bare, Deployment)
     assert (Bare.name, function.name) == ("Bare", "function")
@@ -41,6 +45,9 @@ def test_a_class_and_a_function_become_deployments() -> None:
 def test_options_are_readable() -> None:
     assert (WithOptions.num_replicas, WithOptions.max_ongoing_requests) == (3, 7)
     assert WithOptions.max_queued_requests == -1
+    assert (WithOptions.version, WithOptions.user_config) == (None, None)
+    tuned = WithOptions.options(user_config={"a": 1}, backpressure_config={"status_code": 429})
+    assert (tuned.user_config, tuned.backpressure_config.status_code) == ({"a": 1}, 429)
     with pytest.raises(AttributeError, match=r"^Deployment Bare has no attribute 'nothing'"):
         _ = Bare.nothing
 

@@ -303,7 +303,9 @@ def test_a_policy_is_told_everything() -> None:
     one.scaler.metrics(first, {"tokens": 3}, one.now)
     one.scaler.metrics(second, {"tokens": 5}, one.now)
     told = one.scaler.context([first, second], one.now, epoch=1000)
-    assert told.deployment_name == "Model"
+    assert (told.deployment_id, told.deployment_name) == (ID, "Model")
+    assert told.config == one.scaler.config
+    assert (told.target_num_replicas, told.policy_state) == (one.scaler.target, {})
     assert told.app_name == "app"
     assert (told.current_num_replicas, told.running_replicas) == (2, (first, second))
     assert (told.total_num_requests, told.total_queued_requests) == (8, 2)

@@ -417,6 +417,47 @@ def test_other_apps(client: httpx.Client, app: Any, path: str, body: str) -> Non
     serve.delete("asgi")
 
 
+def built_in_a_function(word: str) -> Any:
+    """As builders make them: such a class travels by value."""
+    api = FastAPI()
+
+    class Base:
+        @api.get("/inherited")
+        def inherited(self) -> str:
+            return word
+
+    @serve.deployment
+    @serve.ingress(api)
+    class Local(Base):
+        @api.get("/own")
+        async def own(self, times: int = 1) -> str:
+            return type(self).__name__ * times
+
+    return Local.bind()
+
+
+def test_routes_of_a_class_that_a_function_makes(client: httpx.Client) -> None:
+    serve.run(built_in_a_function("w"), name="local", route_prefix="/local")
+    assert client.get("/local/own?times=2").json() == "LocalLocal"
+    assert client.get("/local/inherited").json() == "w"
+    serve.delete("local")
+
+
+def test_a_route_of_a_class_without_self_is_told(door: str) -> None:
+    api = FastAPI()
+
+    @serve.deployment(max_constructor_retry_count=1)
+    @serve.ingress(api)
+    class Forgot:
+        @api.get("/")
+        def root() -> str:  # type: ignore[misc]
+            return ""
+
+    with pytest.raises(serve.exceptions.RayServeException, match="parameter must be `self`"):
+        serve.run(Forgot.bind(), name="forgot", route_prefix="/forgot")
+    serve.delete("forgot")
+
+
 def test_a_failing_lifespan_fails_the_app(door: str) -> None:
     @asynccontextmanager
     async def fails(app: FastAPI) -> AsyncIterator[None]:

@@ -200,6 +200,12 @@ def test_errors_keep_their_type_and_show_where_they_came_from(
         assert caught.value.code == 7
 
 
+async def test_a_loop_may_be_blocked_on_purpose(handle: DeploymentHandle[Any]) -> None:
+    with pytest.raises(RuntimeError, match="await response"):
+        handle.plus.remote(1).result()
+    assert handle.plus.remote(1).result(_skip_asyncio_check=True) == 2
+
+
 async def test_errors_reach_await_each_time(handle: DeploymentHandle[Any]) -> None:
     response = handle.afails.remote()
     for _ in range(2):
@@ -306,6 +312,7 @@ async def test_a_stream_is_neither_awaited_nor_asked_for_a_result(
     with pytest.raises(TypeError):
         stream.result()
     assert stream.request_id
+    assert not stream.cancelled()
     stream.cancel()
     assert stream.cancelled()
 
@@ -367,7 +374,24 @@ def test_unknown_options_are_refused(handle: DeploymentHandle[Any]) -> None:
         handle.options(metod_name="x")
     with pytest.raises(ValueError, match="request_serialization"):
         handle.options(request_serialization="xml")
-    assert handle.options(request_serialization="cloudpickle", _by_reference=False)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"_by_reference": False},
+        {"_prefer_local_routing": True},
+        {"request_serialization": "msgpack"},
+        {"response_serialization": "orjson"},
+    ],
+    ids=str,
+)
+def test_options_of_places_and_transports_change_nothing(
+    handle: DeploymentHandle[Any], options: dict[str, Any]
+) -> None:
+    """There is one place, and one transport: every value arrives as it was."""
+    assert handle.plus.options(**options).remote(1, by=2).result() == 3
+    assert handle.sync.options(**options).remote({1: (2,)}).result() == {1: (2,)}
 
 
 async def test_a_replica_is_chosen_first_and_called_later(handle: DeploymentHandle[Any]) -> None:
@@ -381,8 +405,19 @@ async def test_a_replica_is_chosen_first_and_called_later(handle: DeploymentHand
         assert await handle.plus.dispatch(replica, handle.plus.remote(1)) == 3
 
 
+async def test_a_chosen_replica_says_where_it_is(handle: DeploymentHandle[Any]) -> None:
+    async with handle.choose_replica() as replica:
+        fields = replica.to_dict()
+        assert fields == {name: getattr(replica, name) for name in fields}
+        assert (replica.node_ip, replica.node_id) == ("127.0.0.1", "")
+        assert (replica.port, replica.availability_zone) == (None, None)
+        assert replica.address.startswith("unix:")
+        assert replica.replica_metadata == {}
+
+
 def test_every_replica_is_called(handle: DeploymentHandle[Any]) -> None:
     assert handle.broadcast("plus", 1, by=4).results(timeout_s=20) == [5]
+    assert asyncio.run(handle.broadcast("plus", 1).results_async(timeout_s=20)) == [2]
     assert handle.broadcast("plus", handle.plus.remote(1)).results() == [3]
     with pytest.raises(ZeroDivisionError):
         handle.broadcast("afails").results()
@@ -405,6 +440,8 @@ def test_a_handle_is_set_up_before_it_is_used(handle: DeploymentHandle[Any]) -> 
     fresh.shutdown()
     assert not fresh.is_initialized
     assert fresh.plus.remote(1).result() == 2
+    asyncio.run(fresh.shutdown_async())
+    assert not fresh.is_initialized
 
 
 def test_there_are_no_objects_of_ray(handle: DeploymentHandle[Any]) -> None:

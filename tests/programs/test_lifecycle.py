@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from typing import Any
 
@@ -131,7 +132,7 @@ def test_handles_by_name(door: str) -> None:
         serve.get_deployment_handle("Nope", "named")
     with pytest.raises(RayServeException):
         serve.get_deployment_handle("Says")
-    unchecked = serve.get_deployment_handle("Nope", "named", _check_exists=False)
+    unchecked = serve.get_deployment_handle("Nope", "named", False, _record_telemetry=False)
     assert unchecked.deployment_name == "Nope"
     serve.delete("named")
 
@@ -258,6 +259,16 @@ def test_internal_run_returns_before_the_replicas_are_there(door: str) -> None:
     handle = serve._run(Says.bind("soon"), _blocking=False, name="soon", route_prefix="/soon")
     assert handle.name.remote().result(timeout_s=20) == "soon"
     serve.delete("soon", _blocking=True)
+    assert "soon" not in serve.status().applications
+
+
+def test_a_delete_need_not_be_waited_for(door: str) -> None:
+    serve.run(Says.bind(), name="goes", route_prefix=None)
+    serve.delete("goes", _blocking=False)
+    seen = set()
+    while "goes" in (apps := serve.status().applications):
+        seen.add(str(apps["goes"].status))
+    assert seen <= {"DELETING"}
 
 
 def test_several_apps_at_once(client: httpx.Client) -> None:
@@ -267,10 +278,35 @@ def test_several_apps_at_once(client: httpx.Client) -> None:
     handles = serve.run_many(targets)
     assert [handle.name.remote().result() for handle in handles] == ["a", "b", "c"]
     assert [client.get(f"/{word}").text for word in "abc"] == ["a", "b", "c"]
+    (again,) = serve._run_many([serve.RunTarget(Says.bind("d"), "a", "/d")])
+    assert again.name.remote().result() == client.get("/d").text == "d"
     for word in "abc":
         serve.delete(word)
     with pytest.raises(ValueError, match="No applications provided"):
         serve.run_many([])
+
+
+@serve.deployment
+class Level:
+    def __call__(self) -> str:
+        return logging.getLevelName(logging.getLogger("ray.serve").getEffectiveLevel())
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda app, config: serve.run(app, logging_config=config, name="loud", route_prefix=None),
+        lambda app, config: serve._run(app, logging_config=config, name="loud", route_prefix=None),
+        lambda app, config: serve.run_many([serve.RunTarget(app, "loud", None, config)])[0],
+        lambda app, config: serve.run(
+            Level.options(logging_config=config).bind(), name="loud", route_prefix=None
+        ),
+    ],
+    ids=["run", "_run", "RunTarget", "options"],
+)
+def test_an_app_says_how_its_replicas_log(door: str, run: Any) -> None:
+    assert run(Level.bind(), {"log_level": "ERROR"}).remote().result() == "ERROR"
+    serve.delete("loud")
 
 
 def test_no_trace_no_context() -> None:

@@ -79,12 +79,31 @@ import ray
 """
 
 
+SUBCLASSED = """
+from ray.serve.experimental.capacity_queue_router import CapacityQueueRouter
+class Mine(CapacityQueueRouter): pass
+"""
+ROUTED = """
+from ray import serve
+from ray.serve.experimental import CapacityQueueRouter
+serve.deployment(request_router_config={"request_router_class": CapacityQueueRouter})(print)
+"""
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
         ("import ray.data", "ImportError: ray.data is not part of serving"),
         ("from ray import train", "ImportError: ray.train is not part of serving"),
-        ("import ray.serve.llm", "ImportError: ray.serve.llm: Salver has no such module."),
+        ("import ray.serve.nothing", "ImportError: ray.serve.nothing: Salver has no such module."),
+        ("from ray.serve.llm import LLMConfig", "ImportError: salver.serve.llm is not there in"),
+        ("from ray.serve.dag import InputNode", "ImportError: salver.serve.dag (InputNode) is not"),
+        (
+            "from ray.serve.experimental.capacity_queue import CapacityQueue as C; C(1)",
+            "NotImplementedError: CapacityQueue is not there",
+        ),
+        (SUBCLASSED, "NotImplementedError: Mine: CapacityQueueRouter is not there"),
+        (ROUTED, "NotImplementedError: CapacityQueueRouter is not there in this version: its qu"),
         ("from ray.serve import nothing", "ImportError: cannot import name 'nothing'"),
         ("ray.get_actor('x')", "NotImplementedError: ray.get_actor is not supported. Processes"),
         ("ray.init('ray://x')", "NotImplementedError: ray.init(address='ray://x'): there is no cl"),
@@ -135,6 +154,13 @@ with ray.init(num_cpus=2, address="auto", runtime_env={"env_vars": {"A": "b"}}):
 assert not ray.is_initialized()
 from ray import serve
 import ray.serve.handle, salver.serve.handle
+from ray.serve.api import get_replica_context, run
+from ray.serve.batching import batch
+from ray.serve.deployment import Application, Deployment
+from ray.serve.multiplex import multiplexed
+from ray.serve.utils import get_trace_context
+assert (run, batch, multiplexed) == (serve.run, serve.batch, serve.multiplexed)
+assert (Application, Deployment) == (serve.Application, serve.Deployment)
 assert ray.serve.handle is salver.serve.handle
 """
     run = subprocess.run(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import httpx
+import pytest
 
 from tests.conftest import ROOT, Command
 from tests.programs.conftest import HERE, run_program
@@ -95,9 +96,10 @@ def test_log_lines_carry_the_request_s_id() -> None:
     assert re.search(r"(?m)^\[default#Outer#\w+\] printed$", done.stderr), done.stderr
 
 
-def test_run_blocking_stays_until_it_is_interrupted() -> None:
+@pytest.mark.parametrize("how", ["one", "many"])
+def test_run_blocking_stays_until_it_is_interrupted(how: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-u", "stays.py"],
+        [sys.executable, "-u", "stays.py", how],
         cwd=SCRIPTS,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "SALVER_HTTP_PORT": "0"},
         stdout=subprocess.PIPE,

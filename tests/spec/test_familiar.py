@@ -27,6 +27,8 @@ from salver.spec.http import HttpSettings
             HTTPOptions(root_path="/api", ssl_certfile="c", ssl_keyfile="k"),
             HttpSettings(root_path="/api", ssl_certfile="c", ssl_keyfile="k"),
         ),
+        (HTTPOptions(keep_alive_timeout_s=7), HttpSettings(keep_alive_timeout_s=7)),
+        (HTTPOptions(root_url="https://x.org/a"), HttpSettings(root_url="https://x.org/a")),
         ({"max_headers": 10}, HttpSettings(max_headers=10)),
     ],
 )
@@ -50,7 +52,10 @@ def test_what_is_not_given_keeps_the_default_of_the_environment() -> None:
         ({"ssl_ca_certs": "k"}, ValueError, r"nothing without ssl_certfile"),
         ({"root_path": "api"}, ValueError, r"root_path"),
         ({"root_path": "/api/"}, ValueError, r"root_path"),
-        ({"root_url": "http://x"}, NotImplementedError, r"root_url.*not there yet"),
+        ({"root_url": "x.org"}, ValueError, r"root_url"),
+        ({"middlewares": []}, ValueError, r"'middlewares'\] is not there any more: put them on"),
+        ({"num_cpus": 1}, ValueError, r"'num_cpus'\] is not there any more"),
+        ({"location": "Nowhere"}, ValueError, r"Nowhere"),
     ],
 )
 def test_what_is_wrong_is_named(given: Any, error: type[Exception], message: str) -> None:
@@ -71,6 +76,7 @@ def test_a_part_of_a_later_version_says_so_when_it_is_used() -> None:
         ({"host": "0.0.0.0"}, False),
         ({"host": None}, True),
         ({"location": "Disabled"}, True),
+        ({"location": "NoServer"}, True),
         (HTTPOptions(), False),
         (HTTPOptions(host=None), True),
         (HTTPOptions(location=ProxyLocation.HeadOnly), False),
@@ -79,3 +85,10 @@ def test_a_part_of_a_later_version_says_so_when_it_is_used() -> None:
 def test_no_door_can_be_asked_for(given: Any, expected: bool) -> None:
     assert without_door(given) is expected
     http_settings(given)
+
+
+def test_options_are_checked_where_they_are_made() -> None:
+    assert HTTPOptions(host=None).location is ProxyLocation.Disabled
+    assert HTTPOptions(location="NoServer").location is ProxyLocation.Disabled  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"ssl_keyfile is given and ssl_certfile is not"):
+        HTTPOptions(ssl_keyfile="k")

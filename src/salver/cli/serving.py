@@ -181,10 +181,10 @@ class _Serving:
     def _say_ready(self, app: AppSpec) -> None:
         if self._instance.grpc_address:
             _say(f"App {app.name} answers gRPC at {self._instance.grpc_address}")
-        if app.route_prefix is None or not self._instance.url:
+        if app.route_prefix is None or not self._instance.public_url:
             _say(f"App {app.name} runs. It has no route: call it by its handle.")
             return
-        url = self._instance.url + app.route_prefix
+        url = self._instance.public_url + app.route_prefix
         _say(f"App {app.name} is ready: {url}")
         _say(f"    curl {url}")
 

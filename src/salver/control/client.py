@@ -53,9 +53,9 @@ class ControlClient:
         """Want this app from now on; returns when the controller has noted it."""
         await self.call("deploy", app)
 
-    async def delete(self, name: str) -> None:
-        """Stop an app; returns when it is gone. Unknown: nothing happens."""
-        await self.call("delete", {"name": name})
+    async def delete(self, name: str, *, wait: bool = True) -> None:
+        """Stop an app; returns when it is gone, or sure to go. Unknown: nothing happens."""
+        await self.call("delete", {"name": name, "wait": wait})
 
     async def wait(self, name: str) -> AppStatus:
         """Return when the app runs and every door knows its route, or when it has failed."""

@@ -105,12 +105,16 @@ class Controller:
     async def delete(self, name: str) -> None:
         """Stop this app; return when it is gone."""
         app = self._apps.get(name)
-        if app is None:
-            return
-        self._store.remove(name)
-        app.want(None)
-        self._touch(app)
-        await self.news.until(lambda: self._apps.get(name) is not app or not app.deleting)
+        self.discard(name)
+        await self.news.until(lambda: self._apps.get(name) is not app or not (app and app.deleting))
+
+    def discard(self, name: str) -> None:
+        """Want this app no more. Unknown: nothing happens."""
+        app = self._apps.get(name)
+        if app is not None:
+            self._store.remove(name)
+            app.want(None)
+            self._touch(app)
 
     async def shutdown(self) -> None:
         """Delete every app; return when all are gone."""

@@ -33,6 +33,10 @@ class Named(msgspec.Struct, frozen=True):
     name: str
 
 
+class Delete(Named, frozen=True):
+    wait: bool = True  # until it is gone
+
+
 class Asked(msgspec.Struct, frozen=True):
     op: str
     body: dict[str, Any] = {}
@@ -124,7 +128,11 @@ class Session:
         self._controller.deploy(msgspec.convert(body, AppSpec))
 
     async def _delete(self, body: Any) -> None:
-        await self._controller.delete(msgspec.convert(body, Named).name)
+        asked = msgspec.convert(body, Delete)
+        if asked.wait:
+            await self._controller.delete(asked.name)
+        else:
+            self._controller.discard(asked.name)
 
     async def _wait(self, body: Any) -> Any:
         return await self._controller.wait(msgspec.convert(body, Named).name)

@@ -59,7 +59,7 @@ def bind_class_routes(app: FastAPI, cls: type, instance: Any) -> FastAPI:
 
 
 def _bind_routes(routes: Sequence[Any], cls: type, instance: Any, app: FastAPI) -> list[Any]:
-    owners = {(base.__module__, base.__qualname__): depth for depth, base in enumerate(cls.__mro__)}
+    owners = {name: depth for depth, base in enumerate(cls.__mro__) for name in _names_of(base)}
     found: list[tuple[int | None, Any]] = []
     for route in routes:
         inner = getattr(route, "original_router", None)
@@ -78,17 +78,28 @@ def _bind_routes(routes: Sequence[Any], cls: type, instance: Any, app: FastAPI) 
     return [route for depth, route in found if depth is None or best[_place(route)] == depth]
 
 
+def _names_of(cls: type) -> set[tuple[str, str]]:
+    """How its own routes may speak of it: a class of a function's body, which travels by value,
+    loses where it was defined, and its methods still say it."""
+    inside = {
+        parent
+        for method in vars(cls).values()
+        if (parent := _owner_of(method)) and parent[1].rpartition(".")[2] == cls.__name__
+    }
+    return {(cls.__module__, cls.__qualname__), *inside}
+
+
 def _place(route: Any) -> tuple[str, frozenset[str]]:
     return route.path, frozenset(getattr(route, "methods", None) or ("websocket",))
 
 
 def _owner_of(endpoint: Any) -> tuple[str, str] | None:
     """The class in whose body an endpoint was defined, by module and qualified name."""
-    qualname = getattr(endpoint, "__qualname__", "")
+    qualname, module = (getattr(endpoint, name, "") for name in ("__qualname__", "__module__"))
     parent, _, _ = qualname.rpartition(".")
-    if not parent or parent.endswith("<locals>") or inspect.ismethod(endpoint):
+    if not parent or not module or parent.endswith("<locals>") or inspect.ismethod(endpoint):
         return None
-    return endpoint.__module__, parent
+    return module, parent
 
 
 def _bind_route(route: Any, instance: Any, app: FastAPI) -> Any:

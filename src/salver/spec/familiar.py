@@ -31,6 +31,10 @@ class ProxyLocation(StrEnum):
     HeadOnly = "HeadOnly"
     EveryNode = "EveryNode"
 
+    @classmethod
+    def _missing_(cls, value: object) -> ProxyLocation | None:
+        return cls.Disabled if value == "NoServer" else None  # its name in old programs
+
 
 class HTTPOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """The HTTP door, as Ray Serve spells it. Without a value the door's own default holds."""
@@ -46,6 +50,12 @@ class HTTPOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fiel
     ssl_certfile: str | None = None
     ssl_keyfile_password: str | None = None
     ssl_ca_certs: str | None = None
+
+    def __post_init__(self) -> None:
+        """Without a host there is no door. What a door cannot be given is said at once."""
+        location = ProxyLocation.Disabled if self.host is None else _read_location(self.location)
+        msgspec.structs.force_setattr(self, "location", location)
+        http_settings(self)
 
 
 class _Later:
@@ -77,8 +87,10 @@ def get_deployment_actor_context() -> NoReturn:
     _refuse("get_deployment_actor_context()")
 
 
-_DOOR: Final = ("host", "port", "request_timeout_s", "keep_alive_timeout_s")
-_NEUTRAL: Final = HTTPOptions()
+_REMOVED: Final = {
+    "middlewares": "put them on the FastAPI app that is given to @ingress",
+    "num_cpus": "the door is a process of Salver's own, which no replica's share is taken for",
+}
 
 
 def http_settings(given: object = None, *, default: HttpSettings | None = None) -> HttpSettings:
@@ -89,8 +101,8 @@ def http_settings(given: object = None, *, default: HttpSettings | None = None) 
     if isinstance(given, HttpSettings):
         return given
     if isinstance(given, HTTPOptions):
-        given = {n: getattr(given, n) for n in given.__struct_fields__
-                 if getattr(given, n) != getattr(_NEUTRAL, n)}  # fmt: skip
+        given = {field.name: getattr(given, field.name) for field in msgspec.structs.fields(given)
+                 if getattr(given, field.name) != field.default}  # fmt: skip
     if not isinstance(given, Mapping):
         raise TypeError(
             f"http_options={given!r} is not valid: expected a dict such as "
@@ -105,7 +117,12 @@ def without_door(given: object) -> bool:
         given = {"host": given.host, "location": given.location}
     if not isinstance(given, Mapping):
         return False
-    return given.get("location") == ProxyLocation.Disabled or given.get("host", "") is None
+    location = _read_location(given.get("location"))
+    return location is ProxyLocation.Disabled or given.get("host", "") is None
+
+
+def _read_location(given: object) -> ProxyLocation | None:
+    return None if given is None else ProxyLocation(given)
 
 
 def _from_mapping(given: Mapping[str, Any], base: HttpSettings) -> HttpSettings:
@@ -116,13 +133,12 @@ def _from_mapping(given: Mapping[str, Any], base: HttpSettings) -> HttpSettings:
             continue  # no door: see `without_door`
         if name in known:
             fields[name] = value
-        elif name in HTTPOptions.__struct_fields__:
-            if name != "location" and value != getattr(_NEUTRAL, name):
-                _refuse(f"http_options[{name!r}]={value!r}")
+        elif name == "location":
+            _read_location(value)  # what is meant by it: see `without_door`
+        elif name in _REMOVED:
+            raise ValueError(f"http_options[{name!r}] is not there any more: {_REMOVED[name]}.")
         else:
-            near = get_close_matches(name, [*known, *HTTPOptions.__struct_fields__], 1)
-            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
-            raise TypeError(f"{name!r} is not an option of the HTTP door. {hint}")
+            raise TypeError(unknown(name, (*known, "location"), "an option of the HTTP door"))
     try:
         return msgspec.convert({**msgspec.structs.asdict(base), **fields}, HttpSettings)
     except (msgspec.ValidationError, ValueError) as error:

@@ -25,6 +25,13 @@ class HttpSettings(TlsFiles, frozen=True, forbid_unknown_fields=True):
             "off: links that apps make begin with it. Requests may come with it or without.",
         ),
     ] = ""
+    root_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://\S*[^\s/])?$",
+            description="Address under which others reach this door, said where apps are ready.",
+        ),
+    ] = ""
     ssl_keyfile_password: Annotated[
         str | None, Meta(description="Of the private key, if it has one.")
     ] = None

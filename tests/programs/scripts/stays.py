@@ -1,4 +1,6 @@
-"""Blocks until Ctrl-C, as `serve.run(app, blocking=True)` does."""
+"""Blocks until Ctrl-C, as `serve.run(app, blocking=True)` does, and `run_many`, if asked to."""
+
+import sys
 
 from salver import serve
 
@@ -11,6 +13,8 @@ def hello() -> str:
 try:
     serve.run(hello.bind(), name="first", route_prefix=None)
     print("starting", flush=True)
+    if "many" in sys.argv:
+        serve.run_many([serve.RunTarget(hello.bind())], blocking=True)
     serve.run(hello.bind(), blocking=True)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
