@@ -25,7 +25,9 @@ def test_the_defaults_are_those_that_users_know() -> None:
 
 
 def test_a_dict_says_the_same() -> None:
-    fields = {name: value * 2 for name, value in DEFAULTS.items() if isinstance(value, float)}
+    fields: dict[str, Any] = {
+        name: value * 2 for name, value in DEFAULTS.items() if isinstance(value, float)
+    }
     assert read_routing(fields) == RequestRouterConfig(**fields) != RequestRouterConfig()
 
 
@@ -33,7 +35,7 @@ def test_a_dict_says_the_same() -> None:
 @pytest.mark.parametrize("wrong", [0, -1])
 def test_times_and_factors_are_above_zero(name: str, wrong: float) -> None:
     with pytest.raises(ValueError, match=f"{name}={wrong} is not valid: expected float > 0"):
-        RequestRouterConfig(**{name: wrong})
+        read_routing({name: wrong})
 
 
 @pytest.mark.parametrize("package", ["ray.serve", "salver.serve"])

@@ -121,7 +121,7 @@ def without_door(given: object) -> bool:
     return location is ProxyLocation.Disabled or given.get("host", "") is None
 
 
-def _read_location(given: object) -> ProxyLocation | None:
+def _read_location(given: Any) -> ProxyLocation | None:
     return None if given is None else ProxyLocation(given)
 
 
