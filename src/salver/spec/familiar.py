@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
 import msgspec
 
+from salver.spec.fields import unknown
 from salver.spec.http import HttpSettings
 
 __all__ = (
