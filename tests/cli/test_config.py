@@ -226,7 +226,11 @@ def test_build_names_several_apps_apart(salver_command: Command, folder: Path) -
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(("shop:nothing",), "has no 'nothing'"), (("shop:app", "shop:app"), "is given twice")],
+    [
+        (("shop:nothing",), "has no 'nothing'"),
+        (("shop:app", "shop:app"), "is given twice"),
+        (("shop:app", "-o", "nowhere/new.yaml"), "Error: nowhere/new.yaml cannot be written: No"),
+    ],
 )
 def test_build_says_what_is_wrong(
     salver_command: Command, folder: Path, words: tuple[str, ...], message: str

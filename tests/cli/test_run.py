@@ -109,7 +109,8 @@ def test_a_wrong_target_is_one_line(salver_command: Command, folder: Path, targe
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--name", ""), ("--name", "a#b"), ("--route-prefix", "/-/x")]
+    ("option", "value"),
+    [("--name", ""), ("--name", "a#b"), ("--route-prefix", "/-/x"), ("--host", "192.0.2.1")],
 )
 def test_a_wrong_option_is_one_line(
     salver_command: Command, folder: Path, option: str, value: str
@@ -118,7 +119,7 @@ def test_a_wrong_option_is_one_line(
     assert served.process.wait() == 1
     (line,) = served.errors().splitlines()
     assert line.startswith("Error: ")
-    assert repr(value) in line
+    assert (value or "''") in line
 
 
 def test_reload_runs_the_new_code_and_survives_a_mistake(

@@ -98,6 +98,12 @@ def test_options_come_from_an_app_and_are_overridden_by_words() -> None:
     )
 
 
+def test_a_deployment_that_does_not_autoscale_is_called_so() -> None:
+    said = "Model has no autoscaling_config; this is how it would scale.\n"
+    assert simulate("scaled:fixed").startswith(said)
+    assert said not in simulate("scaled:one")
+
+
 def test_options_come_from_json_and_from_files(folder: Path) -> None:
     text = '{"max_replicas": 6, "upscale_delay_s": 0}'
     (folder / "scale.json").write_text(text)
@@ -157,6 +163,8 @@ def test_chance_is_the_same_for_the_same_seed() -> None:
         (["scaled:one", "scaled:two"], "There are two targets"),
         (["--config", "{"], "--config is not JSON"),
         (["--config", "nowhere.json"], "--config nowhere.json cannot be read"),
+        (["-o", "nowhere/a.png"], "nowhere/a.png cannot be written: No such file or directory."),
+        (["--rows", "x"], "'x' is not a valid integer."),
         (["scaled:bad"], "The policy failed with 1 replicas and 0 requests: ValueError: no idea"),
     ],
 )

@@ -64,7 +64,11 @@ def build(targets: tuple[str, ...], output_path: str | None, app_dir: str) -> No
     if output_path is None:
         click.echo(text, nl=False)
         return
-    Path(output_path).write_text(text, encoding="utf-8")
+    try:
+        Path(output_path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        click.echo(f"Error: {output_path} cannot be written: {error.strerror}.", err=True)
+        sys.exit(1)
     click.echo(f"Wrote {output_path}. Next: salver run {output_path}")
 
 

@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from salver.cli.like import like_option
+from salver.cli.numbers import Number, Whole
 from salver.errors import SalverError
 from salver.launch import Capacity, Instance
 from salver.settings import Settings
@@ -98,8 +99,8 @@ def _read_prefix(_ctx: click.Context, _param: click.Parameter, given: str) -> st
 @click.argument("target")
 @click.argument("args", nargs=-1, callback=_read_args)
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=click.IntRange(0, 65535), help="0: any free one.  [default: 8000]")
-@click.option("--grpc-port", type=click.IntRange(0, 65535),
+@click.option("--port", type=Whole(0, 65535), help="0: any free one.  [default: 8000]")
+@click.option("--grpc-port", type=Whole(0, 65535),
               help="Open the gRPC door at this port, also for the Open Inference Protocol alone; "
               "0: any free one.  [default: 9000]")  # fmt: skip
 @click.option("--grpc-servicer-functions", multiple=True, metavar="IMPORT_PATH",
@@ -118,8 +119,8 @@ def _read_prefix(_ctx: click.Context, _param: click.Parameter, given: str) -> st
     help="Run the new code, and what the file says, when they change.",
 )
 @like_option
-@click.option("--num-cpus", type=click.FloatRange(0), help="CPUs to share out.  [default: all]")
-@click.option("--num-gpus", type=click.FloatRange(0), help="GPUs to share out.  [default: all]")
+@click.option("--num-cpus", type=Number(0), help="CPUs to share out.  [default: all]")
+@click.option("--num-gpus", type=Number(0), help="GPUs to share out.  [default: all]")
 @click.option("--resources", callback=_read_resources, help="Named resources, as JSON.")
 def run(**given: Any) -> None:
     """Start, serve, stop; one readable error and an exit code when something is wrong."""

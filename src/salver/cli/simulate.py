@@ -16,6 +16,7 @@ import msgspec
 
 from salver.build import build
 from salver.cli.apps import ConfigApps, read_file
+from salver.cli.numbers import Number, Whole
 from salver.cli.outcome import table
 from salver.cli.target import load
 from salver.cli.traffic import (
@@ -93,19 +94,19 @@ def _shapes(command: Any) -> Any:
 @_shapes
 @click.option("--trace", metavar="FILE", help="Load: as recorded in a CSV or JSONL file.")
 @click.option("--poisson", is_flag=True, help="Requests come at random.")
-@click.option("--duration", type=click.FloatRange(1), metavar="S",
+@click.option("--duration", type=Number(1), metavar="S",
               help="Seconds to play.  [default: 600, or the trace's]")  # fmt: skip
 @click.option("--service", default="0.1", show_default=True, help="How long a request takes.")
-@click.option("--startup", default=1.0, show_default=True, type=click.FloatRange(0), metavar="S",
+@click.option("--startup", default=1.0, show_default=True, type=Number(0), metavar="S",
               help="How long a replica takes to start.")  # fmt: skip
-@click.option("--max-ongoing-requests", type=click.IntRange(1), metavar="N",
+@click.option("--max-ongoing-requests", type=Whole(1), metavar="N",
               help="Of one replica.  [default: the target's, or 5]")  # fmt: skip
-@click.option("--max-queued-requests", type=click.IntRange(-1), metavar="N",
+@click.option("--max-queued-requests", type=Whole(-1), metavar="N",
               help="Then they are refused.  [default: the target's, or -1, no bound]")  # fmt: skip
-@click.option("--work-at-once", type=click.IntRange(1), metavar="N",
+@click.option("--work-at-once", type=Whole(1), metavar="N",
               help="Requests that a replica really works on.  [default: all of its]")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of all that is at random.")
-@click.option("--rows", default=15, show_default=True, type=click.IntRange(1),
+@click.option("--rows", default=15, show_default=True, type=Whole(1),
               help="Of the table.")  # fmt: skip
 @click.option("-o", "--plot", metavar="FILE.png", help="Draw it (needs salver[plot]).")
 @click.option("-d", "--app-dir", default=".", show_default=True,
@@ -142,11 +143,16 @@ def _simulate(**given: Any) -> None:
         scenario = msgspec.structs.replace(scenario, deployment=spec.id)
     service = read_service(given["service"], chance)
     outcome = play(scenario, traffic, service, _policy(config, app))
+    if spec is not None and options.autoscaling_config is None:
+        click.echo(f"{spec.id.name} has no autoscaling_config; this is how it would scale.")
     click.echo(table(scenario, outcome, given["rows"]))
     if chart is not None:
         name = spec.id.name if spec is not None else "A deployment"
         file = Path(given["plot"])
-        chart.draw(scenario, outcome, f"{name} under {named}", file)
+        try:
+            chart.draw(scenario, outcome, f"{name} under {named}", file)
+        except OSError as error:
+            raise SalverError(f"{file} cannot be written: {error.strerror}.") from None
         click.echo(f"Drawn: {file}")
 
 

@@ -53,7 +53,7 @@ def _bound(listen: Listen, option: int) -> socket.socket:
         )[0]
         bound = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise EngineError(f"Cannot listen on {where}: {error.strerror}.") from error
+        raise EngineError(f"Cannot listen on {where}: {_explain(error, listen)}") from error
     try:
         bound.setsockopt(socket.SOL_SOCKET, option, 1)
         bound.bind(address)
@@ -69,4 +69,6 @@ def _explain(error: OSError, listen: Listen) -> str:
         return f"the port is in use. Stop what uses it, or choose another with {option}."
     if error.errno == errno.EACCES:
         return f"not permitted. Ports below 1024 need privileges; choose another with {option}."
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return f"{error.strerror}. Choose an address of this machine with --host."
     return f"{error.strerror}."
