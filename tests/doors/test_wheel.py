@@ -64,6 +64,19 @@ def test_a_deadline_can_be_brought_forward_and_taken_away() -> None:
     assert len(item.expired) == 1
 
 
+def test_after_its_end_a_wheel_takes_nothing_and_minds_nothing() -> None:
+    clock, wheel, item = make()
+    item.deadline = clock.now + 5
+    wheel.watch(item)
+    wheel.close()
+    item.deadline = clock.now + 1
+    wheel.watch(item)
+    wheel.forget(item)
+    clock.advance(10)
+    assert item.expired == []
+    assert clock.armed == 0
+
+
 def test_what_is_forgotten_leaves_nothing_behind() -> None:
     clock, wheel, item = make()
     item.deadline = clock.now + 1

@@ -62,6 +62,8 @@ class ChunkedDecoder:
         stop = data.find(b"\n", at)
         line = self._line + (data[at:] if stop < 0 else data[at : stop + 1])
         if len(line) > self._limit():
+            if self._state == _DATA_END:
+                raise ChunkedError("A chunk is longer than it said.")
             raise ChunkedError("A line between two chunks is too long.")
         if stop < 0:
             if not self._may_become_right(line):

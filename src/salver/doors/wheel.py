@@ -44,9 +44,12 @@ class TimerWheel:
         self._order: list[int] = []
         self._armed: Handle | None = None
         self._armed_for = 0
+        self._closed = False
 
     def watch(self, item: Timed) -> None:
         """See to it that the item lies no later than its deadline."""
+        if self._closed:
+            return
         number = int(item.deadline / TICK) + 1
         if item.bucket:
             if item.bucket <= number:
@@ -68,9 +71,14 @@ class TimerWheel:
             item.bucket = 0
 
     def close(self) -> None:
+        """Nothing expires any more; what is watched or forgotten later does no harm."""
+        self._closed = True
         if self._armed is not None:
             self._armed.cancel()
             self._armed = None
+        for bucket in self._buckets.values():
+            for item in bucket:
+                item.bucket = 0
         self._buckets.clear()
         self._order.clear()
 
