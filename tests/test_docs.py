@@ -99,6 +99,19 @@ def test_the_readme_shows_the_example_that_it_names() -> None:
     assert shown.split("\n\n\n", 1)[1] == example.split("\n\n\n", 1)[1]
 
 
+def test_every_example_is_in_the_list_of_them() -> None:
+    listed = (ROOT / "docs" / "examples.md").read_text()
+    examples = [*(ROOT / "examples").glob("*.py"), *(ROOT / "examples").glob("*/[a-z]*.py")]
+    named = [path.name if path.parent.name == "examples" else path.parent.name for path in examples]
+    assert [name for name in named if name not in listed] == []
+
+
+def test_the_way_around_the_source_leads_past_every_package() -> None:
+    said = (ROOT / "CONTRIBUTING.md").read_text()
+    packages = {path.parent.name for path in (ROOT / "src" / "salver").glob("*/__init__.py")}
+    assert {name for name in packages if f"`{name}/`" not in said} == set()
+
+
 def test_the_one_check_calls_the_readme_s_test_command() -> None:
     command = "pip install -e '.[dev]' && python -m pytest -n 2"
     assert command in DOCUMENTS[0].read_text()

@@ -1,5 +1,5 @@
 """Endpoints: typed methods of the living object, answered in the inference protocols' own words.
 
-`models` knows the methods and is neutral; `rest` and what it uses translate HTTP bodies. Needs
+`model` runs one method and is neutral; `door` and `grpc_door` translate HTTP and gRPC. Needs
 numpy, so replicas without endpoints never import it.
 """
