@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
+from salver.doors.grpc.health import Health
 from salver.doors.grpc.listing import Listing
 from salver.spec.grpc import gRPCOptions
 from tests.doors.grpc.conftest import SERVICES
@@ -36,6 +37,17 @@ async def test_the_door_and_each_service_serve(channel: grpc.aio.Channel) -> Non
     assert [await check(channel, name) for name in ("", "echo.Echo", "echo.Counter")] == [
         SERVING
     ] * 3
+
+
+@pytest.mark.skipif(not hasattr(health_pb2, "HealthListResponse"), reason="this grpc has no List")
+async def test_the_health_of_everything_at_once(channel: grpc.aio.Channel) -> None:
+    found = await health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest())
+    assert found.statuses[""].status == SERVING
+    assert found.statuses["echo.Echo"].status == SERVING
+
+
+def test_what_later_versions_of_the_health_service_add_does_no_harm() -> None:
+    assert issubclass(Health, health_pb2_grpc.HealthServicer)
 
 
 async def test_the_health_of_an_unknown_service_is_not_found(channel: grpc.aio.Channel) -> None:

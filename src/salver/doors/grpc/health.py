@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
-from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from salver.doors.grpc.door import GrpcDoor, abort
 from salver.replica.grpc.status import NOT_FOUND
@@ -17,8 +17,11 @@ _Status = health_pb2.HealthCheckResponse
 _UNKNOWN: Final = _Status.SERVICE_UNKNOWN
 
 
-class Health:
-    """The whole door ("") serves once it knows its apps; a service, once there is an app."""
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # grpc has no types here
+    """The whole door ("") serves once it knows its apps; a service, once there is an app.
+
+    What later versions of the service add is answered as not implemented.
+    """
 
     def __init__(self, door: GrpcDoor, services: Iterable[str]) -> None:
         self._door = door
@@ -43,6 +46,12 @@ class Health:
         if status == _UNKNOWN:
             await abort(context, NOT_FOUND, f"There is no service {request.service!r}.")
         return _Status(status=status)
+
+    async def List(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        """The status of everything that can be asked about. Older grpc does not ask."""
+        names = ("", *sorted(self._services))
+        statuses = {name: _Status(status=self.status(name)) for name in names}
+        return health_pb2.HealthListResponse(statuses=statuses)
 
     async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802
         """Every change of status; ends when the door closes."""
