@@ -23,7 +23,7 @@ from salver.spec.grpc import GrpcPlace, gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.logging import LoggingConfig
 
-__all__ = ("Capacity", "Instance", "prelude")
+__all__ = ("Capacity", "Instance", "check_doors", "prelude")
 
 # Every kind of process and where it begins; the keeper imports these once and forks.
 ENTRIES: Final = {
@@ -43,6 +43,15 @@ class Capacity:
     num_gpus: float | None = None
     memory: float | None = None
     resources: dict[str, float] = field(default_factory=dict)
+
+
+def check_doors(http: HttpSettings, grpc: gRPCOptions) -> None:
+    """SalverError tells which file or service cannot be used, while somebody can be told."""
+    if grpc.wanted:
+        check_installed()
+        load_services(grpc.grpc_servicer_functions)
+    context_of(http, http.ssl_keyfile_password)
+    context_of(grpc)
 
 
 class Instance:
@@ -79,13 +88,8 @@ class Instance:
         apps are called by handles.
         """
         grpc = grpc if doors and grpc else gRPCOptions()
-        if grpc.wanted:
-            check_installed()
-            load_services(grpc.grpc_servicer_functions)
+        check_doors(http, grpc)
         config = _config(http if doors else None, capacity, logging, grpc)
-        # Files that cannot be used are refused while somebody can be told.
-        context_of(http, http.ssl_keyfile_password)
-        context_of(grpc)
         sweep_runtimes()
         directory, lock = make_runtime()
         try:

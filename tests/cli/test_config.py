@@ -200,6 +200,26 @@ def test_check_says_what_would_run(salver_command: Command, folder: Path) -> Non
     assert served.process.wait() == 0
 
 
+@pytest.mark.parametrize("verb", ["check", "run"])
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ("grpc_options: {grpc_servicer_functions: [nowhere.add]}", "No module named 'nowhere'"),
+        ("grpc_options: {grpc_servicer_functions: [shop.app]}", "'app' is "),
+        ("grpc_options: {inference: true, ssl_certfile: a, ssl_keyfile: b}", "No such file"),
+        ("http_options: {ssl_certfile: a, ssl_keyfile: b}", "No such file"),
+    ],
+)
+def test_what_a_door_cannot_use_is_told(
+    salver_command: Command, folder: Path, options: str, why: str, verb: str
+) -> None:
+    apps = "applications: [{name: one, import_path: 'shop:app'}]"
+    (folder / "wrong.yaml").write_text(f"{options}\n{apps}\n")
+    told = salver_command(verb, "wrong.yaml", cwd=folder)
+    assert told.process.wait() == 1
+    assert why in told.errors()
+
+
 def test_what_is_built_runs(salver_command: Command, folder: Path) -> None:
     built = salver_command("build", "shop:app", "-o", "new.yaml", cwd=folder)
     built.line(r"Wrote new\.yaml\. Next: salver run new\.yaml")

@@ -143,3 +143,24 @@ def test_reflection_and_health_know_the_service(caller: Caller) -> None:
     check = health_pb2.HealthCheckRequest(service=proto.SERVICE)
     status = health_pb2_grpc.HealthStub(caller.channel).Check(check, timeout=20).status
     assert status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_the_older_service_for_the_repository_answers_the_same(caller: Caller) -> None:
+    def ask(name: str, **fields: Any) -> Any:
+        old = caller.channel.unary_unary(f"/{proto.OLD_REPOSITORY}/{name}")
+        asked = proto.message(f"{name}Request")(**fields)
+        return proto.parse(proto.message(f"{name}Response"), old(asked.SerializeToString()))
+
+    def states() -> dict[str, str]:
+        return {model.name: model.state for model in ask("RepositoryIndex").models}
+
+    assert states()["double"] == "READY"
+    ask("RepositoryModelUnload", model_name="double")
+    assert states()["double"] == "UNAVAILABLE"
+    assert "double" not in {m.name for m in ask("RepositoryIndex", ready=True).models}
+    ask("RepositoryModelLoad", model_name="double")
+    assert states()["double"] == "READY"
+    with pytest.raises(grpc.RpcError) as raised:
+        ask("RepositoryModelLoad", model_name="nobody")
+    error: Any = raised.value
+    assert error.code() is grpc.StatusCode.NOT_FOUND

@@ -10,9 +10,13 @@ import click
 from salver.build import build
 from salver.cli.apps import ConfigApps, read_file
 from salver.cli.like import like_option
+from salver.cli.run import look_first_in
 from salver.cli.target import load
 from salver.errors import SalverError
+from salver.launch import check_doors
 from salver.spec.app import AppSpec, DeploymentSpec
+from salver.spec.familiar import http_settings
+from salver.spec.grpc import grpc_options
 
 __all__ = ("check",)
 
@@ -22,6 +26,7 @@ EXAMPLES = """Read and import what TARGET names, a file or `module:name`, and se
 
 Every key and value of a file is checked; then each app is imported in a process of its own, with
 its environment, its arguments and its options. All that is wrong is told at once, with its place.
+Then the doors' certificates are read and the gRPC door's services imported.
 
 \b
 Examples:
@@ -53,7 +58,12 @@ def check(target: str, app_dir: str) -> None:
 
 def _apps(target: str, app_dir: str) -> list[AppSpec]:
     if target.endswith(FILES):
-        return ConfigApps(target, app_dir).build(*read_file(target))
+        config, document = read_file(target)
+        apps = ConfigApps(target, app_dir).build(config, document)
+        if config.proxy_location != "Disabled":
+            look_first_in(app_dir)
+            check_doors(http_settings(config.http_options), grpc_options(config.grpc_options))
+        return apps
     return [build(load(target, {}, app_dir), "default", "/")]
 
 

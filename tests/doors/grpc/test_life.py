@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,12 @@ def running() -> Iterator[Running]:
 def address_of(running: Running) -> str:
     assert running.instance.grpc_address
     return running.instance.grpc_address
+
+
+def own_channel(running: Running) -> grpc.aio.Channel:
+    """With a connection of its own: others share one, which may be to a door that has died."""
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    return grpc.aio.insecure_channel(address_of(running), options=own)
 
 
 async def code_of(call: Any) -> grpc.StatusCode:
@@ -114,12 +122,54 @@ async def test_a_door_that_dies_is_there_again_at_the_same_port(
         dying = psutil.Process(door)
         dying.kill()
         await asyncio.to_thread(dying.wait)
-        # Of its own: channels share connections, and the last one was to the door that died.
-        own = [("grpc.use_local_subchannel_pool", 1)]
-        async with grpc.aio.insecure_channel(address_of(running), options=own) as channel:
+        async with own_channel(running) as channel:
             call = EchoStub(channel).Say(Word(text="a"), wait_for_ready=True, timeout=LIMIT_S)
             assert (await call).text == "a!"
     assert running.pids("grpc") != [door]
+
+
+async def test_a_door_that_dies_ends_its_calls_at_both_ends(
+    running: Running, apps: Any, journal: Journal
+) -> None:
+    await running.deploy(apps.Slow.bind(journal.path), "slow", None)
+    for kind in ("Say", "Repeat"):
+        async with own_channel(running) as channel:
+            call = getattr(EchoStub(channel), kind)(
+                Word(text=kind), wait_for_ready=True, timeout=LIMIT_S
+            )
+            await journal.until(f"begun {kind}")
+            (door,) = running.pids("grpc")
+            os.kill(door, signal.SIGKILL)
+            assert await code_of(call) is grpc.StatusCode.UNAVAILABLE
+            await journal.until(f"cancelled {kind}")
+
+
+async def test_a_replica_that_dies_ends_its_streams(running: Running, apps: Any) -> None:
+    await running.deploy(apps.Speaker.bind(), "one", None)
+    async with grpc.aio.insecure_channel(address_of(running)) as channel:
+        for _ in range(2):
+            call = EchoStub(channel).Chat(timeout=LIMIT_S)
+            await call.write(Word(text="a"))
+            assert (await call.read()).text == "A"
+            os.kill(running.pids("Speaker")[0], signal.SIGKILL)
+            assert await code_of(call) is grpc.StatusCode.UNAVAILABLE
+            assert "died while it worked on this request" in await call.details()
+
+
+async def test_an_answer_above_the_limit_is_resource_exhausted(apps: Any) -> None:
+    options = gRPCOptions(port=0, grpc_servicer_functions=SERVICES, max_send_message_bytes=1 << 20)
+    with Running.start(grpc=options) as running:
+        await running.deploy(apps.Speaker.bind(), "one", None)
+        async with grpc.aio.insecure_channel(address_of(running)) as channel:
+            for size, code in ((1 << 19, "OK"), (1 << 20, "RESOURCE_EXHAUSTED"), (0, "OK")):
+                call = EchoStub(channel).Say(Word(data=bytes(size)))
+                assert (await code_of(call)).name == code
+                assert ("max_send_message_bytes" in await call.details()) == (code != "OK")
+                call = EchoStub(channel).Repeat(Word(data=bytes(size), times=2), timeout=LIMIT_S)
+                with suppress(grpc.aio.AioRpcError):
+                    assert len([word async for word in call]) == 2
+                assert (await code_of(call)).name == code
+        assert "Traceback" not in running.log.text
 
 
 async def test_the_end_lets_calls_finish_and_refuses_new_ones(

@@ -63,7 +63,7 @@ def test_reflection_shows_services_and_messages(address: str) -> None:
         assert sorted(database.get_services()) == [
             "echo.Counter", "echo.Echo", "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection", "inference.GRPCInferenceService",
-            "ray.serve.RayServeAPIService",
+            "inference.model_repository.ModelRepositoryService", "ray.serve.RayServeAPIService",
         ]  # fmt: skip
         pool = DescriptorPool(database)
         echo = pool.FindServiceByName("echo.Echo")

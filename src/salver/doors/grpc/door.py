@@ -12,16 +12,17 @@ import grpc
 from salver.calls.call import QUEUED
 from salver.doors.grpc.calls import StreamedCall, UnaryCall, Upstream
 from salver.doors.grpc.head import CallHead, HeadCache
-from salver.errors import RequestTimeoutError, SalverError
-from salver.oip.errors import ProtocolError
+from salver.errors import RequestTimeoutError, SalverError, gRPCStatusError
 from salver.replica.grpc.status import (
     CANCELLED,
     INTERNAL,
     NOT_FOUND,
     OK,
+    RESOURCE_EXHAUSTED,
     UNAVAILABLE,
     code_of,
     cut,
+    status_of,
 )
 from salver.wire.messages import CallTail
 
@@ -49,14 +50,6 @@ class GrpcDoorStats:
     by_code: dict[int, int]  # answers by gRPC's status code
 
 
-class _Refused(Exception):
-    """This door itself says no."""
-
-    def __init__(self, code: int, details: str) -> None:
-        super().__init__(details)
-        self.code = code
-
-
 class GrpcDoor:
     """Submits calls and tells clients how they ended."""
 
@@ -68,6 +61,7 @@ class GrpcDoor:
     ) -> None:
         self.loop = loop
         self.limit_s = options.request_timeout_s or 0.0
+        self.longest = options.max_send_message_bytes
         self.apps: dict[str, Router] | None = None  # by name; None: not known yet
         self.draining = False
         self.calls = 0
@@ -121,6 +115,8 @@ class GrpcDoor:
         pump = self._pump(upstream, context)
         try:
             tail, answer = await call.future
+            if len(answer) > self.longest:
+                raise self.too_long(answer)
         except asyncio.CancelledError:
             self._left(call)
             raise
@@ -146,6 +142,8 @@ class GrpcDoor:
                 if not call.wrote:
                     call.wrote = True
                     _compress(context, call.compression)
+                if len(answer) > self.longest:
+                    raise self.too_long(answer)
                 await context.write(answer)
             tail, _ = await call.future
         except asyncio.CancelledError:
@@ -191,7 +189,7 @@ class GrpcDoor:
         call.door, call.find = self, router_of
         try:
             router = self._router(call.head.app) if router_of is None else router_of()
-        except (_Refused, ProtocolError) as refused:
+        except SalverError as refused:
             call.give_up(refused)
             return None
         router.submit(call)
@@ -211,7 +209,7 @@ class GrpcDoor:
             return  # the client has gone
         try:
             router = call.find() if call.find is not None else self._router(call.head.app)
-        except (_Refused, ProtocolError):
+        except SalverError:
             call.give_up(error)
             return
         if router is call.router:
@@ -225,16 +223,16 @@ class GrpcDoor:
             router = apps.get(app)
             if router is not None:
                 return router
-            raise _Refused(NOT_FOUND, f"Application {app!r} not found. There are: {_list(apps)}.")
+            raise _refused(NOT_FOUND, f"Application {app!r} not found. There are: {_list(apps)}.")
         if len(apps) == 1:
             return next(iter(apps.values()))
         if apps:
-            raise _Refused(
+            raise _refused(
                 NOT_FOUND,
                 "Metadata 'application' is not set, and there is more than one application. "
                 f"There are: {_list(apps)}.",
             )
-        raise _Refused(NOT_FOUND, "There is no application.")
+        raise _refused(NOT_FOUND, "There is no application.")
 
     def _expire(self, call: UnaryCall) -> None:
         limit = self.limit_s
@@ -280,16 +278,22 @@ class GrpcDoor:
 
     async def _fail(self, call: UnaryCall, error: BaseException, context: Any) -> NoReturn:
         request_id = call.request_id or uuid.uuid4().hex
-        if isinstance(error, _Refused):
-            code, details = error.code, str(error)
-        elif isinstance(error, SalverError):
-            code, details = code_of(error), str(error)
+        if isinstance(error, SalverError):
+            code, details = status_of(error)
         else:
             code, details = INTERNAL, "Internal error."
         self.count(code)
         self.tell(call.path, code, request_id)
         await abort(context, code, details, (("request_id", request_id),))
         raise AssertionError("abort() raises")
+
+    def too_long(self, answer: bytes) -> SalverError:
+        """What is said of an answer that is longer than the limit."""
+        return _refused(
+            RESOURCE_EXHAUSTED,
+            f"The answer has {len(answer)} bytes: more than grpc_options.max_send_message_bytes="
+            f"{self.longest}.",
+        )
 
     def count(self, code: int) -> None:
         """A call has been answered with this code."""
@@ -299,6 +303,10 @@ class GrpcDoor:
         """A call has ended so without a replica."""
         if self.access is not None:
             self.access(path, code, request_id)
+
+
+def _refused(code: int, details: str) -> SalverError:
+    return gRPCStatusError(None, _CODES[code], details)
 
 
 async def abort(context: Any, code: int, details: str, trailing: Any = ()) -> None:

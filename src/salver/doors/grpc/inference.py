@@ -51,12 +51,13 @@ class InferenceService:
 
     def handlers(self) -> dict[str, Any]:
         """By path, ready to be served."""
-        own = {name: self._handler(name, getattr(self, f"_{_snake(name)}")) for name in _OWN}
-        asked = {name: self._passed(name) for name in _BY_REPLICA}
-        unary = own | asked | {"ModelInfer": self._infer}
+        own = [_path(name) for name in _OWN]
+        own += [_path(name, proto.OLD_REPOSITORY) for name in proto.methods(proto.OLD_REPOSITORY)]
+        unary = {path: self._handler(path) for path in own}
+        unary |= {_path(name): self._passed(name) for name in _BY_REPLICA}
+        unary[self._infer_path] = self._infer
         return {
-            _path(name): grpc.unary_unary_rpc_method_handler(answer)
-            for name, answer in unary.items()
+            path: grpc.unary_unary_rpc_method_handler(answer) for path, answer in unary.items()
         } | {self._stream_path: grpc.stream_stream_rpc_method_handler(self._stream)}
 
     # ---- inference
@@ -98,8 +99,10 @@ class InferenceService:
 
     # ---- what the server says itself
 
-    def _handler(self, name: str, answer: Callable[[Any], Any]) -> Callable[[bytes, Any], Any]:
-        path, kind = _path(name), proto.message(f"{name}Request")
+    def _handler(self, path: str) -> Callable[[bytes, Any], Any]:
+        name = path.rpartition("/")[2]
+        answer = getattr(self, f"_{_snake(name)}")
+        kind = proto.message(f"{name}Request")
 
         async def handle(data: bytes, context: Any) -> bytes:
             async def work() -> bytes:
@@ -175,8 +178,8 @@ _OWN: Final = tuple(
 )
 
 
-def _path(name: str) -> str:
-    return f"/{proto.SERVICE}/{name}"
+def _path(name: str, service: str = proto.SERVICE) -> str:
+    return f"/{service}/{name}"
 
 
 def _snake(name: str) -> str:

@@ -110,7 +110,10 @@ class InferStream:
             return call
         try:
             while (item := await call.next()) is not None:
-                await self._context.write(item if self._plain else stream_item(item))
+                message = item if self._plain else stream_item(item)
+                if len(message) > self._door.longest:
+                    raise self._door.too_long(message)
+                await self._context.write(message)
             tail, _ = await call.future
         except SalverError as error:
             return self._refused(error)

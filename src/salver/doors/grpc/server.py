@@ -39,7 +39,7 @@ from salver.doors.grpc.reflection import Reflection
 from salver.doors.inference import InferenceServer
 from salver.engine.seat import Seat
 from salver.errors import NoMethodError
-from salver.oip.proto import POOL
+from salver.oip.proto import OLD_REPOSITORY, POOL
 from salver.oip.proto import SERVICE as INFERENCE
 from salver.replica.grpc.services import Recorder, RpcMethod, load_services
 from salver.replica.grpc.status import name_of
@@ -136,8 +136,8 @@ class GrpcServer:
         pools = [descriptor_pool.Default()]
         if inference is not None and INFERENCE not in services:  # a user's own comes first
             self._inference = InferenceService(door, inference, options.inference_stream)
-            handlers |= self._inference.handlers()
-            services.append(INFERENCE)
+            handlers = self._inference.handlers() | handlers
+            services = sorted({*services, INFERENCE, OLD_REPOSITORY})
             pools.append(POOL)
         self._health = Health(door, services)
         listing = Listing(door)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any, Final
 
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
@@ -17,15 +18,33 @@ from google.protobuf.message_factory import GetMessageClass
 from salver.oip.errors import MalformedBodyError
 from salver.oip.proto.schema import read_proto
 
-__all__ = ("FILE", "POOL", "SERVICE", "message", "methods", "parse")
+__all__ = ("FILE", "OLD_REPOSITORY", "POOL", "SERVICE", "message", "methods", "parse")
 
 FILE: Final = read_proto(
     files("salver.oip.proto").joinpath("inference.proto").read_text(encoding="utf-8"),
     "salver/inference.proto",
 )
+SERVICE: Final = "inference.GRPCInferenceService"
+# MLServer's older clients ask this service for the repository. Its messages are the same bytes.
+OLD_REPOSITORY: Final = "inference.model_repository.ModelRepositoryService"
+
+
+def _old_repository() -> FileDescriptorProto:
+    package, _, name = OLD_REPOSITORY.rpartition(".")
+    file = FileDescriptorProto(
+        name="salver/model_repository.proto",
+        package=package,
+        syntax="proto3",
+        dependency=[FILE.name],
+    )
+    service = file.service.add(name=name)
+    service.method.extend(m for m in FILE.service[0].method if m.name.startswith("Repository"))
+    return file
+
+
 POOL: Final = DescriptorPool()
 POOL.Add(FILE)
-SERVICE: Final = "inference.GRPCInferenceService"
+POOL.Add(_old_repository())
 
 
 def message(name: str) -> type[Any]:
@@ -33,9 +52,9 @@ def message(name: str) -> type[Any]:
     return GetMessageClass(POOL.FindMessageTypeByName(f"inference.{name}"))
 
 
-def methods() -> dict[str, Any]:
+def methods(service: str = SERVICE) -> dict[str, Any]:
     """The service's methods by name, with input_type, output_type and their streaming flags."""
-    return dict(POOL.FindServiceByName(SERVICE).methods_by_name)
+    return dict(POOL.FindServiceByName(service).methods_by_name)
 
 
 def parse(kind: type[Any], data: bytes | memoryview) -> Any:

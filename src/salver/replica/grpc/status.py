@@ -33,6 +33,7 @@ __all__ = (
     "INVALID_ARGUMENT",
     "NOT_FOUND",
     "OK",
+    "RESOURCE_EXHAUSTED",
     "UNAVAILABLE",
     "UNIMPLEMENTED",
     "code_of",
