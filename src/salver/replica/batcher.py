@@ -188,15 +188,22 @@ class _Batch:
         if self.resumed is not None and not self.resumed.done() and not self.far_ahead:
             self.resumed.set_result(None)
 
-    def give(self, results: Iterable[Any]) -> None:
-        """To each its own."""
-        for item, result in zip(self.items, results, strict=True):
-            item.give(result)
 
-    def fail(self, error: BaseException) -> None:
-        """The same error for everybody, each with a traceback of its own."""
-        for count, item in enumerate(self.items):
-            item.fail(twin_of(error) if count else error)
+def _give(items: Sequence[Any], results: Iterable[Any]) -> None:
+    """To each its own."""
+    for item, result in zip(items, results, strict=True):
+        item.give(result)
+
+
+def _fail(items: Sequence[Any], error: BaseException) -> None:
+    """The same error for everybody, each with a traceback of its own."""
+    for count, item in enumerate(items):
+        item.fail(twin_of(error) if count else error)
+
+
+def _end(items: Sequence[Feed]) -> None:
+    for item in items:
+        item.end()
 
 
 class Batcher:
@@ -298,11 +305,14 @@ class Batcher:
             finally:
                 batch.over()
 
-    def _release(self) -> None:
-        """Before the results are given out: the next batch starts first."""
+    def _release(self, answer: Callable[..., None], *args: Any) -> None:
+        """A batch has ended: what waits begins, and only then do its callers get the answer."""
         self._waiting.ended()
         if self._waiting:
             self._review(self.loop.time())
+            self.loop.call_soon(answer, *args)
+        else:
+            answer(*args)
 
     async def _answer(self, batch: _Batch) -> None:
         try:
@@ -311,11 +321,9 @@ class Batcher:
             self._stopped(batch, cancelled)
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the callers are told
-            self._release()
-            batch.fail(error)
+            self._release(_fail, batch.items, error)
         else:
-            self._release()
-            batch.give(results)
+            self._release(_give, batch.items, results)
 
     async def _feed(self, batch: _Batch) -> None:
         try:
@@ -325,16 +333,13 @@ class Batcher:
             self._stopped(batch, cancelled)
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the callers are told
-            self._release()
-            batch.fail(error)
+            self._release(_fail, batch.items, error)
         else:
-            self._release()
-            for item in batch.items:
-                item.end()
+            self._release(_end, batch.items)
 
     async def _give_out(self, lists: AsyncIterator[Any], batch: _Batch) -> None:
         async for results in lists:
-            batch.give(self._checked(results, batch))
+            _give(batch.items, self._checked(results, batch))
             if batch.deserted:
                 return
             if batch.far_ahead:
@@ -344,7 +349,7 @@ class Batcher:
     def _stopped(self, batch: _Batch, cancelled: BaseException) -> None:
         """Cancelled: nobody waits, or the loop comes to its end, and waiting calls with it."""
         self._waiting.ended()
-        batch.fail(cancelled)
+        _fail(batch.items, cancelled)
         self.loop.call_soon(lambda: self._review(self.loop.time()))
 
     def _checked(self, results: Any, batch: _Batch) -> Any:
