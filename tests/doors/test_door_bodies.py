@@ -59,6 +59,22 @@ def test_a_large_body_is_received_where_it_is_used(cut: int) -> None:
     assert scene.router.requests[1] == GET
 
 
+@pytest.mark.parametrize("arena", [True, False])
+def test_a_large_body_behind_a_known_head_is_whole_too(arena: bool) -> None:
+    scene = Scene(arena=arena)
+    client = scene.client()
+    bodies = [bytes([mark]) * 100_000 for mark in range(3)]
+    for number, body in enumerate(bodies):
+        client.send(post(len(body)) + body)
+        call = scene.router.calls[number]
+        call.credit(100)
+        if arena:
+            assert bytes(scene.slabs[number].view) == body
+        call.answered(HTTP, OK)
+    sent = [payload for kind, *_, payload in scene.router.link.conn.frames if kind == CHUNK]
+    assert b"".join(sent) == (b"" if arena else b"".join(bodies))
+
+
 def test_a_large_body_that_never_comes_gives_its_memory_back() -> None:
     scene = Scene(arena=True)
     client = scene.client()

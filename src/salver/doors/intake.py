@@ -144,8 +144,9 @@ class Intake(Connection):
                 self.transport.write(CONTINUE)
             self.wait(self.door.settings.body_idle_timeout_s)
             return self._take_body(rest)
-        del rest[:size]
-        self._begin_large(head, rest)
+        with memoryview(rest) as view, view[size:] as arrived:
+            taken = self.begin_large(head, arrived)
+        del rest[: size + taken]
         return True
 
     def _take_body(self, rest: bytearray) -> bool:
@@ -158,35 +159,34 @@ class Intake(Connection):
         self.submit(head, payload)
         return True
 
-    def _begin_large(self, head: Head, rest: bytearray) -> None:
+    def begin_large(self, head: Head, arrived: memoryview) -> int:
+        """See to a body that no frame holds; tells how much of `arrived` belongs to it."""
         if self.door.route_of(head) is None:
             self.answer_here(head, close=True)
-            return
+            return 0
         slab: Slab | None = None
         if not (head.chunked or head.upgrade) and head.length <= _FILL_LIMIT:
             slab = self.door.lend(head.length)
         if slab is not None:
-            self._begin_fill(head, slab, rest)
-            return
+            return self._begin_fill(head, slab, arrived)
         length = -1 if head.upgrade else head.length
         flow = Flow(length, chunked=head.chunked, limit=self.door.settings.max_body_bytes)
         self.body = flow
         self.submit(head, head.raw, flow=flow)
-        data = bytes(rest)
-        rest.clear()
         if self.body is flow:
-            self._flow(data)
+            self._flow(arrived.tobytes())
+        return len(arrived)
 
-    def _begin_fill(self, head: Head, slab: Slab, rest: bytearray) -> None:
+    def _begin_fill(self, head: Head, slab: Slab, arrived: memoryview) -> int:
         self.body = fill = Fill(head, slab)
         self.stage = FILL
-        if rest:
-            with memoryview(rest) as view:
-                fill.put(view[: fill.size])
-            del rest[: fill.size]
+        taken = min(len(arrived), fill.size)
+        if taken:
+            fill.put(arrived[:taken])
         elif head.expects:
             self.transport.write(CONTINUE)
         self.filled(0)
+        return taken
 
     def filled(self, size: int) -> None:
         fill = cast("Fill", self.body)

@@ -16,7 +16,7 @@ from salver.doors.page import PageCall
 from salver.doors.tunnel import TunnelCall
 from salver.doors.wheel import TICK
 from salver.telemetry.prometheus import CONTENT_TYPE
-from salver.wire.frames import CLOSE
+from salver.wire.frames import CLOSE, LARGE
 
 if TYPE_CHECKING:
     from salver.wire.arena import Slab
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ("HttpProtocol",)
 
+_SHORT: Final = 4 * 1024  # what comes in one piece and is longer is hardly a head alone
 _DISCARD: Final = 256 * 1024  # of a body nobody reads, to save the connection
 
 
@@ -52,6 +53,8 @@ class HttpProtocol(Intake):
         if self.stage == FILL:
             self.filled(nbytes)
             return
+        if nbytes > _SHORT and self.stage == READY and self._goes_on(nbytes):
+            return
         data = self.door.scratch[:nbytes].tobytes()
         if self.stage == READY:
             # Nearly all requests are these: known head, whole request, nothing else.
@@ -68,6 +71,20 @@ class HttpProtocol(Intake):
                     self.submit(head, data)
                     return
         self.received(data)
+
+    def _goes_on(self, size: int) -> bool:
+        """Whether a known head came with part of a large body, which is now where it belongs."""
+        scratch = self.door.scratch
+        raw = scratch[:_SHORT].tobytes()
+        end = raw.find(b"\r\n\r\n") + 4
+        head = self.door.heads.get(raw[:end])
+        if head is None or head.length < LARGE or self.blocked:
+            return False
+        if head.length > self.door.settings.max_body_bytes:
+            return False
+        self.start_clock(head)
+        self.begin_large(head, scratch[end:size])
+        return True
 
     # ---- the request under way
 
