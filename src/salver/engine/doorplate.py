@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from salver.engine.place import PREFIX, runtimes
+
 __all__ = ("DoorPlate", "find_instance", "put_up")
 
 _FILE: Final = "door.json"
-_PREFIX: Final = "salver-"
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not listened on
 
 
@@ -41,7 +41,7 @@ def put_up(directory: str, host: str, port: int, root_path: str) -> None:
 def find_instance(host: str, port: int, folder: str | None = None) -> tuple[str, DoorPlate] | None:
     """The directory of the running instance of this user that answers at this address."""
     network = _network()
-    for directory in Path(folder or tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    for directory in Path(folder or runtimes()).glob(f"{PREFIX}*"):
         for plate in _read(directory):
             mine = plate.host == host or _ANY.get(plate.host) == host
             if mine and plate.port == port and plate.network == network and _lives(directory):

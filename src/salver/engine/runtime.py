@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from salver.engine.orphans import sweep
+from salver.engine.place import PREFIX, runtimes
 
 __all__ = ("hold_runtime", "make_runtime", "remove_runtime", "sweep_runtimes")
 
@@ -28,13 +29,12 @@ OURS: Final = (
     "state.db-shm",
     "salver.lock",
 )
-PREFIX: Final = "salver-"
 _LOCK: Final = "salver.lock"
 
 
 def make_runtime(place: str | None = None) -> tuple[str, FileIO]:
     """A new directory of mode 0700, and the file that holds it until it is closed."""
-    directory = tempfile.mkdtemp(prefix=PREFIX, dir=place)
+    directory = tempfile.mkdtemp(prefix=PREFIX, dir=place or runtimes())
     new = Path(directory, "new.lock")
     lock = FileIO(new, "x")
     fcntl.flock(lock, fcntl.LOCK_SH)
@@ -63,7 +63,7 @@ def remove_runtime(instance: str) -> None:
 
 def sweep_runtimes(place: str | None = None) -> None:
     """End and remove what is left of instances whose owner and keeper were killed together."""
-    with suppress(OSError), os.scandir(place or tempfile.gettempdir()) as entries:
+    with suppress(OSError), os.scandir(place or runtimes()) as entries:
         for entry in entries:
             if entry.name.startswith(PREFIX):
                 with suppress(OSError):
