@@ -28,7 +28,8 @@ from salver.cli.main import COMMANDS
 from salver.program import Deployment
 from salver.spec.familiar import http_settings
 from salver.spec.file import LATER, AppEntry, ConfigFile
-from salver.spec.options import DeploymentOptions, OptionsDict, read_options
+from salver.spec.given import OptionsDict, read_options
+from salver.spec.options import DeploymentOptions
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LIST: Final = ROOT / "tools" / "ray-serve.yaml"

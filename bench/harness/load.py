@@ -71,13 +71,10 @@ class Wrk:
         env = {**os.environ, "BENCH_BODY": "", "BENCH_TYPE": asked.content_type}
         env |= {"BENCH_HEADER": ": ".join(asked.header)} if asked.header else {}
         if asked.body:
-            file = bench.scratch / "body"
-            file.write_bytes(asked.body)
-            env["BENCH_BODY"] = str(file)
+            env["BENCH_BODY"] = _saved(asked, bench)
         whole = max(1, round(seconds))  # wrk knows whole seconds only
         argv = [wrk, "-t1", f"-c{self.connections}", f"-d{whole}s", "--timeout", "10s"]
-        argv += ["-s", str(ROOT / "bench" / "wrk.lua"), f"http://127.0.0.1:{server.port}"]
-        argv[-1] += asked.path
+        argv += ["-s", str(ROOT / "bench" / "wrk.lua"), _url(server, asked)]
         figures = _client(argv, env, whole)
         if self.chunks:
             figures["chunks_rate"] = figures["rate"] * self.chunks
@@ -107,14 +104,11 @@ class OpenRate:
 
     def run(self, server: Server, request: Request, bench: Bench, seconds: float) -> Figures:
         """Latency from the intended send time."""
-        url = f"http://127.0.0.1:{server.port}{request.path}"
-        argv = [bench.python, "-m", "bench.openloop", url, "--rate", str(self.rate)]
-        argv += ["--connections", str(self.connections), "--seconds", str(seconds)]
+        argv = ["--rate", str(self.rate), "--connections", str(self.connections)]
+        argv += ["--seconds", str(seconds)]
         if request.body:
-            file = bench.scratch / "body"
-            file.write_bytes(request.body)
-            argv += ["--body", str(file), "--type", request.content_type]
-        return _client(argv, _python_env(), seconds)
+            argv += ["--body", _saved(request, bench), "--type", request.content_type]
+        return _own_client(bench, "bench.openloop", [_url(server, request), *argv], seconds)
 
 
 @dataclass(frozen=True)
@@ -131,9 +125,8 @@ class Streams:
 
     def run(self, server: Server, request: Request, bench: Bench, seconds: float) -> Figures:
         """Read streams one after another."""
-        url = f"http://127.0.0.1:{server.port}{request.path}"
-        argv = [bench.python, "-m", "bench.streams", url, "--clients", str(self.clients)]
-        return _client([*argv, "--seconds", str(seconds)], _python_env(), seconds)
+        argv = [_url(server, request), "--clients", str(self.clients), "--seconds", str(seconds)]
+        return _own_client(bench, "bench.streams", argv, seconds)
 
 
 @dataclass(frozen=True)
@@ -174,11 +167,9 @@ class Rpc:
 
     def run(self, server: Server, request: Request, bench: Bench, seconds: float) -> Figures:
         """Rate and latency, as the clients see them."""
-        address = f"127.0.0.1:{rpc_port(server.port)}"
-        argv = [bench.python, "-m", "bench.rpc", address, "--talk", self.talk]
-        argv += ["--clients", str(self.clients)]
-        argv += ["--channels", str(min(self.clients, 4)), "--seconds", str(seconds)]
-        return _client(argv, _python_env(), seconds)
+        argv = [f"127.0.0.1:{rpc_port(server.port)}", "--talk", self.talk]
+        argv += ["--clients", str(self.clients), "--channels", str(min(self.clients, 4))]
+        return _own_client(bench, "bench.rpc", [*argv, "--seconds", str(seconds)], seconds)
 
 
 @dataclass(frozen=True)
@@ -246,14 +237,26 @@ class Step:
 
     def run(self, server: Server, request: Request, bench: Bench, seconds: float) -> Figures:
         """When the second replica answered, and when the last one did."""
-        url = f"http://127.0.0.1:{server.port}{request.path}"
-        argv = [bench.python, "-m", "bench.step", url, "--clients", str(self.clients)]
-        figures = _client([*argv, "--replicas", str(self.replicas)], _python_env(), seconds)
+        argv = [_url(server, request), "--clients", str(self.clients)]
+        argv += ["--replicas", str(self.replicas)]
+        figures = _own_client(bench, "bench.step", argv, seconds)
         return {name: figures[name] for name in ("second_ms", "capacity_ms", "errors")}
 
 
-def _python_env() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+def _url(server: Server, request: Request) -> str:
+    return f"http://127.0.0.1:{server.port}{request.path}"
+
+
+def _saved(request: Request, bench: Bench) -> str:
+    file = bench.scratch / "body"
+    file.write_bytes(request.body)
+    return str(file)
+
+
+def _own_client(bench: Bench, module: str, argv: Sequence[str], seconds: float) -> Figures:
+    """Run one of our own load generators."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return _client([bench.python, "-m", module, *argv], env, seconds)
 
 
 def _client(argv: Sequence[str], env: dict[str, str], seconds: float) -> Figures:

@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeVar, Unpack, overload
 
+from salver.spec.given import OptionsDict, merged_options, read_options
 from salver.spec.logging import LoggingConfig
-from salver.spec.options import DeploymentOptions, OptionsDict, merged_options, read_options
+from salver.spec.options import DeploymentOptions
 
 __all__ = ("INGRESS_MARK", "Application", "Deployment", "deployment", "ingress")
 

@@ -6,13 +6,11 @@ import asyncio
 import contextvars
 import pickle
 import traceback
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
-import pytest_asyncio
 
 from salver.calls.context import CallContext, current_call, unpack_meta
 from salver.calls.handle import DeploymentHandle
@@ -20,20 +18,6 @@ from salver.calls.splice import decode_call
 from salver.errors import RequestCancelledError, SalverError
 from salver.wire import frames
 from tests.calls.fakes import DEPLOYMENT, Bench, FakeReplica
-
-
-@pytest_asyncio.fixture
-async def bench() -> AsyncIterator[Bench]:
-    bench = Bench("a", limit=100)
-    bench.cluster.adopt()
-    await bench.connect()
-    yield bench
-    bench.cluster.close()
-
-
-@pytest.fixture
-def a(bench: Bench) -> FakeReplica:
-    return bench.replicas[0]
 
 
 @pytest.fixture

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from salver.calls.handle import DeploymentHandle
 from salver.errors import ReplicaDiedError, RequestCancelledError
 from salver.wire import frames
 from tests.calls.fakes import DEPLOYMENT, Bench, FakeReplica
-
-
-@pytest_asyncio.fixture
-async def bench() -> AsyncIterator[Bench]:
-    bench = Bench("a", limit=100)
-    bench.cluster.adopt()
-    await bench.connect()
-    yield bench
-    bench.cluster.close()
-
-
-@pytest.fixture
-def a(bench: Bench) -> FakeReplica:
-    return bench.replicas[0]
 
 
 @pytest.fixture

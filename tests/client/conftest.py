@@ -12,6 +12,7 @@ from salver.client import Client
 from salver.testing import leaks
 from tests.doors.grpc.warm import warm
 from tests.protocols import models
+from tests.serving import serving
 
 
 @pytest.fixture
@@ -23,13 +24,10 @@ def _no_leaks() -> None:
 def server() -> Iterator[str]:
     """Where it answers: `http://host:port`."""
     warm()
-    with leaks.no_leaks():
-        serve.start(http_options={"port": 0}, grpc_options={"port": 0, "inference": True})
-        assert session._instance is not None
+    with serving(grpc_options={"port": 0, "inference": True}) as instance:
         serve.run(models.models, name="models", route_prefix="/models")
         serve.run(models.double.bind(), name="double", route_prefix="/double")
-        yield session._instance.url
-        serve.shutdown()
+        yield instance.url
 
 
 @pytest.fixture(scope="module")

@@ -92,11 +92,13 @@ class FakeEngine:
         self.drain: Callable[[], None] | None = None
         self._exits: asyncio.Queue[Exit] = asyncio.Queue()
 
-    async def start(self, process: ProcessSpec) -> None:
-        if process.resources.num_cpus > self.free():
-            raise CapacityError(f"needs num_cpus={process.resources.num_cpus:g}")
-        replica = self.replicas[process.id] = FakeReplica(self, process)
-        self.attach(replica)
+    async def start(self, *processes: ProcessSpec) -> None:
+        asked = sum(process.resources.num_cpus for process in processes)
+        if asked > self.free():
+            raise CapacityError(f"needs num_cpus={asked:g}")
+        for process in processes:
+            replica = self.replicas[process.id] = FakeReplica(self, process)
+            self.attach(replica)
 
     def attach(self, replica: FakeReplica) -> None:
         assert self.controller is not None

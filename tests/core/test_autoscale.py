@@ -52,10 +52,8 @@ class World:
 
 def world(target: int | None = None, **options: Any) -> World:
     limit = options.pop("max_ongoing", 5)
-    capacity = options.pop("capacity", None)
-    scaler = Autoscaler(
-        ID, config(**options), max_ongoing=limit, target=target, capacity=capacity
-    )  # fmt: skip
+    others = {name: options.pop(name) for name in ("capacity", "gang_size") if name in options}
+    scaler = Autoscaler(ID, config(**options), max_ongoing=limit, target=target, **others)
     return World(scaler)
 
 
@@ -294,6 +292,33 @@ def test_target_capacity_moves_the_bounds() -> None:
     one.load(1000)
     one.pass_time(5)
     assert one.scaler.target == 5
+
+
+def test_while_the_capacity_rises_there_are_as_many_as_at_the_beginning() -> None:
+    options = {"min_replicas": 2, "initial_replicas": 8, "max_replicas": 10}
+
+    def targets(one: World, *capacities: float | None) -> list[int]:
+        found = []
+        for capacity in capacities:
+            one.scaler.configure(config(**options), max_ongoing=5, capacity=capacity)
+            one.load(0)
+            one.pass_time(2000)
+            found.append(one.scaler.target)
+        return found
+
+    assert targets(world(**options, capacity=25), 25, 50, 100, None) == [2, 4, 8, 2]
+    assert targets(world(**options), None, 50, 25) == [2, 1, 1]  # it falls
+    assert targets(world(8, **options, capacity=100), 100) == [2]  # taken over by a new controller
+
+
+def test_gangs_are_whole_at_every_number() -> None:
+    one = world(min_replicas=0, max_replicas=12, gang_size=4, capacity=50)
+    assert one.scaler.bounds == (0, 8)  # 6 of them, in whole gangs
+    for load in (1, 9, 13, 1000, 15, 9, 1, 0):
+        one.load(load)
+        one.pass_time(2000)
+    assert set(one.history) == {0, 4, 8}
+    assert one.history[-1] == 0
 
 
 def test_a_policy_is_told_everything() -> None:

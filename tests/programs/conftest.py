@@ -6,16 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from multiprocessing import resource_tracker
 from pathlib import Path
 
 import httpx
 import pytest
 
-from salver import serve
-from salver.api import session
-from salver.testing import leaks
 from tests.conftest import ROOT
+from tests.serving import serving
 
 HERE = Path(__file__).parent
 
@@ -28,12 +25,8 @@ def _no_leaks() -> None:
 @pytest.fixture(scope="module")
 def door() -> Iterator[str]:
     """An instance; where its HTTP door answers."""
-    resource_tracker.ensure_running()  # of multiprocessing: stays until this process ends
-    with leaks.no_leaks():
-        serve.start(http_options={"port": 0})
-        assert session._instance is not None
-        yield session._instance.url
-        serve.shutdown()
+    with serving() as instance:
+        yield instance.url
 
 
 @pytest.fixture(scope="module")

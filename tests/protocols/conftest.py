@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
+from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
 
 from salver import serve
-from salver.api import session
-from salver.testing import leaks
+from salver.launch import Instance
 from tests.doors.grpc.warm import warm
 from tests.protocols import models
+from tests.serving import serving
 
 
 @pytest.fixture
@@ -22,32 +23,31 @@ def _no_leaks() -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """Where it answers: `http://host:port`."""
-    resource_tracker.ensure_running()  # of multiprocessing: stays until this process ends
-    with leaks.no_leaks():
-        serve.start(http_options={"port": 0, "system_shared_memory": True})
-        assert session._instance is not None
-        serve.run(models.models, name="models", route_prefix="/models")
-        serve.run(models.double.bind(), name="double", route_prefix="/double")
-        yield session._instance.url
-        serve.shutdown()
+    """Where it answers HTTP: `http://host:port`."""
+    with _serving(route="/models") as instance:
+        yield instance.url
 
 
 @pytest.fixture(scope="module")
-def grpc_address() -> Iterator[str]:
-    """Where the same models answer gRPC."""
-    resource_tracker.ensure_running()
+def doors() -> Iterator[Instance]:
+    """An instance that answers HTTP and gRPC."""
     warm()
-    with leaks.no_leaks():
-        serve.start(
-            http_options={"port": 0, "system_shared_memory": True},
-            grpc_options={"port": 0, "inference": True},
-        )
-        assert session._instance is not None
-        serve.run(models.models, name="models", route_prefix=None)
-        serve.run(models.double.bind(), name="double", route_prefix=None)
-        yield session._instance.grpc_address
-        serve.shutdown()
+    with _serving(grpc_options={"port": 0, "inference": True}) as instance:
+        yield instance
+
+
+@pytest.fixture(scope="module")
+def grpc_address(doors: Instance) -> str:
+    """Where it answers gRPC."""
+    return doors.grpc_address
+
+
+@contextmanager
+def _serving(route: str | None = None, **options: Any) -> Iterator[Instance]:
+    with serving({"system_shared_memory": True}, **options) as instance:
+        serve.run(models.models, name="models", route_prefix=route)
+        serve.run(models.double.bind(), name="double", route_prefix=route and "/double")
+        yield instance
 
 
 @pytest.fixture(scope="module")

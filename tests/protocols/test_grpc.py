@@ -17,7 +17,7 @@ from salver.oip.datatypes import DATATYPES
 from salver.oip.messages import read_infer_response, write_infer_request
 from salver.oip.types import InferRequest, Tensor
 from tests.protocols.grpc_caller import Caller, request, spelled
-from tests.protocols.test_triton_http import values
+from tests.protocols.triton import values
 
 Request = proto.message("ModelInferRequest")
 

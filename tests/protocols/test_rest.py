@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -146,6 +147,16 @@ def test_a_body_in_chunks_is_a_body(http: httpx.Client) -> None:
         assert answer.json()["outputs"][0]["data"] == [1, 2, 3, 4]
     index = http.post("/v2/repository/index", content=iter([b'{"ready"', b": true}"]))
     assert len(index.json()) > 10
+
+
+def test_a_chunked_body_that_comes_with_its_head_is_read_once(server: str) -> None:
+    url = httpx.URL(server)
+    with socket.create_connection((url.host, url.port), timeout=20) as sock:
+        sock.sendall(
+            b"POST /v2/repository/index HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b'Transfer-Encoding: chunked\r\n\r\n10\r\n{"ready": false}\r\n0\r\n\r\n'
+        )
+        assert sock.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
@@ -294,3 +295,28 @@ class Quick:
 
     async def pid(self) -> int:
         return os.getpid()
+
+
+@salver.deployment(num_replicas=2, gang_scheduling_config={"gang_size": 2})
+class Ganged:
+    """Constructed when all of its gang are: rank 0 opens a pipe to each of the others."""
+
+    def __init__(self, folder: str) -> None:
+        gang = salver.get_replica_context().gang_context
+        assert gang is not None
+        self.gang = gang
+        for rank in range(1, gang.world_size) if gang.rank == 0 else (gang.rank,):
+            pipe = f"{folder}/{gang.gang_id}-{rank}"
+            with suppress(FileExistsError):
+                os.mkfifo(pipe)
+            os.close(os.open(pipe, os.O_RDONLY if gang.rank == 0 else os.O_WRONLY))
+
+    def seen(self) -> dict[str, Any]:
+        context = salver.get_replica_context()
+        return {
+            "pid": os.getpid(),
+            "gang": self.gang.gang_id,
+            "rank": self.gang.rank,
+            "size": self.gang.world_size,
+            "own": self.gang.member_replica_ids[self.gang.rank] == context.replica_tag,
+        }

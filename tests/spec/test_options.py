@@ -12,15 +12,9 @@ from hypothesis import strategies as st
 
 from salver.spec.autoscaling import AutoscalingConfig
 from salver.spec.backpressure import BackpressureConfig
-from salver.spec.options import (
-    DeploymentOptions,
-    OptionsDict,
-    change_of,
-    description,
-    merged_options,
-    read_options,
-)
-from salver.spec.placement import GangSchedulingConfig
+from salver.spec.given import OptionsDict, merged_options, read_options
+from salver.spec.options import DeploymentOptions, change_of, description
+from salver.spec.placement import GangPlacementStrategy, GangSchedulingConfig
 from tests.spec import option_table
 
 FIELDS = [field.name for field in msgspec.structs.fields(DeploymentOptions)]
@@ -210,9 +204,37 @@ def test_the_table_of_options_in_the_docs_is_fresh() -> None:
             r"^max_replicas_per_node and gang_scheduling_config exclude each other",
         ),
         (
-            {"gang_scheduling_config": {"gang_size": 2}, "num_replicas": 2},
+            {
+                "gang_scheduling_config": {"gang_size": 2},
+                "placement_group_strategy": "PACK",
+                "placement_group_bundles": [{"CPU": 1}],
+                "num_replicas": 2,
+            },
+            ValueError,
+            r"^placement_group_strategy and gang_scheduling_config exclude each other",
+        ),
+        (
+            {
+                "gang_scheduling_config": {"gang_size": 2},
+                "autoscaling_config": {"min_replicas": 1, "max_replicas": 4},
+            },
+            ValueError,
+            r"^min_replicas=1 is not a multiple of gang_size=2",
+        ),
+        (
+            {"gang_scheduling_config": {"gang_size": 2, "gang_placement_strategy": "NEAR"}},
+            ValueError,
+            "NEAR",
+        ),
+        (
+            {
+                "gang_scheduling_config": {
+                    "gang_size": 2,
+                    "runtime_failure_policy": "RESTART_REPLICA",
+                }
+            },
             NotImplementedError,
-            "Gangs are not there yet",
+            "a member alone cannot rejoin its gang",
         ),
         ({"deployment_actors": [{"name": "a"}]}, NotImplementedError, r"^deployment_actors=.*not"),
     ],
@@ -236,4 +258,7 @@ def test_what_is_said_for_a_cluster_is_let_pass_on_one_machine() -> None:
     options = DeploymentOptions(**read_options(given))
     assert options.placement_group_bundles == [{"CPU": 1.0}, {"GPU": 1.0}]
     assert read_options({"gang_scheduling_config": gang}) == {"gang_scheduling_config": gang}
+    packed = {"gang_size": 2, "gang_placement_strategy": "SPREAD"}
+    read = read_options({"gang_scheduling_config": packed})["gang_scheduling_config"]
+    assert read.gang_placement_strategy is GangPlacementStrategy.SPREAD
     assert read_options({"max_replicas_per_node": 3}) == {"max_replicas_per_node": 3}

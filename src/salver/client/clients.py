@@ -1,33 +1,22 @@
-"""The clients that users make, blocking and asynchronous."""
+"""The clients that users make, blocking and asynchronous: two faces of one thing."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from salver.client.calling import Calling, ClientOptions, Wish
-from salver.client.rim import BlockingRim, LoopRim, iterate_now, run_now
+from salver.client.rim import BlockingRim, LoopRim, Rim, iterate_now, run_now
 from salver.oip.metadata import ModelIndexEntry, ModelMetadata, ServerMetadata
 
 __all__ = ("AsyncClient", "AsyncModel", "Client", "Model")
 
 
-class Client:
-    """Calls models and plain endpoints of one server. Threads may share it.
+class _Server:
+    """What the clients have in common: where they call, and how."""
 
-    Args:
-        url: `http://host:port` or `https://...`, with the server's root path if it has one;
-            `grpc://host:port` or `grpcs://...` for gRPC.
-        timeout: seconds that a call may take, unless the call says otherwise. For a stream: until
-            it begins, and from item to item.
-        retries: how often a call is tried again that has surely not begun.
-        local: whether to call by shared memory where the server is an instance of Salver that this
-            user runs on this machine.
-        headers: sent with every request.
-        tls: for `https`; without it, the system's authorities are believed. For `grpcs` only its
-            authorities count (`cafile`), and without it gRPC's own are believed.
-    """
+    _rim: ClassVar[type[Rim]]
 
     def __init__(
         self,
@@ -43,13 +32,69 @@ class Client:
             timeout=timeout, retries=retries, local=local, headers=headers or {}, tls=tls
         )
         self.url = url
-        self._calling = Calling(url, BlockingRim(), options)
+        self._calling = Calling(url, self._rim(), options)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.url}>"
+
+
+class _Named:
+    """What the models have in common: which one of a server they are, and how it is asked."""
+
+    def __init__(
+        self, calling: Calling, name: str, version: str | int | None, timeout: float | None
+    ) -> None:
+        self.name = name
+        self.version = "" if version is None else str(version)
+        self._calling = calling
+        self._timeout = timeout
+
+    def _wish(
+        self,
+        args: Sequence[Any],
+        inputs: Mapping[str, Any],
+        *,
+        timeout: float | None = None,
+        **more: Any,
+    ) -> Wish:
+        timeout = self._timeout if timeout is None else timeout
+        return Wish(self.name, self.version, args, inputs, timeout=timeout, **more)
+
+    async def _described(self) -> ModelMetadata:
+        deadline = self._calling.deadline(self._timeout)
+        return await self._calling.metadata(self.name, self.version, deadline)
+
+    async def _can_be_called(self) -> bool:
+        deadline = self._calling.deadline(self._timeout)
+        return await self._calling.transport.ready(self.name, self.version, deadline)
+
+    def __repr__(self) -> str:
+        version = f" version {self.version}" if self.version else ""
+        return f"<{type(self).__name__} {self.name}{version}>"
+
+
+class Client(_Server):
+    """Calls models and plain endpoints of one server. Threads may share it.
+
+    Args:
+        url: `http://host:port` or `https://...`, with the server's root path if it has one;
+            `grpc://host:port` or `grpcs://...` for gRPC.
+        timeout: seconds that a call may take, unless the call says otherwise. For a stream: until
+            it begins, and from item to item.
+        retries: how often a call is tried again that has surely not begun.
+        local: whether to call by shared memory where the server is an instance of Salver that this
+            user runs on this machine.
+        headers: sent with every request.
+        tls: for `https`; without it, the system's authorities are believed. For `grpcs` only its
+            authorities count (`cafile`), and without it gRPC's own are believed.
+    """
+
+    _rim = BlockingRim
 
     def model(
         self, name: str, version: str | int | None = None, *, timeout: float | None = None
     ) -> Model:
         """A model to call, with a limit of its own if one is given. Nothing is sent yet."""
-        version = "" if version is None else str(version)
         return Model(self._calling, name, version, timeout)
 
     def call(self, path: str, /, *, timeout: float | None = None, **arguments: Any) -> Any:
@@ -83,25 +128,9 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"<Client of {self.url}>"
 
-
-class Model:
+class Model(_Named):
     """One model. `model(array)`, `model(name=array)`: the output, or a dict of several."""
-
-    def __init__(
-        self, calling: Calling, name: str, version: str, timeout: float | None = None
-    ) -> None:
-        self.name = name
-        self.version = version
-        self._calling = calling
-        self._timeout = timeout
-
-    def _wish(self, args: Sequence[Any], inputs: Mapping[str, Any], **more: Any) -> Wish:
-        if more.get("timeout") is None:
-            more["timeout"] = self._timeout
-        return Wish(self.name, self.version, args, inputs, **more)
 
     def __call__(self, /, *args: Any, **inputs: Any) -> Any:
         """Call it. InputError, before anything is sent: it takes something else."""
@@ -117,9 +146,8 @@ class Model:
         id: str = "",  # noqa: A002 - the protocol's word
     ) -> Any:
         """Call it, with all that the protocol knows beside inputs."""
-        more = {"outputs": outputs, "parameters": parameters or {}, "timeout": timeout, "id": id}
-        wish = self._wish((), inputs, **more)
-        return run_now(self._calling.infer(wish))
+        more = {"outputs": outputs, "parameters": parameters or {}, "id": id}
+        return run_now(self._calling.infer(self._wish((), inputs, timeout=timeout, **more)))
 
     def stream(self, /, *args: Any, **inputs: Any) -> Iterator[Any]:
         """The items of a model that answers with a stream."""
@@ -127,46 +155,22 @@ class Model:
 
     def metadata(self) -> ModelMetadata:
         """What it takes and gives."""
-        return run_now(
-            self._calling.metadata(self.name, self.version, self._calling.deadline(self._timeout))
-        )
+        return run_now(self._described())
 
     def ready(self) -> bool:
         """Whether it can be called."""
-        return run_now(
-            self._calling.transport.ready(
-                self.name, self.version, self._calling.deadline(self._timeout)
-            )
-        )
-
-    def __repr__(self) -> str:
-        return f"<Model {self.name}{f' version {self.version}' if self.version else ''}>"
+        return run_now(self._can_be_called())
 
 
-class AsyncClient:
+class AsyncClient(_Server):
     """The same as `Client`, for one event loop: what asks the server is awaited."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        timeout: float = 60.0,
-        retries: int = 2,
-        local: bool = True,
-        headers: Mapping[str, str] | None = None,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        options = ClientOptions(
-            timeout=timeout, retries=retries, local=local, headers=headers or {}, tls=tls
-        )
-        self.url = url
-        self._calling = Calling(url, LoopRim(), options)
+    _rim = LoopRim
 
     def model(
         self, name: str, version: str | int | None = None, *, timeout: float | None = None
     ) -> AsyncModel:
         """A model to call, with a limit of its own if one is given. Nothing is sent yet."""
-        version = "" if version is None else str(version)
         return AsyncModel(self._calling, name, version, timeout)
 
     async def call(
@@ -207,25 +211,9 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def __repr__(self) -> str:
-        return f"<AsyncClient of {self.url}>"
 
-
-class AsyncModel:
+class AsyncModel(_Named):
     """One model. `await model(array)`: the output, or a dict of several."""
-
-    def __init__(
-        self, calling: Calling, name: str, version: str, timeout: float | None = None
-    ) -> None:
-        self.name = name
-        self.version = version
-        self._calling = calling
-        self._timeout = timeout
-
-    def _wish(self, args: Sequence[Any], inputs: Mapping[str, Any], **more: Any) -> Wish:
-        if more.get("timeout") is None:
-            more["timeout"] = self._timeout
-        return Wish(self.name, self.version, args, inputs, **more)
 
     async def __call__(self, /, *args: Any, **inputs: Any) -> Any:
         """Call it. InputError, before anything is sent: it takes something else."""
@@ -241,9 +229,8 @@ class AsyncModel:
         id: str = "",  # noqa: A002 - the protocol's word
     ) -> Any:
         """Call it, with all that the protocol knows beside inputs."""
-        more = {"outputs": outputs, "parameters": parameters or {}, "timeout": timeout, "id": id}
-        wish = self._wish((), inputs, **more)
-        return await self._calling.infer(wish)
+        more = {"outputs": outputs, "parameters": parameters or {}, "id": id}
+        return await self._calling.infer(self._wish((), inputs, timeout=timeout, **more))
 
     def stream(self, /, *args: Any, **inputs: Any) -> AsyncGenerator[Any, None]:
         """The items of a model that answers with a stream: `async for item in ...`."""
@@ -251,15 +238,8 @@ class AsyncModel:
 
     async def metadata(self) -> ModelMetadata:
         """What it takes and gives."""
-        return await self._calling.metadata(
-            self.name, self.version, self._calling.deadline(self._timeout)
-        )
+        return await self._described()
 
     async def ready(self) -> bool:
         """Whether it can be called."""
-        return await self._calling.transport.ready(
-            self.name, self.version, self._calling.deadline(self._timeout)
-        )
-
-    def __repr__(self) -> str:
-        return f"<AsyncModel {self.name}{f' version {self.version}' if self.version else ''}>"
+        return await self._can_be_called()

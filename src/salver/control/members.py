@@ -13,7 +13,7 @@ from salver.core.ranks import assign
 from salver.core.reconcile import has_failed
 from salver.core.rollout import SERVING, AppKnown, Known, Phase, Replica, Target
 from salver.spec.app import AppSpec, DeploymentSpec
-from salver.spec.ids import DeploymentId
+from salver.spec.ids import DeploymentId, ReplicaId
 from salver.spec.options import DeploymentOptions
 from salver.spec.start import Place
 
@@ -187,6 +187,14 @@ class App:
 
     def of(self, deployment: DeploymentId) -> list[Member]:
         return [m for m in self.members.values() if m.deployment == deployment]
+
+    def gang_of(self, member: Member) -> list[Member]:
+        """The members of its gang, by rank; without one, itself."""
+        gang = member.replica.gang
+        if gang is None:
+            return [member]
+        names = (str(ReplicaId(name, member.deployment)) for name in gang.member_replica_ids)
+        return [self.members[name] for name in names if name in self.members]
 
     def shortages(self) -> Mapping[str, str]:
         return {m.replica.id: m.shortage for m in self.members.values() if m.shortage}

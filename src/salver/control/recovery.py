@@ -7,8 +7,9 @@ from collections.abc import Callable
 from salver.control.members import App, Member
 from salver.core.ports import Engine, ProcessStatus, Store
 from salver.core.rollout import Phase, Replica
-from salver.spec.ids import DeploymentId
+from salver.spec.ids import DeploymentId, ReplicaId
 from salver.spec.options import DeploymentOptions
+from salver.spec.start import GangContext
 
 __all__ = ("recover",)
 
@@ -38,5 +39,16 @@ def _adopt(app: App, process: ProcessStatus, now: float) -> None:
     if deployment not in app.targets:  # nobody else remembers its options
         limit = float(labels["drain_s"])
         app.memory(deployment).options = DeploymentOptions(graceful_shutdown_timeout_s=limit)
-    replica = Replica(process.id, labels["version"], labels["config"], Phase.ATTACHING, now, now)
+    replica = Replica(
+        process.id, labels["version"], labels["config"], Phase.ATTACHING, now, now,
+        gang=_gang(process.id, labels),
+    )  # fmt: skip
     app.members[process.id] = Member(deployment, replica, labels.get("route"))
+
+
+def _gang(replica_id: str, labels: dict[str, str]) -> GangContext | None:
+    if "gang" not in labels:
+        return None
+    members = labels["members"].split()
+    rank = members.index(ReplicaId.parse(replica_id).unique_id)
+    return GangContext(labels["gang"], rank, len(members), members)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from salver.control.events import Events
 from salver.control.members import App, Member
@@ -116,21 +116,18 @@ class Scaling:
             known.policies[name] = policy
         else:
             known.policies.pop(name, None)
-        limit = deployment.options.max_ongoing_requests
+        settings: dict[str, Any] = {
+            "max_ongoing": deployment.options.max_ongoing_requests,
+            "capacity": spec.target_capacity,
+            "gang_size": deployment.options.gang_size,
+            "own_policy": own_policy,
+        }
         scaler = known.scalers.get(name)
         if scaler is not None:
-            scaler.configure(
-                config, max_ongoing=limit, capacity=spec.target_capacity, own_policy=own_policy
-            )
+            scaler.configure(config, **settings)
         else:
-            known.scalers[name] = Autoscaler(
-                name,
-                config,
-                max_ongoing=limit,
-                target=self._counts.get(name, len(_running(known.app, name)) or None),
-                capacity=spec.target_capacity,
-                own_policy=own_policy,
-            )
+            target = self._counts.get(name, len(_running(known.app, name)) or None)
+            known.scalers[name] = Autoscaler(name, config, target=target, **settings)
 
     def _forget(self, known: _App, deployments: Iterable[DeploymentId]) -> None:
         for deployment in list(deployments):

@@ -20,7 +20,7 @@ from salver.core.rollout import SERVING, Act, Action, Phase, Replica
 from salver.errors import CapacityError, EngineError, SalverError
 from salver.spec.ids import ReplicaId
 from salver.spec.options import DeploymentOptions
-from salver.spec.start import Place, StartSpec
+from salver.spec.start import GangContext, Place, StartSpec
 
 __all__ = ("Steps", "labels_of")
 
@@ -41,6 +41,8 @@ def labels_of(app: App, member: Member) -> dict[str, str]:
     }
     if member.route is not None:
         labels["route"] = member.route
+    if (gang := replica.gang) is not None:
+        labels |= {"gang": gang.gang_id, "members": " ".join(gang.member_replica_ids)}
     return labels
 
 
@@ -83,50 +85,70 @@ class Steps:
             return
         target, part = release.targets[action.deployment], release.parts[action.deployment]
         now = self._clock()
-        name = str(ReplicaId(secrets.token_hex(4), action.deployment))
-        replica = Replica(name, target.version, target.config, Phase.LAUNCHING, now, now)
+        names = [secrets.token_hex(4) for _ in range(target.gang_size)]
+        gang_id = secrets.token_hex(4)
         route = release.spec.route_prefix if part.ingress else None
-        member = Member(action.deployment, replica, route)
-        app.members[name] = member
-        self._run(self._launched(app, member))
+        members = []
+        for rank, unique in enumerate(names):
+            name = str(ReplicaId(unique, action.deployment))
+            gang = GangContext(gang_id, rank, len(names), names) if len(names) > 1 else None
+            replica = Replica(
+                name, target.version, target.config, Phase.LAUNCHING, now, now, gang=gang
+            )
+            app.members[name] = member = Member(action.deployment, replica, route)
+            members.append(member)
+        self._run(self._launched(app, members))
 
     def _launch(self, app: App, member: Member) -> None:
-        self._enter(member, Phase.LAUNCHING)
-        self._run(self._launched(app, member))
+        members = app.gang_of(member)
+        for one in members:
+            self._enter(one, Phase.LAUNCHING)
+        self._run(self._launched(app, members))
 
-    async def _launched(self, app: App, member: Member) -> None:
-        spec = app.part_of(member)
+    async def _launched(self, app: App, members: list[Member]) -> None:
+        """Of one gang, or a single one: there is room for all of them or for none."""
+        spec = app.part_of(members[0])
         if spec is None:  # not wanted any more
-            app.members.pop(member.replica.id, None)
-            self._touch(app)
+            self._drop(app, members)
             return
-        process = ProcessSpec(
-            id=member.replica.id,
-            kind=KIND,
-            resources=resources_of(spec),
-            env=dict(spec.options.env_vars),
-            labels=labels_of(app, member),
-        )
+        resources = resources_of(spec)
+        processes = [
+            ProcessSpec(
+                id=member.replica.id,
+                kind=KIND,
+                resources=resources,
+                env=dict(spec.options.env_vars),
+                labels=labels_of(app, member),
+            )
+            for member in members
+        ]
         try:
-            await self._engine.start(process)
+            await self._engine.start(*processes)
         except CapacityError as error:
-            self._refused(member, process, str(error))
+            possible = self._engine.fits(resources.times(len(members)))
+            for member in members:
+                self._refused(member, str(error), possible=possible)
         except EngineError as error:
-            self.start_failed(app, member, str(error))
-            app.members.pop(member.replica.id, None)
+            self.start_failed(app, members[0], str(error))
+            self._drop(app, members)
         else:
-            member.shortage = ""
-            if member.replica.phase is Phase.LAUNCHING:
-                self._enter(member, Phase.ATTACHED if member.peer else Phase.ATTACHING)
+            for member in members:
+                member.shortage = ""
+                if member.replica.phase is Phase.LAUNCHING:
+                    self._enter(member, Phase.ATTACHED if member.peer else Phase.ATTACHING)
         self._touch(app)
 
-    def _refused(self, member: Member, process: ProcessSpec, message: str) -> None:
+    def _refused(self, member: Member, message: str, *, possible: bool) -> None:
         if message != member.shortage:
             self._events.emit(member.replica.id, "WAITING", message)
         member.shortage = message
         self._enter(member, Phase.WAITING)
-        possible = self._engine.fits(process.resources)
         member.replica = msgspec.structs.replace(member.replica, possible=possible)
+
+    def _drop(self, app: App, members: list[Member]) -> None:
+        for member in members:
+            app.members.pop(member.replica.id, None)
+        self._touch(app)
 
     def _start(self, app: App, member: Member) -> None:
         release = app.release_of(member.deployment, member.replica.version)
@@ -142,6 +164,7 @@ class Steps:
             sys_path=(*part.sys_path, *release.spec.sys_path),
             cwd=part.cwd or release.spec.cwd,
             place=member.place,
+            gang=member.replica.gang,
         )
         self._events.emit(member.replica.id, "STARTING")
         self._run(self._started(app, member, start))
@@ -230,8 +253,7 @@ class Steps:
         self._run(self._engine.stop(member.replica.id, force=True))
 
     def _forget(self, app: App, member: Member) -> None:
-        app.members.pop(member.replica.id, None)
-        self._touch(app)
+        self._drop(app, [member])
 
     def _time_out(self, app: App, member: Member) -> None:
         waited = self._clock() - member.replica.created

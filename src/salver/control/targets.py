@@ -10,7 +10,7 @@ import msgspec
 from salver.core.autoscale import adjusted
 from salver.core.failures import budget
 from salver.core.ports import Resources
-from salver.core.rollout import Target
+from salver.core.rollout import Target, in_gangs
 from salver.spec.app import AppSpec, DeploymentSpec
 from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions, change_of
@@ -57,7 +57,8 @@ def _target(app: AppSpec, spec: DeploymentSpec) -> Target:
     options = spec.options
     scales = options.autoscaling_config  # the autoscaler has the last word on the number
     number = options.num_replicas if scales is None else scales.first_replicas
-    number = adjusted(number, app.target_capacity)
+    gang_size = options.gang_size
+    number = in_gangs(adjusted(number, app.target_capacity), gang_size)
     return Target(
         version=_version(app, spec),
         config=_digest(_options_that("reconfigure", options)),
@@ -66,6 +67,7 @@ def _target(app: AppSpec, spec: DeploymentSpec) -> Target:
         retries=budget(max(1, number), options.max_constructor_retry_count),
         rolling=options.rolling_update_percentage,
         max_surge=options.max_surge_percent,
+        gang_size=gang_size,
     )
 
 

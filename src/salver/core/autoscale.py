@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from salver.core.rollout import in_gangs
 from salver.core.series import Series
 from salver.spec.autoscaling import AutoscalingConfig, AutoscalingContext
 from salver.spec.ids import DeploymentId, ReplicaId
@@ -96,11 +97,21 @@ class Autoscaler:
         max_ongoing: int,
         target: int | None = None,
         capacity: float | None = None,
+        gang_size: int = 1,
         own_policy: bool = False,
     ) -> None:
         self.deployment = deployment
-        self.configure(config, max_ongoing=max_ongoing, capacity=capacity, own_policy=own_policy)
-        self.target = self.bounded(self._first() if target is None else target)
+        self._capacity = capacity
+        self._rises = target is None and capacity is not None  # towards all of its capacity
+        self.configure(
+            config,
+            max_ongoing=max_ongoing,
+            capacity=capacity,
+            gang_size=gang_size,
+            own_policy=own_policy,
+        )
+        first = adjusted(config.first_replicas, capacity)
+        self.target = self.bounded(first if target is None else target)
         self.state: dict[str, Any] = {}  # the policy's
         self.last: int = 0  # the direction of the last decision: 1, -1, 0
         self._loads: dict[str, tuple[float, float]] = {}
@@ -121,6 +132,7 @@ class Autoscaler:
         *,
         max_ongoing: int,
         capacity: float | None = None,
+        gang_size: int = 1,
         own_policy: bool = False,
     ) -> None:
         """From now on these options; what is known of the load stays.
@@ -130,7 +142,10 @@ class Autoscaler:
         self.config = config
         self.own_policy = own_policy
         self._max_ongoing = max_ongoing
-        self._capacity = capacity
+        self._gang_size = gang_size
+        if capacity != self._capacity:
+            self._rises = capacity is not None and (self._capacity or capacity) < capacity
+            self._capacity = capacity
         if hasattr(self, "_total"):
             for series in (self._queued, self._running, self._total):
                 series.period_s = config.look_back_period_s
@@ -218,15 +233,19 @@ class Autoscaler:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """The fewest and the most, at the target capacity."""
+        """The fewest and the most, at the target capacity.
+
+        While that rises there are no fewer than the app is to begin with, for the load comes.
+        """
         config = self.config
-        least = adjusted(config.min_replicas, self._capacity)
-        return least, adjusted(config.max_replicas, self._capacity)
+        least = max(config.min_replicas, config.first_replicas if self._rises else 0)
+        low, high = (adjusted(number, self._capacity) for number in (least, config.max_replicas))
+        return in_gangs(low, self._gang_size), in_gangs(high, self._gang_size)
 
     def bounded(self, wanted: int) -> int:
-        """The nearest number within the bounds."""
+        """The nearest number of whole gangs within the bounds."""
         least, most = self.bounds
-        return max(least, min(most, wanted))
+        return max(least, min(most, in_gangs(wanted, self._gang_size)))
 
     def decide(self, wish: float, now: float) -> Decision | None:
         """Take in what the policy wants now. A Decision: from now on `target` is another."""
@@ -237,8 +256,8 @@ class Autoscaler:
             if now < self._used + self.config.look_back_period_s:
                 wanted = max(wanted, 1)
         wanted = self.bounded(wanted)
-        if self.target > 1 and wanted == 0:
-            wanted = 1  # the last one has a patience of its own
+        if self.target > self._gang_size and wanted == 0:
+            wanted = self._gang_size  # the last one has a patience of its own
         direction = (wanted > self.target) - (wanted < self.target)
         if direction != self._direction:
             self._direction, self._since = direction, now
@@ -259,12 +278,10 @@ class Autoscaler:
         if self._moved:
             moments.append(now + LEAST_LOOK_S)
         if self._direction:
-            delays = self._patience(self.bounded(self.target + self._direction))
+            step = self._direction * self._gang_size
+            delays = self._patience(self.bounded(self.target + step))
             moments.append(max(self._since + delays, now + LEAST_LOOK_S))
         return min(moments, default=None)
-
-    def _first(self) -> int:
-        return adjusted(self.config.first_replicas, self._capacity)
 
     def _need(self) -> int:
         """So many that what is under way does not queue; never a reason for more."""

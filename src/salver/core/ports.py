@@ -22,6 +22,11 @@ class Resources(msgspec.Struct, frozen=True):
     memory: float = 0.0
     custom: dict[str, float] = {}
 
+    def times(self, count: int) -> Resources:
+        """What so many ask for together."""
+        custom = {name: count * amount for name, amount in self.custom.items()}
+        return Resources(count * self.num_cpus, count * self.num_gpus, count * self.memory, custom)
+
 
 class ProcessSpec(msgspec.Struct, frozen=True):
     """A process to start. `labels` come back from `Engine.list`, also to a new controller."""
@@ -74,8 +79,11 @@ def signal_name(number: int) -> str:
 class Engine(Protocol):
     """Starts, watches and stops processes. One implementation per place where they can run."""
 
-    async def start(self, process: ProcessSpec) -> None:
-        """Return once it exists. CapacityError: it does not fit now; EngineError: it never will."""
+    async def start(self, *processes: ProcessSpec) -> None:
+        """Return once all exist. CapacityError: they do not fit now; EngineError: they never will.
+
+        There is room for all of them, or none is started.
+        """
 
     async def stop(self, process_id: str, *, force: bool = False) -> None:
         """Ask it to end (SIGTERM), or end it (SIGKILL). Unknown or dead: nothing happens."""

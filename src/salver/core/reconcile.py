@@ -9,14 +9,18 @@ dies of it is replaced; also when the new version cannot start, until something 
 
 Where there is no room for both, or a deployment's `surge` says so, old and new are exchanged some
 at a time, and serve side by side meanwhile.
+
+A gang that has lost a member ends and is replaced as a whole; see `core.gangs`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil
 from typing import Final
 
 from salver.core.failures import Failures
+from salver.core.gangs import assembled, broken, excess, first, together
 from salver.core.rollout import (
     ENDING,
     RISING,
@@ -60,6 +64,7 @@ class _Reconciler:
         self._acts: dict[str, Action] = {}
         self._creates: list[Action] = []
         self._wake_at: float | None = None
+        self._broken = frozenset().union(*(broken(k.replicas) for k in app.known.values()))
         self._failed = any(has_failed(t, self._known(d)) for d, t in app.targets.items())
         self._complete = all(self._is_complete(d) for d in app.targets)
 
@@ -68,6 +73,8 @@ class _Reconciler:
         for deployment in self._deployments():
             for replica in self._known(deployment).replicas:
                 self._end_deadline(deployment, replica)
+                if replica.id in self._broken and not _ends(replica):
+                    self._end(deployment, replica)
             self._start_deadlines(deployment)
             if target := app.targets.get(deployment):
                 self._tend(deployment, target)
@@ -99,24 +106,31 @@ class _Reconciler:
         """Of the wanted version, and not on their way out."""
         target = self._app.targets.get(deployment)
         replicas = self._known(deployment).replicas
-        return [r for r in replicas if target and r.version == target.version and not _ends(r)]
+        return [
+            r for r in replicas if target and r.version == target.version and not self._leaves(r)
+        ]
 
     def _old(self, deployment: DeploymentId) -> list[Replica]:
         """Of another version, and serving."""
         target = self._app.targets.get(deployment)
         version = target.version if target else None
         replicas = self._known(deployment).replicas
-        return [r for r in replicas if r.version != version and _serves(r)]
+        serving = [r for r in replicas if r.version != version and _serves(r)]
+        return [r for r in serving if r.id not in self._broken]
+
+    def _leaves(self, replica: Replica) -> bool:
+        return _ends(replica) or replica.id in self._broken
 
     def _is_complete(self, deployment: DeploymentId) -> bool:
-        serving = [r for r in self._new(deployment) if _serves(r)]
+        serving = together([r for r in self._new(deployment) if _serves(r)])
         return len(serving) >= self._app.targets[deployment].num_replicas
 
     def _serving(self, deployment: DeploymentId) -> list[Replica]:
         """Whom routers may choose, after the actions of this plan."""
         acting = {a.replica for a in self._acts.values() if a.act is not Act.RECONFIGURE}
-        old = [r for r in self._old(deployment) if r.id not in acting]
+        old = together([r for r in self._old(deployment) if r.id not in acting])
         new = [r for r in self._new(deployment) if _serves(r) and r.id not in acting]
+        new = together(new)
         if self._exchanges(deployment):
             return old + new
         return old or new
@@ -159,15 +173,15 @@ class _Reconciler:
             return target.num_replicas
         serving = [r for r in self._new(deployment) if _serves(r)]
         least = target.num_replicas - (0 if target.surge else target.batch)
-        spare = max(0, len(old) + len(serving) - least)
-        self._end_all(deployment, old[:spare])
-        left = max(0, len(old) - spare)
+        spare = first(old, len(old) + len(serving) - least)
+        self._end_all(deployment, spare)
+        left = len(old) - len(spare)
         return min(target.num_replicas, target.num_replicas + target.surge - left)
 
     def _uphold(self, deployment: DeploymentId, standing: Target) -> None:
         """Keep the version before at its strength, less what has been exchanged already."""
         known = self._known(deployment)
-        own = [r for r in known.replicas if r.version == standing.version and not _ends(r)]
+        own = [r for r in known.replicas if r.version == standing.version and not self._leaves(r)]
         new = self._new(deployment) if self._exchanges(deployment) else []
         successors = len([r for r in new if _serves(r) and r.id not in self._acts])
         self._advance(deployment, standing, own, known.standing_failures)
@@ -190,10 +204,11 @@ class _Reconciler:
         # While one cannot take the new configuration the others keep the old one.
         free = 0 if failures.starts else target.batch
         free -= len([r for r in replicas if r.phase is Phase.UPDATING])
+        ready = assembled(replicas)
         for replica in replicas:
-            if replica.phase is Phase.QUEUED:
+            if replica.phase is Phase.QUEUED and (replica.gang is None or replica.gang.rank == 0):
                 self._do(Act.LAUNCH, deployment, replica)
-            elif replica.phase is Phase.ATTACHED:
+            elif replica.phase is Phase.ATTACHED and replica.id in ready:
                 self._do(Act.START, deployment, replica)
             elif replica.phase is Phase.RUNNING and replica.config != target.config and free > 0:
                 self._do(Act.RECONFIGURE, deployment, replica)
@@ -211,13 +226,11 @@ class _Reconciler:
         if missing > 0:
             if self._now >= failures.next_at:
                 create = Action(Act.CREATE, deployment, version=target.version)
-                self._creates += [create] * missing
+                self._creates += [create] * ceil(missing / target.gang_size)
             else:
                 self._wake(failures.next_at)
         elif len(replicas) > target.num_replicas:
-            # The least advanced go first, then the youngest.
-            dear = sorted(replicas, key=lambda r: (not _serves(r), r.created, r.id))
-            self._end_all(deployment, dear[target.num_replicas :])
+            self._end_all(deployment, excess(replicas, target.num_replicas))
 
     def _start_deadlines(self, deployment: DeploymentId) -> None:
         known, upheld = self._known(deployment), self._upheld(deployment)
@@ -289,19 +302,20 @@ class _Reconciler:
             return
         for deployment, target in self._app.targets.items():
             waits = [r for r in self._new(deployment) if r.phase is Phase.WAITING and r.possible]
-            victims = self._victims(deployment)[: min(len(waits), target.batch)]
-            for owner, victim in victims:
+            owner, old = self._victims(deployment)
+            victims = first(old, min(len(waits), target.batch))
+            for victim in victims:
                 self._do(Act.TAKE_TURNS, owner, victim)
             if victims:
                 return
 
-    def _victims(self, deployment: DeploymentId) -> list[tuple[DeploymentId, Replica]]:
+    def _victims(self, deployment: DeploymentId) -> tuple[DeploymentId, list[Replica]]:
         """Old replicas of the same deployment, or some that their successors have replaced."""
         done = [d for d in self._app.targets if self._is_complete(d)]
         for candidate in (deployment, *done, *self._removed()):
             if old := self._old(candidate):
-                return [(candidate, replica) for replica in old]
-        return []
+                return candidate, old
+        return deployment, []
 
     # ---- small steps
 

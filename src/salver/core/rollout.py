@@ -11,6 +11,7 @@ import msgspec
 
 from salver.core.failures import Failures
 from salver.spec.ids import DeploymentId
+from salver.spec.start import GangContext
 
 __all__ = (
     "ENDING",
@@ -24,6 +25,7 @@ __all__ = (
     "Plan",
     "Replica",
     "Target",
+    "in_gangs",
 )
 
 
@@ -62,6 +64,12 @@ class Replica(msgspec.Struct, frozen=True):
     since: float  # when it entered this phase
     end_by: float = 0.0  # once it drains: when it must be gone
     possible: bool = True  # the machine, were it empty, could hold it
+    gang: GangContext | None = None
+
+
+def in_gangs(number: int, gang_size: int) -> int:
+    """So many replicas at least, in whole gangs."""
+    return -(-number // gang_size) * gang_size
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -74,16 +82,19 @@ class Target(msgspec.Struct, frozen=True):
     retries: int
     rolling: float = 0.2  # share of the replicas
     max_surge: int | None = None  # percent of them
+    gang_size: int = 1
 
     @property
     def batch(self) -> int:
         """So many at most are changed at a time, where not all are at once."""
-        return max(1, int(self.rolling * self.num_replicas))
+        return in_gangs(max(1, int(self.rolling * self.num_replicas)), self.gang_size)
 
     @property
     def surge(self) -> int | None:
         """So many new ones at most run beside the old; None: all, which take over at once."""
-        return None if self.max_surge is None else ceil(self.max_surge / 100 * self.num_replicas)
+        if self.max_surge is None:
+            return None
+        return in_gangs(ceil(self.max_surge / 100 * self.num_replicas), self.gang_size)
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -115,8 +126,8 @@ class AppKnown(msgspec.Struct, frozen=True):
 
 
 class Act(StrEnum):
-    CREATE = "CREATE"  # a new replica of that version
-    LAUNCH = "LAUNCH"  # ask the engine again
+    CREATE = "CREATE"  # a new replica of that version, or a gang of them
+    LAUNCH = "LAUNCH"  # ask the engine again; for a gang, its rank 0 stands for all
     START = "START"
     RECONFIGURE = "RECONFIGURE"
     DRAIN = "DRAIN"

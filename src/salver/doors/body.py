@@ -177,7 +177,8 @@ class Flow:
         while held and self._credit:
             self._credit -= 1
             self.sent = True
-            link.conn.send(CHUNK, 0, 0, self._call_id, bytes(held[:_PIECE]))
-            del held[:_PIECE]
+            piece = bytes(held[:_PIECE])
+            del held[:_PIECE]  # before it is sent: a reader at the door asks for more at once
+            link.conn.send(CHUNK, 0, 0, self._call_id, piece)
         if not held and self.granted and self.done:
             self.end()

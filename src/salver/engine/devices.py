@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -63,6 +64,21 @@ class Devices:
         self._grants[process_id] = grant
         return grant
 
+    def take_all(self, wanted: Mapping[str, Resources]) -> dict[str, Grant]:
+        """Give a gang, whose members ask for the same, all of it or nothing."""
+        grants: dict[str, Grant] = {}
+        try:
+            for process_id, resources in wanted.items():
+                grants[process_id] = self.take(process_id, resources)
+        except EngineError as error:
+            for process_id in grants:
+                self.give_back(process_id)
+            if len(wanted) > 1 and isinstance(error, CapacityError):
+                all_of_it = next(iter(wanted.values())).times(len(wanted))
+                raise self._shortage(all_of_it, f"together {len(wanted)} need") from None
+            raise
+        return grants
+
     def restore(self, process_id: str, grant: Grant) -> None:
         """Note what a living process was given by an earlier controller."""
         self._grants[process_id] = grant
@@ -99,7 +115,7 @@ class Devices:
         fitting = [(left, i, name) for i, (name, left) in enumerate(free.items()) if left >= wanted]
         return ((min(fitting)[2], wanted),) if fitting else None
 
-    def _shortage(self, wanted: Resources) -> CapacityError:
+    def _shortage(self, wanted: Resources, who: str = "needs") -> CapacityError:
         asked = _units(wanted)
         free, total = _units(self.free), _units(self.total)
         names = [name for name, amount in asked.items() if amount]
@@ -108,7 +124,7 @@ class Devices:
             f"of {_show(name, total.get(name, 0), bare=True)})"
             for name in names
         )
-        return CapacityError(f"needs {', '.join(parts)}")
+        return CapacityError(f"{who} {', '.join(parts)}")
 
 
 def _refuse_nonsense(wanted: Resources) -> None:

@@ -122,10 +122,15 @@ class InlineEngine:
 
     # ---- the port
 
-    async def start(self, process: ProcessSpec) -> None:
+    async def start(self, *processes: ProcessSpec) -> None:
+        self._devices.take_all({p.id: p.resources for p in processes})
+        for process in processes:
+            await self._start(process)
+
+    async def _start(self, process: ProcessSpec) -> None:
         if process.kind != "replica" or self._attach is None:
+            self._devices.give_back(process.id)
             raise EngineError(f"No place for a process of kind {process.kind!r} in this process.")
-        self._devices.take(process.id, process.resources)
         host = Host(
             process.id,
             address=f"memory:{ReplicaId.parse(process.id).unique_id}",

@@ -57,8 +57,11 @@ class LocalEngine:
 
     # ---- the port
 
-    async def start(self, process: ProcessSpec) -> None:
-        grant = self._devices.take(process.id, process.resources)
+    async def start(self, *processes: ProcessSpec) -> None:
+        grants = self._devices.take_all({p.id: p.resources for p in processes})
+        await asyncio.gather(*(self._start(p, grants[p.id]) for p in processes))
+
+    async def _start(self, process: ProcessSpec, grant: Grant) -> None:
         ref = next(self._refs)
         future: asyncio.Future[None] = self._loop.create_future()
         self._starts[ref] = future

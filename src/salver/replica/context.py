@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from salver.spec.ids import ReplicaId
+from salver.spec.start import GangContext
 
 __all__ = ("ReplicaContext", "ReplicaRank", "current_replica")
 
@@ -28,7 +29,7 @@ class ReplicaContext(msgspec.Struct):
     rank: ReplicaRank = ReplicaRank()
     world_size: int = 1
     code_version: str = ""
-    gang_context: None = None
+    gang_context: GangContext | None = None
     max_ongoing_requests: int = 0
     instance: str = ""  # the address of what it is part of
 

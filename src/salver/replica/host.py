@@ -148,6 +148,7 @@ class Host:
         self.root_path = (self.mount + self.route).rstrip("/")
         self._take_place(spec.place)
         self.context.code_version = spec.deployment.version
+        self.context.gang_context = spec.gang
         self.base = copy_context()
         self.base.run(current_replica.set, self.context)
         self.base.run(current_call.set, None)

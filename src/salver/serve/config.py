@@ -17,7 +17,11 @@ from salver.spec.familiar import (
 )
 from salver.spec.grpc import gRPCOptions
 from salver.spec.logging import LoggingConfig
-from salver.spec.placement import GangSchedulingConfig
+from salver.spec.placement import (
+    GangPlacementStrategy,
+    GangRuntimeFailurePolicy,
+    GangSchedulingConfig,
+)
 from salver.spec.routing import RequestRouterConfig
 
 __all__ = (
@@ -28,6 +32,8 @@ __all__ = (
     "BackpressureConfig",
     "ControllerOptions",
     "DeploymentActorConfig",
+    "GangPlacementStrategy",
+    "GangRuntimeFailurePolicy",
     "GangSchedulingConfig",
     "HTTPOptions",
     "LoggingConfig",

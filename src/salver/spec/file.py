@@ -19,10 +19,11 @@ from salver.spec.autoscaling import AutoscalingPolicy
 from salver.spec.document import Document, Path, read_document
 from salver.spec.environment import read_runtime_env
 from salver.spec.familiar import ProxyLocation, http_settings
+from salver.spec.given import OptionsDict, read_options
 from salver.spec.grpc import grpc_options
 from salver.spec.ids import check_name, check_prefix
 from salver.spec.logging import read_logging
-from salver.spec.options import DeploymentOptions, OptionsDict, read_options
+from salver.spec.options import DeploymentOptions
 from salver.spec.walk import check, check_keys, fields_of, struct_in
 
 __all__ = ("DEPLOYMENT_KEYS", "LATER", "AppEntry", "ConfigFile", "read_config", "read_policy")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from salver.spec.fields import unknown
 from salver.spec.tls import TlsFiles
 
 __all__ = ("GrpcPlace", "gRPCOptions", "grpc_options")
@@ -91,9 +91,7 @@ def grpc_options(given: object = None) -> gRPCOptions:
     known = gRPCOptions.__struct_fields__
     for name in fields:
         if name not in known:
-            near = get_close_matches(str(name), known, 1)
-            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
-            raise TypeError(f"{name!r} is not an option of the gRPC door. {hint}")
+            raise TypeError(unknown(str(name), known, "an option of the gRPC door"))
     try:
         return msgspec.convert(dict(fields), gRPCOptions)
     except msgspec.ValidationError as error:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
+
+from salver.spec.fields import unknown
 
 __all__ = ("EncodingType", "LoggingConfig", "read_logging")
 
@@ -76,9 +77,7 @@ def read_logging(given: object, name: str = "logging_config") -> LoggingConfig |
     known = LoggingConfig.__struct_fields__
     for key in given:
         if key not in known:
-            near = get_close_matches(str(key), known, 1)
-            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
-            raise TypeError(f"{key!r} is not a key of {name}. {hint}")
+            raise TypeError(unknown(str(key), known, f"a key of {name}"))
     return LoggingConfig(**given)
 
 
@@ -110,7 +109,5 @@ def _attributes(given: Any) -> tuple[str, ...]:
         )
     for name in given:
         if name not in _ATTRIBUTES:
-            near = get_close_matches(name, _ATTRIBUTES, 1)
-            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(_ATTRIBUTES)}."
-            raise ValueError(f"{name!r} is not an attribute of Python's log records. {hint}")
+            raise ValueError(unknown(name, _ATTRIBUTES, "an attribute of Python's log records"))
     return tuple(dict.fromkeys(given))

@@ -7,6 +7,7 @@ among machines: there is one, so whatever they say it is chosen.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
@@ -15,7 +16,13 @@ from msgspec import Meta
 if TYPE_CHECKING:
     from salver.spec.options import DeploymentOptions
 
-__all__ = ("GangSchedulingConfig", "check_placement", "total_of")
+__all__ = (
+    "GangPlacementStrategy",
+    "GangRuntimeFailurePolicy",
+    "GangSchedulingConfig",
+    "check_placement",
+    "total_of",
+)
 
 _RESTART: Final = {"change": "restart"}
 _Amount = Annotated[float, Meta(ge=0)]
@@ -53,31 +60,55 @@ Fallbacks = Annotated[
 ]
 
 
+class GangPlacementStrategy(StrEnum):
+    """How a gang lies on the machines of a cluster."""
+
+    PACK = "PACK"
+    SPREAD = "SPREAD"
+
+
+class GangRuntimeFailurePolicy(StrEnum):
+    """What a member's death means for its gang."""
+
+    RESTART_GANG = "RESTART_GANG"
+    RESTART_REPLICA = "RESTART_REPLICA"
+
+
 class GangSchedulingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Replicas that start together or not at all."""
+    """Replicas that start together or not at all, and end together."""
 
     gang_size: int
-    gang_placement_strategy: str = "PACK"
-    runtime_failure_policy: str = "RESTART_GANG"
+    gang_placement_strategy: GangPlacementStrategy = GangPlacementStrategy.PACK
+    runtime_failure_policy: GangRuntimeFailurePolicy = GangRuntimeFailurePolicy.RESTART_GANG
 
     def __post_init__(self) -> None:
         if self.gang_size < 1:
             raise ValueError(f"gang_size={self.gang_size!r} is not valid: expected at least 1.")
-        _among("gang_placement_strategy", self.gang_placement_strategy, ("PACK", "SPREAD"))
-        policies = ("RESTART_GANG", "RESTART_REPLICA")
-        _among("runtime_failure_policy", self.runtime_failure_policy, policies)
+        for name, kind in _KINDS.items():
+            _among(name, getattr(self, name), kind)
+        if self.runtime_failure_policy == GangRuntimeFailurePolicy.RESTART_REPLICA:
+            raise NotImplementedError(
+                "runtime_failure_policy='RESTART_REPLICA': a member alone cannot rejoin its gang. "
+                "Leave it out: the whole gang is restarted."
+            )
 
 
+_KINDS: Final = {
+    "gang_placement_strategy": GangPlacementStrategy,
+    "runtime_failure_policy": GangRuntimeFailurePolicy,
+}
 Gang = Annotated[
     GangSchedulingConfig | None,
-    Meta(description="Replicas that start together; sizes above 1 are refused.", extra=_RESTART),
+    Meta(
+        description="Replicas that start, serve and end in gangs of `gang_size`, each all or none.",
+        extra=_RESTART,
+    ),
 ]
 
 
-def _among(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        expected = " or ".join(known)
-        raise ValueError(f"{name}={value!r} is not valid: expected {expected}.")
+def _among(name: str, value: str, kind: type[StrEnum]) -> None:
+    if value not in list(kind):
+        raise ValueError(f"{name}={value!r} is not valid: expected {' or '.join(kind)}.")
 
 
 def check_placement(options: DeploymentOptions) -> None:
@@ -122,13 +153,6 @@ def _check_gang(options: DeploymentOptions, gang: GangSchedulingConfig) -> None:
                 f"{name}={number} is not a multiple of gang_size={gang.gang_size}, as "
                 "gang_scheduling_config needs it to be."
             )
-    if gang.runtime_failure_policy == "RESTART_REPLICA":
-        raise NotImplementedError("runtime_failure_policy='RESTART_REPLICA': not there.")
-    if gang.gang_size > 1:
-        raise NotImplementedError(
-            f"gang_size={gang.gang_size}: replicas of Salver start one by one, each as soon as "
-            "there is room for it. Gangs are not there yet. Leave out gang_scheduling_config."
-        )
 
 
 def _numbers(options: DeploymentOptions) -> Iterable[tuple[str, int | None]]:

@@ -6,7 +6,7 @@ import msgspec
 
 from salver.spec.app import DeploymentSpec
 
-__all__ = ("Place", "StartSpec")
+__all__ = ("GangContext", "Place", "StartSpec")
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -15,6 +15,16 @@ class Place(msgspec.Struct, frozen=True):
     rank: int = 0
     world_size: int = 1
     node_rank: int = 0
+
+
+class GangContext(msgspec.Struct, frozen=True):
+    """A replica's gang and its place in it; `member_replica_ids` are by rank."""
+
+    gang_id: str
+    rank: int
+    world_size: int
+    member_replica_ids: list[str]
+    pg_name: str = ""  # of a placement group, in a cluster
 
 
 class StartSpec(msgspec.Struct, frozen=True):
@@ -26,3 +36,4 @@ class StartSpec(msgspec.Struct, frozen=True):
     sys_path: tuple[str, ...] = ()
     cwd: str = ""
     place: Place = Place()
+    gang: GangContext | None = None
