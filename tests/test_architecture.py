@@ -20,7 +20,8 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = {
     "cli": 9, "testing": 9, "__main__": 10,
     "models": 8, "llm": 8, "like": 8, "client": 8,
-    "api": 7, "build": 7, "launch": 7, "program": 7, "session": 7, "serve": 7, "": 7,
+    "api": 7, "build": 7, "companions": 7, "launch": 7, "program": 7, "session": 7,
+    "serve": 7, "": 7,
     "admin": 6,
     "doors": 5,
     "control": 4, "engine": 4,
@@ -31,7 +32,7 @@ LAYERS = {
     "errors": -1,
 }  # fmt: skip
 # One line, several packages that may use each other.
-TOGETHER = {"api", "build", "launch", "program", "session", "serve", ""}
+TOGETHER = {"api", "build", "companions", "launch", "program", "session", "serve", ""}
 FORBIDDEN_FILES = {"utils", "util", "common", "helpers", "helper", "misc", "base", "constants"}
 KNOWN_FILES = {"serve/utils.py"}  # users of Ray Serve import it
 FORBIDDEN_WORDS = {"worker", "actor", "proxy", "manager", "info", "helper", "utils"}
@@ -39,7 +40,8 @@ FORBIDDEN_WORDS = {"worker", "actor", "proxy", "manager", "info", "helper", "uti
 KNOWN_NAMES = {
     "ProxyLocation", "ray_actor_options", "get_extra_info", "DeploymentActorConfig",
     "get_deployment_actor", "get_deployment_actor_context", "get_actor_id", "get_actor_name",
-    "get_worker_id", "ServerReflectionInfo",
+    "get_worker_id", "ServerReflectionInfo", "DeploymentActorContext", "actor_class",
+    "actor_name", "actor_options", "deployment_actors",
     "on_replica_actor_died", "on_replica_actor_unavailable", "on_new_queue_len_info",
 }  # fmt: skip
 IMPURE = {"asyncio", "os", "socket", "time", "random", "logging", "threading", "subprocess"}

@@ -18,6 +18,7 @@ from salver.replica.context import ReplicaContext, current_replica
 from salver.session import Session
 from salver.settings import Settings
 from salver.spec.app import AppSpec
+from salver.spec.companions import DeploymentActorContext
 from salver.spec.environment import RuntimeEnv
 from salver.spec.familiar import ProxyLocation, http_settings, without_door
 from salver.spec.grpc import grpc_options as read_grpc_options
@@ -29,6 +30,8 @@ from salver.spec.status import ApplicationStatus, ServeStatus
 __all__ = (
     "delete",
     "get_app_handle",
+    "get_deployment_actor",
+    "get_deployment_actor_context",
     "get_deployment_handle",
     "get_multiplexed_model_id",
     "get_replica_context",
@@ -228,7 +231,37 @@ def get_replica_context() -> ReplicaContext:
     context = current_replica.get(None)
     if context is None:
         raise SalverError("get_replica_context() only works in code that runs in a replica.")
+    if context.replica_id.deployment_id.owner is not None:
+        raise SalverError(
+            "get_replica_context() only works in a replica, and this is a deployment actor: "
+            "get_deployment_actor_context() tells which."
+        )
     return context
+
+
+def get_deployment_actor(actor_name: str) -> DeploymentHandle[Any]:
+    """The handle of an object that the deployment's replicas share; only in one of them.
+
+    Ray Serve's is called and awaited alike: `await actor.method.remote(...)`.
+    """
+    context = get_replica_context()
+    if actor_name not in context.companions:
+        known = ", ".join(map(repr, context.companions)) or "none"
+        raise ValueError(
+            f"Deployment {context.deployment} has no deployment actor {actor_name!r}. "
+            f"Those of its deployment_actors: {known}."
+        )
+    own = context.replica_id.deployment_id
+    return session.handle(own.companion(actor_name, context.code_version))
+
+
+def get_deployment_actor_context() -> DeploymentActorContext:
+    """Which deployment actor the running code is of."""
+    context = current_replica.get(None)
+    owner = context.replica_id.deployment_id.owner if context is not None else None
+    if context is None or owner is None:
+        raise SalverError("get_deployment_actor_context() only works in a deployment actor's code.")
+    return DeploymentActorContext(*owner, context.code_version)
 
 
 def get_trace_context() -> dict[str, str] | None:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -22,14 +23,17 @@ from typing import Any, Final
 import cloudpickle
 import msgspec
 
+from salver.companions import companion_app
 from salver.core.autoscale import default_autoscaling_policy
 from salver.core.graph import Graph
 from salver.environment.prepare import Prepared, prepare
 from salver.errors import SalverError, TargetError
 from salver.program import INGRESS_MARK, Application, Deployment
 from salver.settings import Settings
-from salver.spec.app import AppSpec, DeploymentSpec, ImportedCode, PickledCode
+from salver.spec.app import AppSpec, DeploymentSpec
 from salver.spec.autoscaling import AutoscalingPolicy
+from salver.spec.code import ImportedCode, PickledCode, digest
+from salver.spec.companions import DeploymentActorConfig
 from salver.spec.endpoint import endpoints_of
 from salver.spec.environment import RuntimeEnv
 from salver.spec.ids import DeploymentId
@@ -75,7 +79,7 @@ def build(
     far as they can. Without one it is new code every time: of code found by its import path nobody
     can tell whether something that it imports has changed.
     """
-    building = _Building(name, changes or Changes())
+    building = _Building(name, changes or Changes(), version or secrets.token_hex(8))
     building.add(app)
     graph = building.graph
     for new, taken in graph.renamed.items():
@@ -85,14 +89,10 @@ def build(
         )  # fmt: skip
     _refuse_same_models(graph.parts)
     *others, ingress = graph.parts
-    ingress = msgspec.structs.replace(ingress, ingress=True)
-    version = version or secrets.token_hex(8)
     return AppSpec(
         name=name,
         route_prefix=route_prefix,
-        deployments=tuple(
-            msgspec.structs.replace(part, version=version) for part in (*others, ingress)
-        ),
+        deployments=(*others, msgspec.structs.replace(ingress, ingress=True)),
         sys_path=tuple(str(Path(entry).absolute()) for entry in sys.path),
         cwd=str(Path.cwd()),
     )
@@ -123,10 +123,11 @@ def _refuse_hidden_routes(inner: Deployment) -> None:
 class _Building:
     """One app on its way: its graph, and what is changed of its deployments."""
 
-    def __init__(self, app_name: str, changes: Changes) -> None:
+    def __init__(self, app_name: str, changes: Changes, version: str) -> None:
         self.graph: Graph[DeploymentSpec] = Graph()
         self.app_name = app_name
         self._changes = changes
+        self._version = version
 
     def add(self, app: Application) -> str:
         """The name under which the app's deployment is in the graph."""
@@ -135,21 +136,53 @@ class _Building:
             app, deployment.name, lambda unique: self._spec(app, unique), deployment.named_by
         )
 
-    def _spec(self, app: Application, unique: str) -> DeploymentSpec:
+    def _spec(self, app: Application, unique: str, version: str = "") -> DeploymentSpec:
+        """`version` is that of a companion's owner."""
         deployment = app.deployment
         options = self._options(deployment, unique)
+        companions = options.deployment_actors
+        version = version or self._add_companions(unique, companions)
         prepared = _prepared(options)
         env_vars = {**self._changes.environment.env_vars, **options.env_vars}
         return DeploymentSpec(
             id=DeploymentId(unique, self.app_name),
             code=code_of(deployment),
             arguments=_pickled((app.args, app.kwargs), self, deployment),
-            options=_portable(msgspec.structs.replace(options, env_vars=env_vars)),
-            version="",  # which its app has
+            options=_portable(
+                msgspec.structs.replace(options, env_vars=env_vars, deployment_actors=[])
+            ),
+            version=version,
             endpoints=endpoints_of(deployment.func_or_class, unique),
             sys_path=prepared.sys_path,
             cwd=prepared.cwd,
+            companions=tuple(config.name for config in companions),
         )
+
+    def _add_companions(self, owner: str, configs: Sequence[DeploymentActorConfig]) -> str:
+        """The version of the owner, which is another one where a companion is another one."""
+        apps = {config.name: self._companion(owner, config) for config in configs}
+        facts = [
+            (
+                name,
+                code_of(app.deployment),
+                _pickled((app.args, app.kwargs), self, app.deployment),
+                app.deployment.settings,
+            )
+            for name, app in apps.items()
+        ]
+        version = digest((self._version, facts)) if facts else self._version
+        for name, app in apps.items():
+            companion = DeploymentId(owner, self.app_name).companion(name, version)
+            self.graph.add(app, companion.name, partial(self._spec, app, version=version))
+        return version
+
+    def _companion(self, owner: str, config: DeploymentActorConfig) -> Application:
+        try:
+            code = config.actor_class
+            code = _imported(code, "actor_class") if isinstance(code, str) else code
+            return companion_app(config, getattr(code, "func_or_class", code))
+        except (TypeError, ValueError) as error:
+            raise ChangeError(owner, str(error)) from None
 
     def _options(self, deployment: Deployment, unique: str) -> DeploymentOptions:
         changed = self._changes.options.get(unique)
@@ -313,7 +346,7 @@ def portable_policy(policy: AutoscalingPolicy) -> AutoscalingPolicy:
     """
     function = policy.policy_function
     if isinstance(function, str) and not policy.is_default:
-        function = _imported(function)
+        function = _imported(function, "policy_function")
     if policy.is_default or function is default_autoscaling_policy:
         return AutoscalingPolicy()
     if isinstance(function, ImportedCode | PickledCode):
@@ -343,7 +376,7 @@ def _sent_code(function: Any, what: str, whom: str) -> ImportedCode | PickledCod
     return PickledCode(buffer.getvalue())
 
 
-def _imported(path: str) -> Any:
+def _imported(path: str, what: str) -> Any:
     module, colon, name = path.partition(":")
     if not colon:
         module, _, name = path.rpartition(".")
@@ -352,7 +385,7 @@ def _imported(path: str) -> Any:
         for part in name.split("."):
             found = getattr(found, part)
     except Exception as error:
-        raise TargetError(f"policy_function={path!r} cannot be imported: {error}.") from error
+        raise TargetError(f"{what}={path!r} cannot be imported: {error}.") from error
     return found
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from salver.core.appraise import appraise_app, appraise_deployment
+from salver.core.appraise import appraise_app, appraise_deployment, with_companions
 from salver.core.failures import Failures
 from salver.core.rollout import Known, Phase, Replica, Target
+from salver.spec.ids import DeploymentId
 from salver.spec.status import (
     ApplicationStatus,
     DeploymentStatus,
@@ -102,3 +103,40 @@ def test_an_app_is_as_its_worst_deployment() -> None:
         "B: no weights",
     )
     assert appraise_app({"A": failed}, deleting=True)[0] is ApplicationStatus.DELETING
+
+
+@pytest.mark.parametrize(
+    ("actor", "owner", "expected"),
+    [
+        (DeploymentStatus.HEALTHY, DeploymentStatus.HEALTHY, ("HEALTHY", "UNSPECIFIED")),
+        (DeploymentStatus.UPDATING, DeploymentStatus.HEALTHY, ("UPDATING", "DELETING")),
+        (DeploymentStatus.UPDATING, DeploymentStatus.UNHEALTHY, ("UNHEALTHY", "UNSPECIFIED")),
+        (
+            DeploymentStatus.DEPLOY_FAILED,
+            DeploymentStatus.UPDATING,
+            ("DEPLOY_FAILED", "DEPLOYMENT_ACTOR_FAILED"),
+        ),
+        (
+            DeploymentStatus.UNHEALTHY,
+            DeploymentStatus.DEPLOY_FAILED,
+            ("DEPLOY_FAILED", "UNSPECIFIED"),
+        ),
+    ],
+)
+def test_a_deployment_is_as_well_as_its_actors(
+    actor: DeploymentStatus, owner: DeploymentStatus, expected: tuple[str, str]
+) -> None:
+    mine = DeploymentId("Model", "app")
+    companion = mine.companion("cache", "1234567890")
+    every = {
+        mine: DeploymentStatusOverview(owner, DeploymentStatusTrigger.UNSPECIFIED, {}, "own"),
+        companion: DeploymentStatusOverview(actor, DeploymentStatusTrigger.DELETING, {}, "lost"),
+    }
+    shown = with_companions(every, {mine, companion})
+    assert list(shown) == [mine]
+    assert (shown[mine].status, shown[mine].status_trigger) == expected
+    assert shown[mine].message == ("own" if expected[1] == "UNSPECIFIED" else MESSAGE)
+    assert with_companions(every, {mine}) == {mine: every[mine]}  # an old one, on its way out
+
+
+MESSAGE = "deployment actor 'cache': lost"

@@ -62,6 +62,10 @@ def test_where_ray_is_installed_ours_is_taken_nevertheless(
     assert checked.process.wait() == 0
 
 
+def test_an_actor_class_is_shared_by_replicas() -> None:
+    assert run_program("-m", "salver.like.ray", "shared_counter.py") == "[11, 12, 13]\n"
+
+
 def test_a_plain_run_is_untouched(salver_command: Command, tmp_path: Path) -> None:
     (tmp_path / "ray.py").write_text(OTHER_RAY)
     (tmp_path / "program.py").write_text("from ray import serve\n")
@@ -109,7 +113,7 @@ serve.deployment(request_router_config={"request_router_class": CapacityQueueRou
         ("ray.init('ray://x')", "NotImplementedError: ray.init(address='ray://x'): there is no cl"),
         ("ray.init(namespce='x')", "TypeError: 'namespce' is not an argument of ray.init. Did you"),
         ("ray.init(runtime_env={'pip': ['x']})", "Give them to deployments: ray_actor_options."),
-        ("ray.remote(type('C', (), {}))", "NotImplementedError: @ray.remote on the class C is not"),
+        ("ray.remote(type('C', (), {})).remote()", "NotImplementedError: C.remote() is not"),
         ("ray.remote(num_returns=2)(print)", "@ray.remote(num_returns=2) is not supported. Return"),
         (
             "ray.remote(print)()",

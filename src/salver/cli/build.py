@@ -113,7 +113,7 @@ def _lines(apps: list[tuple[str, AppSpec]]) -> Iterator[str]:
         yield "    # args: {}  # of the function that builds the app"
         yield "    # runtime_env: {env_vars: {}, working_dir: ., pip: []}"
         yield "    deployments:"
-        for spec in app.deployments:
+        for spec in app.written:
             yield f"      - name: {_inline(spec.id.name)}"
             yield from _options(spec.options)
 

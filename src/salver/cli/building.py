@@ -127,7 +127,7 @@ def _enter(order: Order) -> str:
 
 
 def _unknown_deployments(entry: AppEntry, app: AppSpec) -> tuple[Mistake, ...]:
-    known = [spec.id.name for spec in app.deployments]
+    known = [spec.id.name for spec in app.written]
     return tuple(
         Mistake(
             ("deployments", index, "name"),

@@ -52,7 +52,7 @@ def check(target: str, app_dir: str) -> None:
     click.echo(f"{target} is valid: {_counted(len(apps), 'app')}.")
     for app in apps:
         click.echo(f"  {app.name}  {app.route_prefix or 'no route'}")
-        for deployment in app.deployments:
+        for deployment in app.written:
             click.echo(f"    {_line(deployment)}")
 
 

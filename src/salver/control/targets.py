@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +11,7 @@ from salver.core.failures import budget
 from salver.core.ports import Resources
 from salver.core.rollout import Target, in_gangs
 from salver.spec.app import AppSpec, DeploymentSpec
+from salver.spec.code import digest
 from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions, change_of
 from salver.spec.placement import total_of
@@ -61,7 +61,7 @@ def _target(app: AppSpec, spec: DeploymentSpec) -> Target:
     number = in_gangs(adjusted(number, app.target_capacity), gang_size)
     return Target(
         version=_version(app, spec),
-        config=_digest(_options_that("reconfigure", options)),
+        config=digest(_options_that("reconfigure", options)),
         num_replicas=number,
         startup_timeout_s=options.startup_timeout_s,
         retries=budget(max(1, number), options.max_constructor_retry_count),
@@ -76,13 +76,9 @@ def _version(app: AppSpec, spec: DeploymentSpec) -> str:
     route = app.route_prefix if spec.ingress else None
     options = _options_that("restart", spec.options)
     code = (spec.version, (*spec.sys_path, *app.sys_path), spec.cwd or app.cwd)
-    return _digest((code, options, route))
+    return digest((code, options, route))
 
 
 def _options_that(change: str, options: DeploymentOptions) -> list[Any]:
     names = DeploymentOptions.__struct_fields__
     return [getattr(options, name) for name in names if change_of(name) == change]
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(msgspec.msgpack.encode(value, order="deterministic")).hexdigest()[:16]

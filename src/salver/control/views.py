@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 import msgspec
 
 from salver.control.members import App
-from salver.core.appraise import appraise_app, appraise_deployment
+from salver.core.appraise import appraise_app, appraise_deployment, with_companions
 from salver.core.reconcile import has_failed
 from salver.core.rollout import Plan
 from salver.spec.app import AppSpec
@@ -28,16 +28,18 @@ __all__ = ("app_status", "models_of", "routes_of", "serving_route", "views_of")
 
 def app_status(app: App, now: float) -> AppStatus:
     known = app.known()
-    deployments = {
-        d.name: _with_troubles(
+    every = {
+        d: _with_troubles(
             appraise_deployment(app.targets.get(d), k, app.shortages(), now),
             app.memory(d).troubles,
         )
         for d, k in known.known.items()
     }
-    wanted = {n: s for n, s in deployments.items() if any(d.name == n for d in app.targets)}
+    deployments = with_companions(every, app.targets)
+    wanted = {d.name: s for d, s in deployments.items() if d in app.targets}
     status, message = appraise_app(wanted, deleting=app.deleting)
-    return AppStatus(status, message, app.deployed_at, deployments)
+    named = {d.name: s for d, s in deployments.items()}
+    return AppStatus(status, message, app.deployed_at, named)
 
 
 def _with_troubles(

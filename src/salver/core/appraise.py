@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
+
+import msgspec
 
 from salver.core.reconcile import has_failed
 from salver.core.rollout import ENDING, SERVING, Known, Phase, Replica, Target
+from salver.spec.ids import DeploymentId
 from salver.spec.status import (
     ApplicationStatus,
     DeploymentStatus,
@@ -15,7 +18,7 @@ from salver.spec.status import (
     ReplicaState,
 )
 
-__all__ = ("appraise_app", "appraise_deployment")
+__all__ = ("appraise_app", "appraise_deployment", "with_companions")
 
 STATES: Final = {
     Phase.WAITING: ReplicaState.STARTING,
@@ -43,6 +46,37 @@ def appraise_deployment(
         counts[state] = counts.get(state, 0) + 1
     status, trigger, message = _judge(target, known, shortages, now)
     return DeploymentStatusOverview(status, trigger, counts, message)
+
+
+def with_companions(
+    every: Mapping[DeploymentId, DeploymentStatusOverview], wanted: Container[DeploymentId]
+) -> dict[DeploymentId, DeploymentStatusOverview]:
+    """Users' deployments; one whose own actor is not well is not well either, and says so."""
+    shown = {d: overview for d, overview in every.items() if d.owner is None}
+    for companion, overview in every.items():
+        if companion.owner is None or companion not in wanted:
+            continue
+        owner, name = companion.owner
+        if overview.status is not DeploymentStatus.HEALTHY and owner in shown:
+            shown[owner] = _hampered(shown[owner], name, overview)
+    return shown
+
+
+def _hampered(
+    owner: DeploymentStatusOverview, name: str, companion: DeploymentStatusOverview
+) -> DeploymentStatusOverview:
+    failed = companion.status in (DeploymentStatus.DEPLOY_FAILED, DeploymentStatus.UNHEALTHY)
+    if owner.status is DeploymentStatus.DEPLOY_FAILED or not (
+        failed or owner.status is DeploymentStatus.HEALTHY
+    ):
+        return owner
+    trigger = DeploymentStatusTrigger.DEPLOYMENT_ACTOR_FAILED
+    return msgspec.structs.replace(
+        owner,
+        status=companion.status if failed else DeploymentStatus.UPDATING,
+        status_trigger=trigger if failed else companion.status_trigger,
+        message=f"deployment actor {name!r}: {companion.message}".rstrip(": "),
+    )
 
 
 def appraise_app(

@@ -7,11 +7,11 @@ from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import update_wrapper
 from time import monotonic
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 from salver.calls.response import DeploymentResponse
 
-__all__ = ("ObjectRef", "RemoteFunction", "Threads")
+__all__ = ("ObjectRef", "RemoteClass", "RemoteFunction", "Threads")
 
 _AT_ONCE: Final = 64
 
@@ -93,13 +93,10 @@ class RemoteFunction:
     @classmethod
     def of(
         cls, code: Any, threads: Threads, options: Mapping[str, Any] | None = None
-    ) -> RemoteFunction:
+    ) -> RemoteFunction | RemoteClass:
         """NotImplementedError: what takes more than a thread."""
         if isinstance(code, type):
-            raise NotImplementedError(
-                f"@ray.remote on the class {code.__name__} is not supported: an object in a "
-                "process of its own is a deployment. Use @serve.deployment and its handle."
-            )
+            return RemoteClass(code)
         if (options or {}).get("num_returns", 1) != 1:
             raise NotImplementedError(
                 f"@ray.remote(num_returns={(options or {})['num_returns']!r}) is not supported. "
@@ -111,7 +108,7 @@ class RemoteFunction:
         """Run it. ObjectRefs and responses among the arguments are waited for."""
         return ObjectRef(self._threads.submit(lambda: self._call(args, kwargs)))
 
-    def options(self, **options: Any) -> RemoteFunction:
+    def options(self, **options: Any) -> RemoteFunction | RemoteClass:
         return RemoteFunction.of(self._function, self._threads, options)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -126,6 +123,25 @@ class RemoteFunction:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RemoteFunction, (self._function, self._threads)
+
+
+class RemoteClass:
+    """A class under `@ray.remote`: it may be a deployment actor's, and no more."""
+
+    def __init__(self, code: type) -> None:
+        self.func_or_class = code
+
+    def options(self, **_options: Any) -> Self:
+        return self
+
+    def remote(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        raise NotImplementedError(
+            f"{self.func_or_class.__name__}.remote() is not supported: an object in a process of "
+            "its own is a deployment. Use @serve.deployment and its handle, or deployment_actors."
+        )
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        self.remote()
 
 
 def _value(arg: Any) -> Any:

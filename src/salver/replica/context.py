@@ -30,6 +30,7 @@ class ReplicaContext(msgspec.Struct):
     world_size: int = 1
     code_version: str = ""
     gang_context: GangContext | None = None
+    companions: tuple[str, ...] = ()  # names of the deployment actors that it may call
     max_ongoing_requests: int = 0
     instance: str = ""  # the address of what it is part of
 

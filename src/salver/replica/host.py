@@ -149,6 +149,7 @@ class Host:
         self._take_place(spec.place)
         self.context.code_version = spec.deployment.version
         self.context.gang_context = spec.gang
+        self.context.companions = spec.deployment.companions
         self.base = copy_context()
         self.base.run(current_replica.set, self.context)
         self.base.run(current_call.set, None)

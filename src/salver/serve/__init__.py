@@ -12,20 +12,27 @@ import salver
 
 if TYPE_CHECKING:
     from salver import *  # noqa: F403
-    from salver.api import RunTarget, _run, _run_many, get_trace_context, run_many, shutdown_async
+    from salver.api import (
+        RunTarget,
+        _run,
+        _run_many,
+        get_deployment_actor,
+        get_deployment_actor_context,
+        get_trace_context,
+        run_many,
+        shutdown_async,
+    )
     from salver.spec.familiar import (
         ControllerOptions,
         HTTPOptions,
         TracingConfig,
-        get_deployment_actor,
-        get_deployment_actor_context,
     )
 
 _HOMES: Final = {
-    "salver.api": ("RunTarget", "_run", "_run_many", "get_trace_context", "run_many",
+    "salver.api": ("RunTarget", "_run", "_run_many", "get_deployment_actor",
+                   "get_deployment_actor_context", "get_trace_context", "run_many",
                    "shutdown_async"),
-    "salver.spec.familiar": ("ControllerOptions", "HTTPOptions", "TracingConfig",
-                             "get_deployment_actor", "get_deployment_actor_context"),
+    "salver.spec.familiar": ("ControllerOptions", "HTTPOptions", "TracingConfig"),
 }  # fmt: skip
 _MODULES: Final = ("config", "context", "exceptions", "handle", "metrics", "schema")
 __all__ = (

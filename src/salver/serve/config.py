@@ -9,9 +9,9 @@ from salver.spec.autoscaling import (
     AutoscalingPolicy,
 )
 from salver.spec.backpressure import BackpressureConfig
+from salver.spec.companions import DeploymentActorConfig
 from salver.spec.familiar import (
     ControllerOptions,
-    DeploymentActorConfig,
     HTTPOptions,
     ProxyLocation,
 )

@@ -6,9 +6,11 @@ from salver.replica.context import ReplicaContext
 from salver.replica.request import RequestContext as _RequestContext
 from salver.replica.request import batch_request_contexts as _get_serve_batch_request_context
 from salver.replica.request import request_context as _serve_request_context
+from salver.spec.companions import DeploymentActorContext
 from salver.spec.start import GangContext
 
 __all__ = (
+    "DeploymentActorContext",
     "GangContext",
     "ReplicaContext",
     "_RequestContext",

@@ -26,6 +26,7 @@ class DeploymentSpec(msgspec.Struct, frozen=True):
     endpoints: tuple[EndpointSpec, ...] = ()
     sys_path: tuple[str, ...] = ()  # in front of the app's
     cwd: str = ""  # instead of the app's
+    companions: tuple[str, ...] = ()  # names of its deployment actors
 
 
 class AppSpec(msgspec.Struct, frozen=True):
@@ -50,6 +51,11 @@ class AppSpec(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(
             self, deployments=tuple(_with_logging(spec, config) for spec in self.deployments)
         )
+
+    @property
+    def written(self) -> tuple[DeploymentSpec, ...]:
+        """The deployments that the program has: without their companions."""
+        return tuple(spec for spec in self.deployments if spec.id.owner is None)
 
     @property
     def ingress(self) -> DeploymentSpec:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
-__all__ = ("ImportedCode", "PickledCode")
+__all__ = ("ImportedCode", "PickledCode", "digest")
 
 
 class ImportedCode(msgspec.Struct, frozen=True, tag="import"):
@@ -18,3 +20,9 @@ class PickledCode(msgspec.Struct, frozen=True, tag="pickle"):
     """Code of a script's `__main__`, a notebook or a closure, by value."""
 
     data: bytes
+
+
+def digest(value: object) -> str:
+    """A short name for what msgpack can write: the same for the same, another for another."""
+    written = msgspec.msgpack.encode(value, order="deterministic")
+    return hashlib.sha256(written).hexdigest()[:16]

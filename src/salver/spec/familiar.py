@@ -13,12 +13,9 @@ from salver.spec.http import HttpSettings
 
 __all__ = (
     "ControllerOptions",
-    "DeploymentActorConfig",
     "HTTPOptions",
     "ProxyLocation",
     "TracingConfig",
-    "get_deployment_actor",
-    "get_deployment_actor_context",
     "http_settings",
     "without_door",
 )
@@ -69,22 +66,8 @@ class ControllerOptions(_Later):
     """The controller's process."""
 
 
-class DeploymentActorConfig(_Later):
-    """Processes beside a deployment's replicas."""
-
-
 class TracingConfig(_Later):
     """Where spans go."""
-
-
-def get_deployment_actor(name: str) -> NoReturn:
-    """A process beside a deployment's replicas."""
-    _refuse(f"get_deployment_actor({name!r})")
-
-
-def get_deployment_actor_context() -> NoReturn:
-    """Which process beside a deployment's replicas the running code belongs to."""
-    _refuse("get_deployment_actor_context()")
 
 
 _REMOVED: Final = {

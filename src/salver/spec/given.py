@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 
 from salver.spec.autoscaling import AutoscalingConfig, read_autoscaling
 from salver.spec.backpressure import BackpressureConfig
+from salver.spec.companions import DeploymentActorConfig
 from salver.spec.environment import read_runtime_env
 from salver.spec.fields import check, default, unknown
 from salver.spec.logging import LoggingConfig, read_logging
@@ -57,20 +58,17 @@ class OptionsDict(TypedDict, total=False):
     label_selector: dict[str, str] | None
     fallback_strategy: list[dict[str, Any]] | None
     gang_scheduling_config: GangSchedulingConfig | dict[str, Any] | None
-    deployment_actors: Any
+    deployment_actors: list[DeploymentActorConfig | dict[str, Any]] | None
     rolling_update_percentage: float | None
     max_surge_percent: int | None
 
 
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(DeploymentOptions)}
-# Known to users of Ray Serve, not there yet: the values that ask for nothing.
-_LATER: Final[dict[str, tuple[Any, ...]]] = {
-    "deployment_actors": (None, []),
-}
 # Where Ray Serve's users may write None for "as if it were left out".
 _NONE_IS_DEFAULT: Final = frozenset({
     "backpressure_config", "rolling_update_percentage", "placement_group_bundles",
     "placement_group_bundle_label_selector", "label_selector", "fallback_strategy",
+    "deployment_actors",
 })  # fmt: skip
 _PROCESS_FIELDS: Final = (
     "num_cpus", "num_gpus", "memory", "resources", "accelerator_type", "label_selector",
@@ -82,7 +80,7 @@ def read_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """What was set, by field, each value checked; `name` is not among it.
 
     TypeError: an unknown name or a wrong type. ValueError: out of bounds.
-    NotImplementedError: known, and not there yet.
+    NotImplementedError: known, and not there.
     """
     fields: dict[str, Any] = {}
     process = given.get("ray_actor_options")
@@ -94,12 +92,10 @@ def read_options(given: Mapping[str, Any]) -> dict[str, Any]:
         if name in _FIELDS:
             _refuse_twice(name, process)
             fields[name] = _checked(name, value)
-        elif name in _LATER:
-            _refuse_later(name, value, _LATER[name])
         elif name == "version":
             _refuse_version(value)
         elif name != "ray_actor_options":
-            known = [*_FIELDS, *_LATER, "name", "ray_actor_options"]
+            known = [*_FIELDS, "name", "ray_actor_options"]
             raise TypeError(unknown(name, known, "an option of a deployment"))
     return fields | _read_replicas(given)
 
@@ -193,14 +189,6 @@ def _refuse_twice(name: str, process: object) -> None:
     if isinstance(process, Mapping) and name in process:
         raise ValueError(
             f"{name} is given twice: as an option and in ray_actor_options. Keep one of the two."
-        )
-
-
-def _refuse_later(name: str, value: Any, neutral: tuple[Any, ...]) -> None:
-    if not any(type(value) is type(one) and value == one for one in neutral):
-        raise NotImplementedError(
-            f"{name}={value!r}: this option is not there yet in this version of Salver. "
-            "Leave it out."
         )
 
 

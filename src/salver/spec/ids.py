@@ -19,6 +19,19 @@ class DeploymentId(msgspec.Struct, frozen=True, order=True):
     def app_name(self) -> str:
         return self.app
 
+    def companion(self, name: str, version: str) -> DeploymentId:
+        """The deployment that is its deployment actor of this name, in this version of its code.
+
+        No deployment of a user's has a slash in its name.
+        """
+        return DeploymentId(f"{self.name}/{name}/{version[:8]}", self.app)
+
+    @property
+    def owner(self) -> tuple[DeploymentId, str] | None:
+        """Of a deployment actor, the deployment that it belongs to and its name there."""
+        name, slash, rest = self.name.partition("/")
+        return (DeploymentId(name, self.app), rest.partition("/")[0]) if slash else None
+
     def __str__(self) -> str:
         return f"{self.app}#{self.name}" if self.app else self.name
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from salver.spec.autoscaling import AutoscalingConfig
 from salver.spec.backpressure import BackpressureConfig
+from salver.spec.companions import Companions, check_companions
 from salver.spec.environment import EnvVars, Pip, PyModules, WorkingDir
 from salver.spec.fields import meta
 from salver.spec.logging import LoggingConfig
@@ -181,9 +182,11 @@ class DeploymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     label_selector: Labels = {}
     fallback_strategy: Fallbacks = []
     gang_scheduling_config: Gang = None
+    deployment_actors: Companions = []
 
     def __post_init__(self) -> None:
         check_placement(self)
+        check_companions(self.deployment_actors)
 
     @property
     def gang_size(self) -> int:
