@@ -233,6 +233,7 @@ async def test_target_capacity_scales_fixed_numbers_and_bounds() -> None:
     async with controlling(FakeEngine()) as controller:
         spec = app(deployments=("Door",), num_replicas=4)
         await run(controller, msgspec.structs.replace(spec, target_capacity=50.0))
+        assert controller.status().target_capacity == 50.0
         assert running(controller, 2)()
 
 

@@ -79,7 +79,7 @@ def test_the_message_says_what_failed_and_when_it_is_tried_again() -> None:
 def test_a_failed_update_says_who_goes_on_serving() -> None:
     known = Known((OLD,), Failures(starts=3, message="ValueError: no weights"))
     assert judge(known).message == (
-        "ValueError: no weights The update is given up: "
+        "ValueError: no weights. The update is given up: "
         "1 replica of the version before keeps serving."
     )
 

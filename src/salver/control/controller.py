@@ -20,7 +20,14 @@ from salver.control.publish import Publisher
 from salver.control.recovery import recover
 from salver.control.scaling import Scaling
 from salver.control.steps import Steps
-from salver.control.views import app_status, models_of, routes_of, serving_route, views_of
+from salver.control.views import (
+    app_status,
+    models_of,
+    routes_of,
+    serving_route,
+    target_capacity,
+    views_of,
+)
 from salver.core.ports import Engine, Exit, Resources, Store
 from salver.core.reconcile import reconcile
 from salver.core.rollout import ENDING, SERVING, Phase, Plan
@@ -138,6 +145,7 @@ class Controller:
         return ServeStatus(
             proxies=self.publisher.doors(),
             applications={name: self._status(app) for name, app in self._apps.items()},
+            target_capacity=target_capacity(self._apps.values()),
         )
 
     async def capacity(self) -> tuple[Resources, Resources]:

@@ -23,7 +23,7 @@ from salver.spec.status import (
     RouteView,
 )
 
-__all__ = ("app_status", "models_of", "routes_of", "serving_route", "views_of")
+__all__ = ("app_status", "models_of", "routes_of", "serving_route", "target_capacity", "views_of")
 
 
 def app_status(app: App, now: float) -> AppStatus:
@@ -40,6 +40,12 @@ def app_status(app: App, now: float) -> AppStatus:
     status, message = appraise_app(wanted, deleting=app.deleting)
     named = {d.name: s for d, s in deployments.items()}
     return AppStatus(status, message, app.deployed_at, named)
+
+
+def target_capacity(apps: Iterable[App]) -> float | None:
+    """The share that a configuration wants of all replicas; it says it once for all its apps."""
+    said = (app.spec.target_capacity for app in apps if app.spec is not None)
+    return next((capacity for capacity in said if capacity is not None), None)
 
 
 def _with_troubles(

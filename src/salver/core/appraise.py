@@ -117,7 +117,7 @@ def _judge(
         return (
             DeploymentStatus.DEPLOY_FAILED,
             trigger,
-            known.failures.message + _rolled_back(target, known),
+            _with_rest(known.failures.message, _rolled_back(target, known)),
         )
     new = [r for r in known.replicas if r.version == target.version and r.phase not in ENDING]
     serving = [r for r in new if r.phase in SERVING]
@@ -150,12 +150,19 @@ _COMPLETED: Final = {
 }
 
 
+def _with_rest(message: str, rest: str) -> str:
+    """Another sentence behind what users' code has said, which may end without a full stop."""
+    if not message or not rest:
+        return message or rest
+    return f"{message}{'' if message.endswith(('.', '!', '?')) else '.'} {rest}"
+
+
 def _rolled_back(target: Target, known: Known) -> str:
     old = [r for r in known.replicas if r.version != target.version and r.phase in SERVING]
     if not old:
         return ""
     keep = "keeps" if len(old) == 1 else "keep"
-    return f" The update is given up: {_replicas(len(old))} of the version before {keep} serving."
+    return f"The update is given up: {_replicas(len(old))} of the version before {keep} serving."
 
 
 def _waits(

@@ -141,7 +141,8 @@ class DeploymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         float,
         Meta(
             ge=0,
-            description="Least time that a stopping replica stays for late requests.",
+            description="Ray Serve's pause between two looks whether a replica is idle. "
+            "Here nobody has to look: one that has nothing left to do ends at once.",
             extra=NOTHING,
         ),
     ] = 2.0
