@@ -108,3 +108,10 @@ async def test_two_inline_apps_do_not_hear_of_each_other() -> None:
         with pytest.raises(KeyError):
             await one.handle.by_name.remote("other")
     await asyncio.sleep(0)
+
+
+def test_grpc_is_refused_by_name() -> None:
+    """Its clients would look for the app at the door in vain."""
+    serve.start(http_options={"port": 0}, grpc_options={"port": 0, "inference": True})
+    with pytest.raises(NotImplementedError, match="local testing mode has no gRPC door"):
+        serve.run(Callee.bind(), _local_testing_mode=True)

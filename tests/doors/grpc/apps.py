@@ -178,6 +178,18 @@ class Listener:
 
 
 @salver.deployment
+class Asking:
+    """Asks another deployment for its answer."""
+
+    def __init__(self, slow: Any) -> None:
+        self.slow = slow
+
+    async def Say(self, word: Word) -> Word:
+        answer: Word = await self.slow.Say.remote(word)
+        return answer
+
+
+@salver.deployment
 class Gated:
     """Answers, and once more when somebody has written to its gate."""
 

@@ -22,6 +22,7 @@ from salver.launch import Capacity, Instance
 from salver.spec.grpc import gRPCOptions
 from salver.spec.http import HttpSettings
 from tests.doors.grpc.conftest import SERVICES
+from tests.doors.grpc.queueing import the_one_that_waits
 from tests.real.rig import Journal, Running
 
 LIMIT_S = 20
@@ -84,13 +85,9 @@ async def test_a_full_queue_is_resource_exhausted(
     async with grpc.aio.insecure_channel(address_of(running)) as channel:
         first = EchoStub(channel).Say(Word(text="first"))
         await journal.until("begun first")
-        others = [EchoStub(channel).Say(Word(text="other")) for _ in range(2)]
-        codes = [asyncio.ensure_future(code_of(call)) for call in others]
-        done, waiting = await asyncio.wait(codes, return_when=asyncio.FIRST_COMPLETED)
-        assert [code.result() for code in done] == [grpc.StatusCode.RESOURCE_EXHAUSTED]
-        for call in (first, *others):
+        others = (EchoStub(channel).Say(Word(text="other")) for _ in range(2))
+        for call in (first, await the_one_that_waits(*others)):
             call.cancel()
-        await asyncio.wait(waiting)
 
 
 async def test_an_update_loses_no_call(running: Running, apps: Any) -> None:

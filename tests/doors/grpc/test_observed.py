@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Any
 
@@ -16,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from salver.spec.grpc import gRPCOptions
 from salver.spec.logging import LoggingConfig
 from tests.doors.grpc.conftest import SERVICES
+from tests.doors.grpc.queueing import the_one_that_waits
 from tests.real.rig import Journal, Running
 
 OPTIONS = gRPCOptions(port=0, grpc_servicer_functions=SERVICES)
@@ -80,14 +80,13 @@ async def test_the_page_of_metrics_counts_calls_by_their_status(
             cancelled.cancel()
             await journal.until("cancelled a")
             stays = echo.Say(Word(text="b"), metadata=slow)
-            waits = echo.Say(Word(text="c"), metadata=slow)
             await journal.until("begun b")
-            refused = echo.Say(Word(text="d"), metadata=slow)
-            done = await first_code(waits, refused)
-            assert done is grpc.StatusCode.RESOURCE_EXHAUSTED
+            waits = await the_one_that_waits(
+                *(echo.Say(Word(text="c"), metadata=slow) for _ in range(2))
+            )
             async with httpx.AsyncClient(base_url=running.instance.url) as http:
                 page = (await http.get("/-/metrics")).text
-            for call in (stays, waits, refused):
+            for call in (stays, waits):
                 call.cancel()
     numbers = {
         (sample.name, *sample.labels.values()): sample.value
@@ -105,15 +104,6 @@ async def test_the_page_of_metrics_counts_calls_by_their_status(
     assert numbers["salver_queued_calls", "slow", "Slow"] == 1
     (door,) = [key for key in numbers if key[0] == "salver_up" and key[1].startswith("grpc")]
     assert numbers[door] == 1
-
-
-async def first_code(*calls: Any) -> grpc.StatusCode:
-    codes = [asyncio.ensure_future(call.code()) for call in calls]
-    done, rest = await asyncio.wait(codes, return_when=asyncio.FIRST_COMPLETED)
-    for one in rest:
-        one.cancel()
-    code: grpc.StatusCode = done.pop().result()
-    return code
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from echo_pb2 import Word
 from echo_pb2_grpc import EchoStub
 
+from tests.doors.grpc.queueing import the_one_that_waits
 from tests.real.rig import Journal, Running
 
 HELD = (("application", "held"),)
@@ -55,10 +57,12 @@ async def test_a_call_that_has_not_begun_when_its_deployment_goes_is_routed_anew
     echo = EchoStub(channel)
     first = echo.Say(Word(text="first"), metadata=HELD)
     await journal.until("begun first")
-    asked = Word(text="a", times=1) if kind in ("Say", "Repeat") else one_word()
-    waits = getattr(echo, kind)(asked, metadata=HELD)
-    refused = echo.Say(Word(), metadata=HELD)
-    assert await refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # so the other one waits
+
+    def call() -> Any:
+        asked = Word(text="a", times=1) if kind in ("Say", "Repeat") else one_word()
+        return getattr(echo, kind)(asked, metadata=HELD)
+
+    waits = await the_one_that_waits(call(), call())
     await running.deploy(apps.Speaker.bind(), "held", None)
     if kind in ("Say", "Gather"):
         assert (await waits).text == {"Say": "a!", "Gather": "a"}[kind]
@@ -75,13 +79,14 @@ async def test_a_call_that_has_not_begun_when_its_app_goes_is_told(
     going = (("application", "going"),)
     first = EchoStub(channel).Say(Word(text="first"), metadata=going)
     await journal.until("begun first")
-    waits = EchoStub(channel).Say(Word(), metadata=going)
-    refused = EchoStub(channel).Say(Word(), metadata=going)
-    assert await refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    waits = await the_one_that_waits(
+        *(EchoStub(channel).Say(Word(), metadata=going) for _ in range(2))
+    )
     async with running.control() as control:
-        deleting = control.delete("going")
+        deleting = asyncio.create_task(control.delete("going"))
+        assert await waits.code() is grpc.StatusCode.UNAVAILABLE
+        assert "deleted" in await waits.details()
         first.cancel()
         await deleting
-    assert await waits.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.OK)
     late = EchoStub(channel).Say(Word(), metadata=going)
     assert await late.code() is grpc.StatusCode.NOT_FOUND

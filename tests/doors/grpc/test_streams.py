@@ -10,6 +10,7 @@ import pytest
 from echo_pb2 import Word
 from echo_pb2_grpc import EchoStub
 
+from tests.doors.grpc.queueing import the_one_that_waits
 from tests.real.rig import Journal, Running
 
 SPEAKER = (("application", "speaker"),)
@@ -113,6 +114,23 @@ async def test_a_client_that_cancels_ends_the_method(
         await journal.until(f"begun {name}")
         call.cancel()
         await journal.until(f"cancelled {name}")
+
+
+async def test_a_client_that_cancels_ends_what_the_method_has_called(
+    running: Running, apps: Any, channel: grpc.aio.Channel, journal: Journal
+) -> None:
+    """And a queue that is full there is told as one that is full here."""
+    await deploy(running, apps.Asking.bind(apps.Slow.bind(journal.path)), "asking")
+    asking = (("application", "asking"),)
+    first = EchoStub(channel).Say(Word(text="first"), metadata=asking)
+    await journal.until("begun first")
+    second = await the_one_that_waits(
+        *(EchoStub(channel).Say(Word(text="second"), metadata=asking) for _ in range(2))
+    )
+    first.cancel()
+    await journal.until("cancelled first", "begun second")
+    second.cancel()
+    await journal.until("cancelled second")
 
 
 async def test_a_client_that_cuts_its_stream_is_not_taken_for_one_that_has_sent_all(

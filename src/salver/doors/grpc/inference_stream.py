@@ -13,7 +13,7 @@ from salver.doors.grpc.door import DRAINING, GrpcDoor, abort
 from salver.errors import SalverError
 from salver.oip.errors import ProtocolError
 from salver.oip.targets import Target, stream_item, target_of, write_stream_error
-from salver.replica.grpc.status import OK, UNAVAILABLE, status_of
+from salver.replica.grpc.status import CANCELLED, OK, UNAVAILABLE, status_of
 
 if TYPE_CHECKING:
     from salver.calls.router import Router
@@ -117,6 +117,9 @@ class InferStream:
             tail, _ = await call.future
         except SalverError as error:
             return self._refused(error)
+        except asyncio.CancelledError:
+            self._door.count(CANCELLED)
+            raise
         finally:
             self._request_id = call.request_id or self._request_id
             self._end(entry)
