@@ -28,7 +28,7 @@ from salver.core.autoscale import default_autoscaling_policy
 from salver.core.graph import Graph
 from salver.environment.prepare import Prepared, prepare
 from salver.errors import SalverError, TargetError
-from salver.program import INGRESS_MARK, Application, Deployment
+from salver.program import INGRESS_MARK, Application, Deployment, answers_http
 from salver.settings import Settings
 from salver.spec.app import AppSpec, DeploymentSpec
 from salver.spec.autoscaling import AutoscalingPolicy
@@ -153,6 +153,7 @@ class _Building:
             ),
             version=version,
             endpoints=endpoints_of(deployment.func_or_class, unique),
+            answers_http=answers_http(deployment.func_or_class),
             sys_path=prepared.sys_path,
             cwd=prepared.cwd,
             companions=tuple(config.name for config in companions),

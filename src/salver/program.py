@@ -6,11 +6,12 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeVar, Unpack, overload
 
+from salver.spec.endpoint import options_of
 from salver.spec.given import OptionsDict, merged_options, read_options
 from salver.spec.logging import LoggingConfig
 from salver.spec.options import DeploymentOptions
 
-__all__ = ("INGRESS_MARK", "Application", "Deployment", "deployment", "ingress")
+__all__ = ("INGRESS_MARK", "Application", "Deployment", "answers_http", "deployment", "ingress")
 
 C = TypeVar("C", bound=type)
 
@@ -242,3 +243,11 @@ def ingress(app: Any = None) -> Callable[[C], C]:
         return cls
 
     return decorate
+
+
+def answers_http(code: Any) -> bool:
+    """Whether a class has `__call__` or an ASGI app, rather than endpoints alone."""
+    if hasattr(code, INGRESS_MARK):
+        return True
+    calls = inspect.isclass(code) and any("__call__" in vars(kind) for kind in code.__mro__)
+    return calls and options_of(code.__call__) is None

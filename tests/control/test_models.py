@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from salver.control.publish import Watcher
+from salver.control.repository import DeploymentRepository
 from salver.errors import SalverError
+from salver.oip.repository import LoadRequest
 from salver.spec.app import AppSpec
 from salver.spec.endpoint import EndpointSpec
 from salver.spec.ids import DeploymentId
-from salver.spec.status import Delta, ModelView
-from tests.control.test_controller import FakeEngine, app, controlling, run
+from salver.spec.status import ApplicationStatus, Delta, ModelView
+from tests.control.test_controller import Directory, FakeEngine, app, controlling, run, until
 
 
 def with_model(spec: AppSpec, *endpoints: EndpointSpec) -> AppSpec:
@@ -40,3 +44,50 @@ async def test_a_model_that_another_app_has_is_refused_by_both_names() -> None:
         other = with_model(app(name="b", route="/b"), EndpointSpec("m", "predict", "2"))
         await run(controller, other)
         await run(controller, with_model(app("2", name="a"), EndpointSpec("m", "predict")))
+
+
+def alone(name: str = "a", **options: Any) -> AppSpec:
+    return with_model(
+        app(name=name, deployments=("Door",), **options), EndpointSpec("m", "predict")
+    )
+
+
+async def test_an_unloaded_model_has_no_replica_and_is_back_when_its_load_returns() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        directory, repository = Directory(controller), DeploymentRepository(controller)
+        await run(controller, alone(num_replicas=2))
+        await repository.unload("m", dependents=False)
+        await until(controller, lambda: not engine.replicas)
+        view = directory.views[DeploymentId("Door", "a")]
+        assert view.gone == "Deployment a#Door is unloaded; load its model to have it back."
+        assert controller.status().applications["a"].status is ApplicationStatus.RUNNING
+        await repository.load("m", LoadRequest())
+        assert len(engine.replicas) == 2
+        view = directory.views[DeploymentId("Door", "a")]
+        assert (view.gone, len(view.replicas)) == ("", 2)
+
+
+async def test_a_load_that_fails_says_why() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        repository = DeploymentRepository(controller)
+        await run(controller, alone())
+        await repository.unload("m", dependents=False)
+        await until(controller, lambda: not engine.replicas)
+        engine.failing.add("1")
+        with pytest.raises(SalverError, match=r"^Model 'm' could not be loaded: .*no weights"):
+            await repository.load("m", LoadRequest())
+
+
+async def test_an_app_that_comes_again_comes_with_its_models_loaded() -> None:
+    async with controlling(FakeEngine()) as controller:
+        heard: list[Delta] = []
+        controller.publisher.add(Watcher("ear", heard.append, door=False))
+        await run(controller, alone())
+        await DeploymentRepository(controller).unload("m", dependents=False)
+        await controller.delete("a")
+        await run(controller, alone())
+        told = [delta.models for delta in heard if delta.models is not None]
+        withheld = [[model.withheld for model in models] for models in told]
+        assert withheld == [[], [False], [True], [], [False]]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from salver import serve
 from salver.launch import Instance
 from salver.oip.datatypes import DATATYPES
 from tests.protocols.triton import JUDGES, ONE, SHAPES, Judge, values
@@ -136,7 +137,7 @@ def test_a_model_is_unloaded_and_loaded_again(judge: Judge) -> None:
     client, x = judge.client, [judge.tensor("x", np.array([1.0]), "FP64")]
     client.unload_model("double")
     assert not client.is_model_ready("double")
-    assert not client.is_server_ready()
+    assert client.is_server_ready()
     for ask in (partial(judge.infer, "double", x), partial(client.get_model_config, "double")):
         with pytest.raises(Exception, match="Model 'double' is not ready") as raised:
             ask()
@@ -147,6 +148,8 @@ def test_a_model_is_unloaded_and_loaded_again(judge: Judge) -> None:
     with pytest.raises(Exception, match="its configuration is in its code") as raised:
         client.load_model("double", config="{}", files={"file:1/x": b"\xff"})
     assert judge.status(raised) == "UNIMPLEMENTED"
+    states = serve.status().applications["double"].deployments["double"].replica_states
+    assert "RUNNING" not in states
     client.load_model("double")
     assert judge.infer("double", x).as_numpy("output-0").tolist() == [2.0]
 

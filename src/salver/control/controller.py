@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
+from salver.control.conflicts import refuse_conflicts
 from salver.control.events import Events
 from salver.control.health import Health
 from salver.control.members import App, Member, Peer
@@ -25,16 +26,22 @@ from salver.control.views import (
     models_of,
     routes_of,
     serving_route,
+    serving_spec,
     target_capacity,
     views_of,
 )
 from salver.core.ports import Engine, Exit, Resources, Store
 from salver.core.reconcile import reconcile
 from salver.core.rollout import ENDING, SERVING, Phase, Plan
+from salver.core.unloading import Unloaded, resting
 from salver.errors import DeployFailedError, SalverError
 from salver.spec.app import AppSpec
 from salver.spec.start import Place
-from salver.spec.status import ApplicationStatus, AppStatus, ServeStatus
+from salver.spec.status import (
+    ApplicationStatus,
+    AppStatus,
+    ServeStatus,
+)
 
 __all__ = ("Controller",)
 
@@ -71,7 +78,7 @@ class Controller:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.news = News()
         self._recovering: set[str] = set()
-        self._withheld: frozenset[str] = frozenset()
+        self.unloaded = Unloaded()
         self._watch: asyncio.Task[None] | None = None
         self._notices: set[asyncio.Task[None]] = set()
 
@@ -88,22 +95,18 @@ class Controller:
             self._recovered()
 
     async def close(self) -> None:
-        for timer in self._timers.values():
-            timer.cancel()
-        if self._scheduled is not None:
-            self._scheduled.cancel()
         self._health.close()
         self.scaling.close()
-        for task in (self._watch, *self._notices):
-            if task is not None:
-                task.cancel()
+        for due in (*self._timers.values(), self._scheduled, self._watch, *self._notices):
+            if due is not None:
+                due.cancel()
         await self._steps.close()
 
     # ---- what clients ask
 
     def deploy(self, spec: AppSpec) -> None:
         """Want this app from now on."""
-        _refuse_conflicts(self._apps.values(), spec)
+        refuse_conflicts(self._apps.values(), spec)
         app = self._apps.setdefault(spec.name, App(spec.name))
         app.want(spec, time.time())
         self._store.put(*app.to_keep())
@@ -151,10 +154,21 @@ class Controller:
     async def capacity(self) -> tuple[Resources, Resources]:
         return await self._engine.capacity()
 
-    def withhold(self, models: frozenset[str]) -> None:
-        """Doors give these models no calls from now on."""
-        self._withheld = models
+    def specs(self) -> list[AppSpec]:
+        """Every app as it serves now."""
+        return [serving_spec(app) for app in self._apps.values() if app.spec is not None]
+
+    async def rest(self, unloaded: Unloaded) -> None:
+        """Doors give these models no calls from now on; what serves nothing else has no replica."""
+        self.unloaded = unloaded
         self._publish()
+        for app in self._apps.values():
+            self._touch(app)
+        await self.publisher.wait_applied(self.publisher.version)
+
+    def has_acted_on(self, name: str) -> bool:
+        """Whether an app's status tells what has become of the latest that is wanted of it."""
+        return name not in self._dirty
 
     # ---- what replicas tell
 
@@ -219,6 +233,7 @@ class Controller:
 
     def _reconcile(self, app: App) -> None:
         self.scaling.follow(app)
+        app.rest(resting(app.spec, self.unloaded) if app.spec is not None else frozenset())
         plan = reconcile(app.known(), self._clock())
         for deployment in plan.complete:
             app.memory(deployment).completed()
@@ -245,7 +260,8 @@ class Controller:
     def _publish(self) -> None:
         apps = list(self._apps.values())
         views = [view for app in apps for view in views_of(app, self._plans.get(app.name))]
-        self.publisher.update(views, routes_of(apps), models_of(apps, self._withheld))
+        self.unloaded = self.unloaded.among(self.specs())
+        self.publisher.update(views, routes_of(apps), models_of(apps, self.unloaded.models))
 
     def _tell(self) -> None:
         """Events for what has changed, and a nudge for who waits."""
@@ -293,11 +309,7 @@ class Controller:
     def _retry_waiting(self) -> None:
         """Something was freed: whoever waits for capacity may try again, the longest first."""
         for app in self._apps.values():
-            waiting = [m for m in app.members.values() if m.replica.phase is Phase.WAITING]
-            for member in waiting:
-                # `since` stays out of it: how long it may wait counts from its creation.
-                member.enter(Phase.QUEUED, self._clock())
-            if waiting:
+            if app.retry_waiting(self._clock()):
                 self._touch(app)
 
     # ---- beginning and end
@@ -336,34 +348,9 @@ class Controller:
         return app_status(app, self._clock())
 
     def _finished(self, name: str) -> bool:
-        if name in self._dirty:  # what its status says has not been acted on yet
-            return False
         app = self._apps.get(name)
-        return app is None or app.deleting or self._status(app).status in DONE
-
-
-def _refuse_conflicts(apps: Iterable[App], spec: AppSpec) -> None:
-    _refuse_taken_models(spec, apps)
-    for other in apps:
-        if other.name == spec.name or other.spec is None or spec.route_prefix is None:
-            continue
-        if spec.route_prefix in (other.spec.route_prefix, other.route):
-            raise SalverError(
-                f"Route prefix {spec.route_prefix!r} of app {spec.name!r} is taken by app "
-                f"{other.name!r}. Give one of them another route_prefix."
-            )
-
-
-def _refuse_taken_models(spec: AppSpec, apps: Iterable[App]) -> None:
-    wanted = {(e.model, e.version): d.id for d in spec.deployments for e in d.endpoints}
-    for model in models_of(app for app in apps if app.name != spec.name):
-        mine = wanted.get((model.name, model.version))
-        if mine is not None:
-            version = f" version {model.version!r}" if model.version else ""
-            raise SalverError(
-                f"Model {model.name!r}{version} of deployment {mine} is taken by deployment "
-                f"{model.deployment}. Give one of them another name: @endpoint(name=...)."
-            )
+        done = app is None or app.deleting or self._status(app).status in DONE
+        return done and self.has_acted_on(name)
 
 
 def _drain_limit(app: App) -> float:

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from salver.oip.errors import UnsupportedError
+from salver.control.repository import Repository
 from salver.oip.metadata import ModelStatistics, SharedMemoryRegion
 from salver.oip.repository import LoadRequest
 from salver.oip.state import (
@@ -20,7 +20,7 @@ from salver.oip.state import (
     without_regions,
 )
 
-__all__ = ("Inference", "Repository")
+__all__ = ("Inference",)
 
 _PATIENCE_S: Final = 2.0  # for a replica that is held up
 
@@ -34,47 +34,11 @@ class Source(Protocol):
     async def call(self, method: str, body: Any = None) -> Any: ...
 
 
-class Repository(Protocol):
-    """Loads and unloads models; one for deployments, others for folders of models."""
-
-    async def load(self, name: str, request: LoadRequest) -> None:
-        """Let the model answer, anew if it does already."""
-
-    async def unload(self, name: str) -> None:
-        """Let the model answer no more."""
-
-
-class Withholding:
-    """The repository of deployments: what is unloaded is withheld, its replicas stay.
-
-    They are the app's, and other deployments may call them.
-    """
-
-    def __init__(self, publish: Callable[[frozenset[str]], None]) -> None:
-        self._publish = publish
-        self._withheld: frozenset[str] = frozenset()
-
-    async def load(self, name: str, request: LoadRequest) -> None:
-        if request.config is not None or request.files:
-            raise UnsupportedError(
-                f"model {name!r} is a deployment's: its configuration is in its code, so load it "
-                "without config and files"
-            )
-        self._withhold(self._withheld - {name})
-
-    async def unload(self, name: str) -> None:
-        self._withhold(self._withheld | {name})
-
-    def _withhold(self, names: frozenset[str]) -> None:
-        self._withheld = names
-        self._publish(names)
-
-
 class Inference:
     """`ask(op, body)`: one entry for every door. Kept in memory: a new controller starts afresh."""
 
-    def __init__(self, publish: Callable[[frozenset[str]], None]) -> None:
-        self._repository: Repository = Withholding(publish)
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
         self._sources: dict[str, Source] = {}
         self._state = InferenceState()
         self._notices: set[asyncio.Future[None]] = set()
@@ -126,7 +90,7 @@ class Inference:
         await self._repository.load(body["name"], request)
 
     async def _unload(self, body: Mapping[str, Any]) -> None:
-        await self._repository.unload(body["name"])
+        await self._repository.unload(body["name"], dependents=body.get("dependents", False))
 
     async def _trace(self, body: Mapping[str, Any]) -> Any:
         model = body.get("model", "")

@@ -12,6 +12,7 @@ import uvloop
 from salver.control.controller import Controller
 from salver.control.inference import Inference
 from salver.control.metrics import Metrics
+from salver.control.repository import DeploymentRepository
 from salver.control.service import Session
 from salver.control.store import SqliteStore
 from salver.core.ports import Engine
@@ -53,7 +54,7 @@ async def serve(seat: Seat) -> None:
     store = SqliteStore(seat.instance)
     controller = Controller(seat.open_engine(), store, doors=seat.settings.get("doors", 0))
     metrics = Metrics(controller.events)
-    inference = Inference(controller.withhold)
+    inference = Inference(DeploymentRepository(controller))
     await controller.open()
     dialler = Dialler()
     listener = await dialler.listen(

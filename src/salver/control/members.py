@@ -77,6 +77,7 @@ class App:
         self.members: dict[str, Member] = {}
         self.order: tuple[DeploymentId, ...] = ()
         self.route: str | None = None  # as published
+        self.resting: frozenset[DeploymentId] = frozenset()  # what its clients have unloaded
         self._deployments: dict[DeploymentId, _Deployment] = {}
 
     @property
@@ -184,6 +185,21 @@ class App:
         for release in (self.wanted, self.standing):
             if release is not None:
                 release.scale(deployment, num_replicas)
+
+    def rest(self, deployments: frozenset[DeploymentId]) -> None:
+        """Want no replicas of these, whatever they are scaled to."""
+        self.resting = deployments
+        for release in (self.wanted, self.standing):
+            if release is not None:
+                release.rest(deployments)
+
+    def retry_waiting(self, now: float) -> bool:
+        """Whoever waits for capacity may try again; whether anybody does."""
+        waiting = [m for m in self.members.values() if m.replica.phase is Phase.WAITING]
+        for member in waiting:
+            # `since` stays out of it: how long it may wait counts from its creation.
+            member.enter(Phase.QUEUED, now)
+        return bool(waiting)
 
     def of(self, deployment: DeploymentId) -> list[Member]:
         return [m for m in self.members.values() if m.deployment == deployment]

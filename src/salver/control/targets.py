@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Final
 
 import msgspec
@@ -28,12 +29,25 @@ class Release:
         self.spec = spec
         self.parts = {part.id: part for part in spec.deployments}
         self.targets = {part.id: _target(spec, part) for part in spec.deployments}  # callees first
+        self._numbers = {name: target.num_replicas for name, target in self.targets.items()}
 
     def scale(self, deployment: DeploymentId, num_replicas: int) -> None:
         """Want so many of it, if it autoscales."""
         part = self.parts.get(deployment)
         if part is not None and part.options.autoscaling_config is not None:
-            target = self.targets[deployment]
+            self._want(deployment, num_replicas)
+
+    def rest(self, deployments: Container[DeploymentId]) -> None:
+        """Want none of these, and of the others as many as ever; said after `scale`."""
+        for name, part in self.parts.items():
+            if name in deployments:
+                self._want(name, 0)
+            elif part.options.autoscaling_config is None:
+                self._want(name, self._numbers[name])
+
+    def _want(self, deployment: DeploymentId, num_replicas: int) -> None:
+        target = self.targets[deployment]
+        if target.num_replicas != num_replicas:
             self.targets[deployment] = msgspec.structs.replace(target, num_replicas=num_replicas)
 
 

@@ -23,7 +23,15 @@ from salver.spec.status import (
     RouteView,
 )
 
-__all__ = ("app_status", "models_of", "routes_of", "serving_route", "target_capacity", "views_of")
+__all__ = (
+    "app_status",
+    "models_of",
+    "routes_of",
+    "serving_route",
+    "serving_spec",
+    "target_capacity",
+    "views_of",
+)
 
 
 def app_status(app: App, now: float) -> AppStatus:
@@ -72,6 +80,8 @@ def views_of(app: App, plan: Plan | None) -> Iterator[DeploymentView]:
                 gone = f"Deployment {deployment} was deleted."
             elif has_failed(known.targets[deployment], state):
                 gone = f"Deployment {deployment} could not start: {state.failures.message}"
+        if deployment in app.resting:
+            gone = f"Deployment {deployment} is unloaded; load its model to have it back."
         yield DeploymentView(
             id=deployment,
             max_ongoing_requests=options.max_ongoing_requests,
@@ -98,7 +108,7 @@ def serving_route(app: App, plan: Plan) -> str | None:
     for name in plan.serving.get(_ingress(app), ()):
         if (member := app.members.get(name)) is not None:
             return member.route
-    return _serving_spec(app).route_prefix
+    return serving_spec(app).route_prefix
 
 
 def routes_of(apps: Iterable[App]) -> list[RouteView]:
@@ -121,7 +131,7 @@ def models_of(apps: Iterable[App], withheld: Container[str] = ()) -> list[ModelV
         )
         for app in apps
         if app.spec is not None
-        for spec in _serving_spec(app).deployments
+        for spec in serving_spec(app).deployments
         for found in spec.endpoints
     ]
 
@@ -132,10 +142,10 @@ def _may_sleep(options: DeploymentOptions) -> bool:
 
 
 def _ingress(app: App) -> DeploymentId:
-    return _serving_spec(app).ingress.id if app.spec is not None else app.order[-1]
+    return serving_spec(app).ingress.id if app.spec is not None else app.order[-1]
 
 
-def _serving_spec(app: App) -> AppSpec:
+def serving_spec(app: App) -> AppSpec:
     """An update takes over when it is complete."""
     release = app.standing or app.wanted
     assert release is not None  # noqa: S101 - nothing is asked of an app that is being deleted

@@ -120,8 +120,7 @@ class Answers:
         return Answer(200)
 
     async def _unload(self, body: bytes, name: str) -> Answer:
-        read_unload(body)
-        await self._at.unload(name)
+        await self._at.unload(name, dependents=read_unload(body))
         return Answer(200)
 
     async def _statistics(

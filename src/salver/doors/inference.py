@@ -76,8 +76,9 @@ class InferenceServer:
         return ServerMetadata("salver", number, [*EXTENSIONS, *more])
 
     def ready(self) -> bool:
-        """Whether every model is."""
-        return not self._draining() and all(map(self._is_ready, self.models))
+        """Whether every model is that nobody has unloaded."""
+        wanted = (model for model in self.models if not model.view.withheld)
+        return not self._draining() and all(map(self._is_ready, wanted))
 
     def model_ready(self, name: str, version: str = "") -> bool:
         """Whether a replica answers for the model now. ModelNotFoundError."""
@@ -111,10 +112,10 @@ class InferenceServer:
         files = {file: bytes(data) for file, data in request.files.items()}
         await self._ask("load", {"name": name, "config": request.config, "files": files})
 
-    async def unload(self, name: str) -> None:
-        """Let the model answer no more."""
+    async def unload(self, name: str, *, dependents: bool = False) -> None:
+        """Let the model answer no more; with `dependents`, neither what only it was made of."""
         self.models.find(name)
-        await self._ask("unload", {"name": name})
+        await self._ask("unload", {"name": name, "dependents": dependents})
 
     async def statistics(self, name: str = "", version: str = "") -> list[dict[str, Any]]:
         """Of one version, of one model, or of all."""

@@ -24,6 +24,7 @@ class DeploymentSpec(msgspec.Struct, frozen=True):
     version: str
     ingress: bool = False
     endpoints: tuple[EndpointSpec, ...] = ()
+    answers_http: bool = False  # by itself, beside its endpoints
     sys_path: tuple[str, ...] = ()  # in front of the app's
     cwd: str = ""  # instead of the app's
     companions: tuple[str, ...] = ()  # names of its deployment actors

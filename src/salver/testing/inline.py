@@ -20,6 +20,7 @@ from salver.control.controller import Controller
 from salver.control.inference import Inference
 from salver.control.metrics import Metrics
 from salver.control.publish import Watcher
+from salver.control.repository import DeploymentRepository
 from salver.control.store import MemoryStore
 from salver.doors.asgi_bridge import AsgiBridge
 from salver.doors.door import HttpDoor
@@ -101,7 +102,7 @@ class InlineApp:
         engine = InlineEngine(self._cluster, detect(KeeperConfig("", {}), current_environment()))
         self._controller = Controller(engine, MemoryStore())
         self._metrics = Metrics(self._controller.events)
-        self._inference = Inference(self._controller.withhold)
+        self._inference = Inference(DeploymentRepository(self._controller))
         engine.connect(self._attached, self._controller.publisher.note)
         await self._controller.open()
         self._cluster.directory.loads.send = partial(self._controller.scaling.told, "inline")

@@ -141,7 +141,8 @@ class InferenceService:
         return _response("RepositoryModelLoad")
 
     async def _repository_model_unload(self, asked: Any) -> Any:
-        await self._at.unload(asked.model_name)
+        dependents = asked.parameters["unload_dependents"].bool_param  # unset is False
+        await self._at.unload(asked.model_name, dependents=dependents)
         return _response("RepositoryModelUnload")
 
     async def _trace_setting(self, asked: Any) -> Any:
