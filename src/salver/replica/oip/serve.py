@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing
 from contextvars import Context
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from salver.errors import RequestCancelledError
 from salver.replica.oip.model import Model
@@ -65,13 +65,12 @@ def serve(call: ServedCall, space: Context, exchange: Exchange) -> None:
 
 
 async def _on_loop(call: ServedCall, space: Context, exchange: Exchange) -> None:
-    began = perf_counter_ns()
     call.started = True
     if not call.begin():
         call.withdraw()
         return
     model = exchange.model
-    try:
+    with _Answering(call, exchange) as answering:
         if call.upload is not None:
             exchange.body = await _whole_body(call)
         given = exchange.arguments()
@@ -80,16 +79,7 @@ async def _on_loop(call: ServedCall, space: Context, exchange: Exchange) -> None
             results = [await model.method.call(**given[0])]
         else:
             results = await _all(exchange, given, space)
-        ran = perf_counter_ns()
-        body = exchange.answer(results)
-        model.done(call.context.request_id, began, read, ran, perf_counter_ns())
-        exchange.send(call, body)
-    except asyncio.CancelledError:
-        _interrupted(call, exchange)
-        raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the client is told, the log has it
-        model.counters.failure(perf_counter_ns() - began)
-        exchange.fail(call, error)
+        answering.send(results, read)
 
 
 async def _whole_body(call: ServedCall) -> bytes:
@@ -153,32 +143,20 @@ def _in_thread(call: ServedCall, space: Context, exchange: Exchange) -> None:
 
 async def _finish(call: ServedCall, exchange: Exchange, waiting: list[Any]) -> None:
     call.started = True
-    began = perf_counter_ns()
-    try:
-        results = [await one for one in waiting]
-        ran = perf_counter_ns()
-        body = exchange.answer(results)
-        exchange.model.done(call.context.request_id, began, began, ran, perf_counter_ns())
-        exchange.send(call, body)
-    except asyncio.CancelledError:
-        _interrupted(call, exchange)
-        raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the client is told, the log has it
-        exchange.model.counters.failure(perf_counter_ns() - began)
-        exchange.fail(call, error)
+    with _Answering(call, exchange) as answering:
+        answering.send([await one for one in waiting], answering.began)
 
 
 # ---- as events
 
 
 async def _stream(call: ServedCall, space: Context, exchange: Exchange) -> None:
-    began = perf_counter_ns()
     call.started = True
     if not call.begin():
         call.withdraw()
         return
     model = exchange.model
-    try:
+    with _Answering(call, exchange) as answering:
         if call.upload is not None:
             exchange.body = await _whole_body(call)
         given = exchange.arguments()
@@ -186,13 +164,42 @@ async def _stream(call: ServedCall, space: Context, exchange: Exchange) -> None:
         async with aclosing(model.items(given[0], space)) as items:
             await exchange.send_items(call, items)
         ended = perf_counter_ns()
-        model.done(call.context.request_id, began, read, ended, ended)
-    except asyncio.CancelledError:
-        _interrupted(call, exchange)
-        raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the client is told, the log has it
-        model.counters.failure(perf_counter_ns() - began)
-        exchange.fail(call, error)
+        model.done(call.context.request_id, answering.began, read, ended, ended)
+
+
+# ---- what all tasks share
+
+
+class _Answering:
+    """A call that a task answers: whatever it ends with, the client is told, and it is counted."""
+
+    __slots__ = ("_call", "_exchange", "began")
+
+    def __init__(self, call: ServedCall, exchange: Exchange) -> None:
+        self._call = call
+        self._exchange = exchange
+        self.began = perf_counter_ns()
+
+    def send(self, results: list[Any], read: int) -> None:
+        """Answer with what the model returned; the arguments had been `read` by then."""
+        call, exchange = self._call, self._exchange
+        ran = perf_counter_ns()
+        answer = exchange.answer(results)
+        exchange.model.done(call.context.request_id, self.began, read, ran, perf_counter_ns())
+        exchange.send(call, answer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        """User code raised: the client is told, the log has it."""
+        if isinstance(error, asyncio.CancelledError):
+            _interrupted(self._call, self._exchange)
+        if not isinstance(error, Exception | SystemExit):
+            return False
+        self._exchange.model.counters.failure(perf_counter_ns() - self.began)
+        self._exchange.fail(self._call, error)
+        return True
 
 
 def _interrupted(call: ServedCall, exchange: Exchange) -> None:
