@@ -78,8 +78,15 @@ class Models:
 
     @salver.endpoint(name="raw")
     async def raw(self, request: InferRequest) -> InferResponse:
-        names = sorted(request.parameters)
+        names = sorted(request.parameters.keys() - {"headers"})
         return InferResponse([Tensor.of("names", np.array(names, dtype=object))])
+
+    @salver.endpoint(name="headers")
+    def headers(self, request: InferRequest) -> InferResponse:
+        asked = request.parameters["headers"]["x-ask"]
+        names = np.array(sorted(request.parameters), dtype=object)
+        headers = {"X-Answer": asked, "Content-Length": "1"}
+        return InferResponse([Tensor.of("names", names)], parameters={"headers": headers, "n": 1})
 
     @salver.endpoint(name="typed")
     def typed(

@@ -48,6 +48,16 @@ def test_a_request_without_contents_is_answered_in_raw_ones(caller: Caller) -> N
     assert read_infer_response(answer).output("names").array().tolist() == [b"a", b"b"]
 
 
+def test_metadata_are_the_headers_of_a_model_that_takes_the_request(caller: Caller) -> None:
+    asked = spelled(InferRequest([], model_name="headers"))
+    metadata = (("x-ask", "how"),)
+    data, call = caller.method("ModelInfer").with_call(asked, metadata=metadata, timeout=20)
+    assert dict(call.trailing_metadata())["x-answer"] == "how"
+    answer = read_infer_response(proto.parse(proto.message("ModelInferResponse"), data))
+    assert answer.parameters == {"n": 1}
+    assert answer.output("names").array().tolist() == [b"headers"]
+
+
 def test_fields_may_come_in_any_order(caller: Caller) -> None:
     x = Tensor.of("x", np.array([1]))
     inputs = spelled(InferRequest([x]))

@@ -13,6 +13,9 @@ import httpx
 import numpy as np
 import pytest
 
+from salver.oip.errors import InvalidResultError
+from salver.replica.oip.headers import as_http
+
 X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
 BODY = {"inputs": [X]}
 
@@ -251,6 +254,38 @@ def test_v1_explain_needs_an_endpoint_of_that_name(http: httpx.Client) -> None:
 def test_parameters_reach_a_model_that_takes_the_request(http: httpx.Client) -> None:
     body = {"inputs": [], "parameters": {"b": 1, "a": True}}
     assert infer(http, "raw", body).json()["outputs"][0]["data"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "headers"),
+    [
+        ({}, {}),
+        ({"binary_data_output": True}, {}),
+        ({"headers": {"x-ask": "the client does not say it here"}}, {}),
+        ({}, {"accept-encoding": "gzip"}),
+    ],
+)
+def test_a_model_that_takes_the_request_sees_its_headers_and_adds_some_to_the_answer(
+    http: httpx.Client, parameters: dict[str, Any], headers: dict[str, str]
+) -> None:
+    body = {"inputs": [], "parameters": parameters}
+    answer = infer(http, "headers", body, headers={"X-Ask": "how", **headers})
+    assert (answer.status_code, answer.headers["x-answer"]) == (200, "how")
+    if not parameters.get("binary_data_output"):
+        assert answer.json()["parameters"] == {"n": 1}
+
+
+def test_every_form_of_a_call_has_headers(http: httpx.Client) -> None:
+    asked = {"X-Ask": "how"}
+    answer = http.post("/v2/models/headers/generate", json={}, headers=asked)
+    assert (answer.headers["x-answer"], "headers" in answer.json()) == ("how", False)
+    assert http.post("/models/headers", json={}, headers=asked).headers["x-answer"] == "how"
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\0", "\u20ac"])
+def test_a_header_that_cannot_be_sent_is_an_error_of_the_model(value: str) -> None:
+    with pytest.raises(InvalidResultError, match=r"^Header 'x': .* cannot be sent\.$"):
+        as_http({"x": value})
 
 
 def test_scalars_may_be_parameters(http: httpx.Client) -> None:

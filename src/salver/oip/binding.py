@@ -201,9 +201,7 @@ class Binder:
 
     def _specials(self) -> dict[str, Any]:
         """An empty request for arguments that want one where none came."""
-        arguments = self.signature.arguments
-        wanted = [a.name for a in arguments if a.slot is None and a.group is None]
-        return {name: InferRequest([]) for name in wanted}
+        return {name: InferRequest([]) for name in self.signature.requests}
 
     def pack_json(self, result: Any) -> bytes:
         """The JSON of a result: arrays as nested lists, NaN as null."""

@@ -55,6 +55,11 @@ class Signature(msgspec.Struct, frozen=True):
     group: bool = False  # a value that makes its own set of tensors is returned
     description: str = ""
 
+    @property
+    def requests(self) -> list[str]:
+        """The arguments that are the request itself."""
+        return [a.name for a in self.arguments if a.slot is None and a.group is None]
+
     @classmethod
     def of(
         cls,

@@ -81,7 +81,7 @@ class EndpointDoor:
                 form, events = _FORMS[ask.action]
                 if ask.action == "explain":
                     model = self._explainer(model)
-                exchange = form(model, ask, call.payload, self._rest, events=events)
+                exchange = form(model, ask, call.head, call.payload, self._rest, events=events)
                 call.payload = b""
                 serve(call, space, exchange)
             else:
@@ -140,7 +140,9 @@ class EndpointDoor:
             if ask.action == "described":
                 send_rendered(call, (JSON, described(self._models.all())))
                 return
-            exchange = PlainExchange(model, ask, call.payload, self._rest, events=model.streams)
+            exchange = PlainExchange(
+                model, ask, call.head, call.payload, self._rest, events=model.streams
+            )
             call.payload = b""
             serve(call, space, exchange)
         except Exception as error:  # noqa: BLE001 - a strange head: whoever sent it is told

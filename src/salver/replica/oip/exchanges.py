@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 from salver.oip.codecs.json import to_json
 from salver.oip.generate import read_generate, write_generate
 from salver.oip.rest import HttpBody, RestFormat, write_response
-from salver.oip.types import InferRequest
+from salver.oip.types import InferRequest, InferResponse
 from salver.oip.v1 import V1Request, bind_v1, read_v1, write_v1
 from salver.replica.oip.asks import Ask
 from salver.replica.oip.coding import inflated
+from salver.replica.oip.headers import as_http, received, taken_from
 from salver.replica.oip.model import Model
 from salver.replica.oip.outgoing import fail, send, send_events
 
@@ -34,15 +35,24 @@ _INFLATED_LIMIT: Final = 256 << 20
 class HttpExchange:
     """Made for one request; `events`: it is answered by a stream of events."""
 
-    __slots__ = ("ask", "body", "events", "model", "request", "rest")
+    __slots__ = ("ask", "body", "events", "head", "headers", "model", "request", "rest")
 
     request: InferRequest
 
     def __init__(
-        self, model: Model, ask: Ask, body: Body, rest: RestFormat, *, events: bool = False
+        self,
+        model: Model,
+        ask: Ask,
+        head: bytes,
+        body: Body,
+        rest: RestFormat,
+        *,
+        events: bool = False,
     ) -> None:
         self.model = model
         self.ask = ask
+        self.head = head
+        self.headers: dict[str, Any] = {}  # of the answer, beside those that it has anyway
         self.body = body
         self.rest = rest
         self.events = events
@@ -53,10 +63,13 @@ class HttpExchange:
         """What the method is called with: once, or once for each row of a request."""
         if self.ask.coding:
             self.body = inflated(self.body, self.ask.coding, _INFLATED_LIMIT)
-        return self.read()
+        given = self.read()
+        if self.model.requests:
+            self.model.tell_headers(given, received(self.head))
+        return given
 
     def send(self, call: ServedCall, answer: HttpBody) -> None:
-        send(call, self.ask.accepts, answer)
+        send(call, self.ask.accepts, answer, as_http(self.headers) if self.headers else ())
 
     async def send_items(self, call: ServedCall, items: Any) -> None:
         await send_events(call, self.item, items, self.model.counters.failure)
@@ -91,8 +104,9 @@ class InferExchange(HttpExchange):
         return [model.arguments(self.request)]
 
     def answer(self, results: list[Any]) -> HttpBody:
-        request = self.request
-        return write_response(self.model.response(results[0], request), request.wants_binary)
+        response = self.model.response(results[0], self.request)
+        self.headers = taken_from(response)
+        return write_response(response, self.request.wants_binary)
 
     def item(self, result: Any) -> bytes:
         return write_response(self.model.response(result, self.request)).text
@@ -109,7 +123,9 @@ class GenerateExchange(HttpExchange):
         return [model.arguments(self.request)]
 
     def item(self, result: Any) -> bytes:
-        return write_generate(self.model.response(result, self.request))
+        response = self.model.response(result, self.request)
+        self.headers = taken_from(response)
+        return write_generate(response)
 
 
 class PredictExchange(HttpExchange):
@@ -149,6 +165,8 @@ class PlainExchange(HttpExchange):
         return [self.model.binder.bind_json(self.body)]
 
     def item(self, result: Any) -> bytes:
+        if isinstance(result, InferResponse):
+            self.headers = taken_from(result)
         return self.model.binder.pack_json(result)
 
 

@@ -6,7 +6,7 @@ import logging
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
-from salver.calls.grpc_frames import split
+from salver.calls.grpc_frames import join_tail, read_head, split
 from salver.errors import NoMethodError
 from salver.oip import proto
 from salver.oip.bodies import read_body, write_body
@@ -17,9 +17,11 @@ from salver.oip.types import Buffer, InferRequest, InferResponse
 from salver.replica.grpc.calls import refuse
 from salver.replica.grpc.status import INTERNAL
 from salver.replica.oip.faults import grpc_fault
+from salver.replica.oip.headers import as_metadata, taken_from
 from salver.replica.oip.model import Model, Models
 from salver.replica.oip.serve import serve
-from salver.wire.frames import END, GRPC, RES
+from salver.wire.frames import END, GRPC, META, RES
+from salver.wire.messages import CallTail
 
 if TYPE_CHECKING:
     from salver.replica.calls import ServedCall
@@ -40,19 +42,25 @@ class InferenceDoor:
     def __call__(self, call: ServedCall, path: str, space: Context) -> None:
         call.context.route = call.context.route or path
         try:
-            message = split(call.payload)[1]
+            head, message = split(call.payload)
             call.payload = None
-            self._answer(call, path.rpartition("/")[2], message, space)
+            self._answer(call, path.rpartition("/")[2], head, message, space)
         except Exception as error:  # noqa: BLE001 - a strange message: whoever sent it is told
             space.run(_fail, call, error)
 
     def _answer(
-        self, call: ServedCall, method: str, message: bytes | memoryview, space: Context
+        self,
+        call: ServedCall,
+        method: str,
+        head: bytes,
+        message: bytes | memoryview,
+        space: Context,
     ) -> None:
         if method in ("ModelInfer", "ModelStreamInfer"):
             target = target_of(message)
             model = self._models.find(target.model, target.version)
-            serve(call, space, MessageExchange(model, message, each=method == "ModelStreamInfer"))
+            each = method == "ModelStreamInfer"
+            serve(call, space, MessageExchange(model, head, message, each=each))
         elif method == "ModelMetadata":
             model = self._named(method, message)
             _send(call, write_model_metadata(model.metadata))
@@ -71,28 +79,39 @@ class InferenceDoor:
 class MessageExchange:
     """One ModelInferRequest; answered in the form that it came in, raw or typed."""
 
-    __slots__ = ("body", "events", "model", "request", "typed")
+    __slots__ = ("body", "events", "head", "metadata", "model", "request", "typed")
 
     request: InferRequest
     typed: bool
 
-    def __init__(self, model: Model, body: bytes | memoryview, *, each: bool) -> None:
+    def __init__(self, model: Model, head: bytes, body: bytes | memoryview, *, each: bool) -> None:
         """`each`: every item of the answer is a message."""
         self.model = model
+        self.head = head
+        self.metadata: tuple[tuple[str, Any], ...] = ()  # trailing
         self.body = body
         self.events = each
 
     def arguments(self) -> list[dict[str, Any]]:
         self.request, self.typed = read_body(self.body)
         self.body = b""  # what refers to it keeps it
-        return [self.model.arguments(self.request)]
+        given = [self.model.arguments(self.request)]
+        if self.model.requests:
+            self.model.tell_headers(given, dict(read_head(self.head).metadata))
+        return given
 
     def answer(self, results: list[Any]) -> tuple[bytes, list[Buffer]]:
-        return write_body(self.model.response(results[0], self.request), self.typed)
+        response = self.model.response(results[0], self.request)
+        self.metadata = as_metadata(taken_from(response))
+        return write_body(response, self.typed)
 
     def send(self, call: ServedCall, answer: tuple[bytes, list[Buffer]]) -> None:
         front, parts = answer
-        call.end(RES, GRPC, front, [memoryview(part) for part in parts])
+        flags = GRPC
+        if self.metadata:
+            flags |= META
+            front = join_tail(CallTail(metadata=self.metadata)) + front
+        call.end(RES, flags, front, [memoryview(part) for part in parts])
 
     async def send_items(self, call: ServedCall, items: Any) -> None:
         wants_final = self.request.parameters.get(_WANTS_FINAL) is True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -59,6 +59,7 @@ class Model:
         self.regions = regions
         self._tracer = Tracer()
         self.streams = self.signature.streams or method.is_generator
+        self.requests = self.signature.requests
 
     # ---- the neutral form: every protocol ends here
 
@@ -80,6 +81,12 @@ class Model:
                 self.regions.read(request, self.host.inference)
                 break
         return self.binder.bind(request)
+
+    def tell_headers(self, given: list[dict[str, Any]], headers: Mapping[str, Any]) -> None:
+        """Whoever takes the request itself finds its headers, or metadata, in the parameters."""
+        for one in given:
+            for name in self.requests:
+                one[name].parameters["headers"] = headers
 
     def response(self, result: Any, request: InferRequest) -> InferResponse:
         """What the method's result is, or one item of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from salver.oip.binary import HEADER
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ("fail", "send", "send_events")
 
+Headers = Sequence[tuple[bytes, bytes]]
+
 _logger: Final = logging.getLogger("salver")
 _EVENTS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -32,41 +34,41 @@ _LENGTH: Final = HEADER.lower().encode()
 _VARY: Final = (b"vary", b"accept-encoding")
 
 
-def send(call: ServedCall, accepts: str, body: HttpBody) -> None:
-    """Answer 200 with it, compressed where the client likes that and it pays."""
+def send(call: ServedCall, accepts: str, body: HttpBody, more: Headers = ()) -> None:
+    """Answer 200 with it and `more` headers, compressed where the client likes that and it pays."""
     if accepts:
-        _send_compressed(call, accepts, body)
-    elif body.header_length is None:
+        _send_compressed(call, accepts, body, more)
+    elif body.header_length is None and not more:
         send_rendered(call, (JSON, body.text))
-    elif body.size < LARGE:
-        send_response(call, 200, _headers(body), body.join())
+    elif body.header_length is None or body.size < LARGE:
+        send_response(call, 200, _headers(body, more), body.join())
     else:
-        _send_large(call, body)
+        _send_large(call, body, more)
 
 
-def _headers(body: HttpBody) -> list[tuple[bytes, bytes]]:
+def _headers(body: HttpBody, more: Headers) -> list[tuple[bytes, bytes]]:
     if body.header_length is None:
-        return [(b"content-type", JSON)]
-    return [_BINARY, (_LENGTH, b"%d" % body.header_length)]
+        return [(b"content-type", JSON), *more]
+    return [_BINARY, (_LENGTH, b"%d" % body.header_length), *more]
 
 
-def _send_compressed(call: ServedCall, coding: str, body: HttpBody) -> None:
+def _send_compressed(call: ServedCall, coding: str, body: HttpBody, more: Headers) -> None:
     whole = body.join()
     packed = compressed(whole, coding)
-    headers = [*_headers(body), _VARY]
+    headers = [*_headers(body, more), _VARY]
     if packed is not None:
         headers.append((b"content-encoding", coding.encode()))
     send_response(call, 200, headers, whole if packed is None else packed)
 
 
-def _send_large(call: ServedCall, body: HttpBody) -> None:
+def _send_large(call: ServedCall, body: HttpBody, more: Headers) -> None:
     """The tensors leave from where they lie."""
     close = bool(call.flags & CLOSE)
     extra = b"content-length: %d\r\n" % body.size
     if close:
         extra += b"connection: close\r\n"
     heads = call.caller.host.heads
-    head = heads.any(200, _headers(body), call.context.request_id, extra)
+    head = heads.any(200, _headers(body, more), call.context.request_id, extra)
     call.status = 200
     parts = [memoryview(blob) for blob in body.blobs if len(blob)]
     call.end(RES, HTTP | CLOSE if close else HTTP, head + body.text, parts)
