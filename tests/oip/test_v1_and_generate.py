@@ -214,7 +214,10 @@ def test_an_output_can_be_classified() -> None:
     ]  # fmt: skip
     for count in (0, "2", True):
         wanted = [RequestedOutput("y", {"classification": count})]
-        with pytest.raises(InvalidMessageError, match=r"^\$\.outputs: classification of 'y'"):
+        with pytest.raises(
+            InvalidMessageError,
+            match=r"^\$\.outputs\[0\]\.parameters\.classification: classification of 'y'",
+        ):
             classified(InferResponse([scores]), wanted)
 
 

@@ -116,6 +116,12 @@ def double(x: float) -> float:
     return 2 * x
 
 
+@salver.deployment
+@salver.endpoint(name="versioned", version="3")
+def third(x: int) -> int:
+    return x + 3
+
+
 @salver.deployment(max_ongoing_requests=1, max_queued_requests=1)
 class Slow:
     def __init__(self) -> None:

@@ -13,8 +13,10 @@ import httpx
 import numpy as np
 import pytest
 
+from salver import serve
 from salver.oip.errors import InvalidResultError
 from salver.replica.oip.headers import as_http
+from tests.protocols import models
 
 X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
 BODY = {"inputs": [X]}
@@ -101,6 +103,19 @@ def test_versions_are_chosen_by_the_path_and_the_highest_is_the_default(
     assert answered("/versions/10") == answered("") == ("10", 15)
     missing = http.post("/v2/models/versioned/versions/2/infer", json=body)
     assert error_of(missing, 404) == "Model 'versioned' has no version '2'."
+
+
+def test_metadata_name_the_versions_of_other_deployments_too(http: httpx.Client) -> None:
+    def versions() -> Any:
+        return http.get("/v2/models/versioned").json()["versions"]
+
+    assert versions() == ["1", "10"]
+    serve.run(models.third.bind(), name="third", route_prefix=None)
+    while versions() != ["1", "10", "3"]:  # replicas are told a moment later
+        pass
+    serve.delete("third")
+    while versions() != ["1", "10"]:
+        pass
 
 
 def test_only_the_outputs_that_were_asked_for_come_back(http: httpx.Client) -> None:
@@ -379,6 +394,30 @@ def test_plain_json_of_a_stream_is_events(http: httpx.Client) -> None:
             {"inputs": [X | {"parameters": {"content_type": "nb"}}]},
             400,
             "$.inputs[0].parameters.content_type: unknown content type 'nb'",
+        ),
+        (
+            "/v2/models/identity/infer",
+            {"inputs": [X], "parameters": {"content_type": "nb"}},
+            400,
+            "$.parameters.content_type: unknown content type 'nb'",
+        ),
+        (
+            "/v2/models/raises/infer",
+            {"inputs": [], "parameters": {"x": 1}, "outputs": [{"name": "y"}]},
+            400,
+            "$.outputs[0].name: the model gives no output 'y'; it gives 'output-0'",
+        ),
+        (
+            "/v2/models/scores/infer",
+            {"inputs": [X], "outputs": [{"name": "output-0"}, {"name": "output-0"}]},
+            400,
+            "$.outputs[1].name: 'output-0' is asked for twice",
+        ),
+        (
+            "/v2/models/scores/infer",
+            {"inputs": [X], "outputs": [{"name": "output-0", "parameters": {"classification": 0}}]},
+            400,
+            "$.outputs[0].parameters.classification: classification of 'output-0' needs numbers",
         ),
         ("/v2/models/raises/infer", {"inputs": [], "parameters": {"x": 1}}, 500, "cannot do 1.0"),
         ("/v1/models/double:predict", {"rows": []}, 400, 'expected either "instances"'),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -19,8 +19,10 @@ from salver.oip.state import (
     with_trace,
     without_regions,
 )
+from salver.spec.ids import DeploymentId
+from salver.spec.status import Delta, ModelView
 
-__all__ = ("Inference",)
+__all__ = ("Inference", "shared_versions")
 
 _PATIENCE_S: Final = 2.0  # for a replica that is held up
 
@@ -53,13 +55,22 @@ class Inference:
             "regions": lambda _: self._state.regions,
         }
 
+    def heard(self, delta: Delta) -> None:
+        """Which models there are now: replicas know of the versions that others have."""
+        if delta.models is not None:
+            versions = shared_versions(delta.models)
+            self._soon(self._become(msgspec.structs.replace(self._state, versions=versions)))
+
     def joined(self, name: str, source: Source) -> None:
         """A replica is there: it learns what holds."""
         self._sources[name] = source
         if self._state != InferenceState():
-            notice = asyncio.ensure_future(self._tell(source))
-            self._notices.add(notice)
-            notice.add_done_callback(self._notices.discard)
+            self._soon(self._tell(source))
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        notice = asyncio.ensure_future(work)
+        self._notices.add(notice)
+        notice.add_done_callback(self._notices.discard)
 
     def left(self, name: str, source: Source) -> None:
         """It is gone."""
@@ -124,3 +135,15 @@ class Inference:
 
     def _open(self) -> list[Source]:
         return [source for source in self._sources.values() if source.is_open]
+
+
+def shared_versions(models: Iterable[ModelView]) -> dict[str, tuple[str, ...]]:
+    """Every version of each model that more than one deployment answers for."""
+    owners: dict[str, dict[str, DeploymentId]] = {}
+    for model in models:
+        owners.setdefault(model.name, {})[model.version] = model.deployment
+    return {
+        name: tuple(sorted(version for version in found if version))
+        for name, found in owners.items()
+        if len(set(found.values())) > 1
+    }

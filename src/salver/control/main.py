@@ -12,6 +12,7 @@ import uvloop
 from salver.control.controller import Controller
 from salver.control.inference import Inference
 from salver.control.metrics import Metrics
+from salver.control.publish import Watcher
 from salver.control.repository import DeploymentRepository
 from salver.control.service import Session
 from salver.control.store import SqliteStore
@@ -55,6 +56,7 @@ async def serve(seat: Seat) -> None:
     controller = Controller(seat.open_engine(), store, doors=seat.settings.get("doors", 0))
     metrics = Metrics(controller.events)
     inference = Inference(DeploymentRepository(controller))
+    controller.publisher.add(Watcher("models", inference.heard, door=False))
     await controller.open()
     dialler = Dialler()
     listener = await dialler.listen(

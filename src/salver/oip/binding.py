@@ -30,12 +30,15 @@ class Binder:
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
         self._by_tensor = {a.tensor: a for a in signature.arguments if a.slot is not None}
+        whole = signature.direct or signature.group  # which outputs it has shows when it has run
+        self._outputs = () if whole else tuple(output.tensor for output in signature.outputs)
         self._group = next((a for a in signature.arguments if a.group is not None), None)
 
     # Open Inference Protocol
 
     def bind(self, request: InferRequest) -> dict[str, Any]:
         """The keyword arguments in a request."""
+        self._check_request(request)
         given: dict[str, Any] = {}
         left: list[Tensor] = []
         for index, tensor in enumerate(request.inputs):
@@ -53,6 +56,26 @@ class Binder:
             except InvalidMessageError as error:
                 raise error.under("$.inputs") from None
         return self._completed(given, request)
+
+    def _check_request(self, request: InferRequest) -> None:
+        """Refuse before the function runs what could only be refused after it."""
+        content_type = request.parameters.get("content_type")
+        if content_type is not None:
+            try:
+                self.signature.registry.check(str(content_type))
+            except InvalidMessageError as error:
+                raise error.under("$") from None
+        names: set[str] = set()
+        for index, output in enumerate(request.outputs):
+            path = f"$.outputs[{index}].name"
+            if output.name in names:
+                raise MismatchError(f"{output.name!r:.60} is asked for twice", path)
+            names.add(output.name)
+            if self._outputs and output.name not in self._outputs:
+                known = ", ".join(map(repr, self._outputs))
+                raise MismatchError(
+                    f"the model gives no output {output.name!r:.60}; it gives {known}", path
+                )
 
     def _check_content_type(self, tensor: Tensor, index: int) -> None:
         given = tensor.parameters.get("content_type")

@@ -46,7 +46,8 @@ def classified(
             raise InvalidMessageError(
                 f"classification of {tensor.name!r} needs numbers and a count of 1 or more, "
                 f"got {count!r:.20} of {tensor.datatype}",
-                "$.outputs",
+                f"$.outputs[{[one.name for one in wanted].index(tensor.name)}].parameters"
+                ".classification",
             )
         response.outputs[at] = top(tensor, count, labels)
     return response

@@ -28,6 +28,7 @@ class InferenceState(msgspec.Struct, frozen=True):
     trace: Trace = msgspec.field(default_factory=lambda: dict(TRACE_DEFAULTS))
     model_traces: dict[str, Trace] = {}
     regions: tuple[SharedMemoryRegion, ...] = ()
+    versions: dict[str, tuple[str, ...]] = {}  # of the models that several deployments answer for
 
     def trace_of(self, model: str) -> Trace:
         """The trace settings that hold for a model."""

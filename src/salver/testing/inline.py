@@ -103,6 +103,7 @@ class InlineApp:
         self._controller = Controller(engine, MemoryStore())
         self._metrics = Metrics(self._controller.events)
         self._inference = Inference(DeploymentRepository(self._controller))
+        self._controller.publisher.add(Watcher("models", self._inference.heard, door=False))
         engine.connect(self._attached, self._controller.publisher.note)
         await self._controller.open()
         self._cluster.directory.loads.send = partial(self._controller.scaling.told, "inline")

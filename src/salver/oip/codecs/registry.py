@@ -91,6 +91,10 @@ class Registry:
         """The codec of a content type of whole messages."""
         return _named(self._groups_by_type, content_type)
 
+    def check(self, content_type: str) -> None:
+        """ContentError: no codec has that content type, neither of tensors nor of messages."""
+        _named(self._by_type | self._groups_by_type, content_type)
+
     def for_hint(self, hint: object) -> Codec | None:
         """The codec of values of that annotation."""
         return next((codec for codec in self.codecs if codec.fits(hint)), None)

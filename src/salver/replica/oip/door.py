@@ -116,7 +116,7 @@ class EndpointDoor:
     def _told(self, action: str, model: Model) -> Rendered:
         """What is known of a model without asking it."""
         if action == "":
-            return JSON, msgspec.json.encode(model.metadata)
+            return JSON, msgspec.json.encode(model.described())
         if action == "config":
             return JSON, msgspec.json.encode(configuration(model.metadata, streams=model.streams))
         text = self._document(model)

@@ -63,7 +63,7 @@ class InferenceDoor:
             serve(call, space, MessageExchange(model, head, message, each=each))
         elif method == "ModelMetadata":
             model = self._named(method, message)
-            _send(call, write_model_metadata(model.metadata))
+            _send(call, write_model_metadata(model.described()))
         elif method == "ModelConfig":
             model = self._named(method, message)
             config = configuration(model.metadata, streams=model.streams)

@@ -7,11 +7,14 @@ from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from salver.core.versions import default_version
 from salver.errors import SalverError
 from salver.oip.binding import Binder
 from salver.oip.classification import classified
 from salver.oip.errors import MismatchError, ModelNotFoundError
+from salver.oip.metadata import ModelMetadata
 from salver.oip.signature import Signature
 from salver.oip.types import InferRequest, InferResponse
 from salver.replica.batching import Batched
@@ -60,6 +63,14 @@ class Model:
         self._tracer = Tracer()
         self.streams = self.signature.streams or method.is_generator
         self.requests = self.signature.requests
+
+    def described(self) -> ModelMetadata:
+        """Its metadata, with the versions that other deployments have as well."""
+        state = self.host.inference
+        versions = state.versions.get(self.name) if state is not None else None
+        if versions is None:
+            return self.metadata
+        return msgspec.structs.replace(self.metadata, versions=list(versions))
 
     # ---- the neutral form: every protocol ends here
 
