@@ -124,6 +124,7 @@ _PROGRAMS = {
     "scale": Request(_has_pid),
     "batch": Request(_HELLO),
     "batch_two": Request(_HELLO),
+    "batch_loop": Request(_is_loop),
     "oip_plain": Request(_is_tensor, "/", "POST", json.dumps(TENSOR).encode()),
     "oip_binary": _BINARY_IMAGE,
     **_OIP,

@@ -143,3 +143,16 @@ def batches(batch: Any, at_once: int) -> type:
             return await self.work({"result": "Hello world!"})
 
     return Batches
+
+
+class BatchLoop:
+    """What batches of 10 ms allow that follow each other at once; the answer is the figures."""
+
+    async def __call__(self, request: Request) -> dict[str, float]:
+        size = int(request.query_params.get("inflight", "1"))
+        seconds = float(request.query_params.get("seconds", "0.05"))
+        requests, began = 0, time.perf_counter()
+        while (wall := time.perf_counter() - began) < seconds:
+            await asyncio.sleep(0.010)
+            requests += size
+        return {"requests": requests, "seconds": wall, "errors": 0}

@@ -29,6 +29,7 @@ batch, batch_two = (
     serve.deployment(max_ongoing_requests=MANY)(programs.batches(serve.batch, at_once)).bind()
     for at_once in (1, 2)
 )
+batch_loop = serve.deployment(programs.BatchLoop).bind()
 multiplex = serve.deployment(max_ongoing_requests=MANY)(many_models.ModelLoop).bind(
     serve.deployment(num_replicas=many_models.REPLICAS, max_ongoing_requests=MANY)(
         many_models.many_models(serve.multiplexed, serve.get_multiplexed_model_id)

@@ -67,7 +67,9 @@ METHOD = """\
 - Salver runs with everything on (routing, request ids, limits, counters). Access logs are off
   for uvicorn, FastAPI, Granian, LitServe and MLServer, and as they come for Ray Serve and BentoML.
   LitServe, BentoML and MLServer are asked by POST, as they want it.
-- A ratio of figures that come from two different runs of the bench says so.
+- A ratio is the median of the ratios of the rounds, for in each of them both were measured within
+  a minute or two: it need not be the ratio of the two medians shown. A ratio of figures that come
+  from two different runs of the bench is that of the medians, and says so.
 """
 
 
@@ -138,7 +140,7 @@ def _case(name: str, results: Results) -> str:
     lines = [f"## {name}: {CASES[name].what}\n"]
     lines.append("| load | who | " + " | ".join(columns) + " |")
     lines.append("|---|---|" + "---:|" * len(columns))
-    for load in CASES[name].loads:
+    for load in CASES[name].every_load():
         for entry, record in _in_order(name, records):
             if load.key in record["loads"]:
                 median = record["loads"][load.key]["median"]

@@ -68,8 +68,9 @@ class Runner:
                     continue
                 label = f"{name:<11} {entry.name:<12} run {round_}/{self._settings.runs}"
                 try:
-                    for loads in [[load] for load in case.loads] if case.fresh else [case.loads]:
-                        self._visit(label, entry, loads, outcome)
+                    loads = entry.loads or case.loads
+                    for visit in [[load] for load in loads] if case.fresh else [loads]:
+                        self._visit(label, entry, visit, outcome)
                 except (ServerError, EnvError) as error:
                     outcome.error = str(error)
                     self._say(f"{label}  FAILED: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,29 @@ UNITS = {
 
 
 @dataclass(frozen=True)
+class Found:
+    """A figure as it was measured: the median, each round, and in which run of the bench."""
+
+    median: float
+    rounds: list[float]
+    run: str
+
+    def over(self, other: Found) -> float:
+        """How many times the other it is.
+
+        The median over the rounds, as both took their turns in each of them: a machine that is
+        slow for a minute was so for both. Of two runs of the bench only medians are left.
+        """
+        if self.run == other.run and len(self.rounds) == len(other.rounds):
+            return statistics.median(map(_ratio, self.rounds, other.rounds))
+        return _ratio(self.median, other.median)
+
+
+def _ratio(one: float, other: float) -> float:
+    return one / other if other else math.nan
+
+
+@dataclass(frozen=True)
 class Figure:
     """One number of the results: case, entry, load and the figure's name."""
 
@@ -30,11 +54,15 @@ class Figure:
     load: str
     name: str
 
-    def find(self, results: dict[str, Any]) -> tuple[float, str] | None:
-        """The median and the run that it comes from; None when it was not measured."""
+    def find(self, results: dict[str, Any]) -> Found | None:
+        """What was measured; None when nothing was."""
         record = results.get("cases", {}).get(self.case, {}).get(self.entry, {})
-        value = record.get("loads", {}).get(self.load, {}).get("median", {}).get(self.name)
-        return None if value is None else (float(value), str(record.get("run")))
+        load = record.get("loads", {}).get(self.load, {})
+        value = load.get("median", {}).get(self.name)
+        if value is None:
+            return None
+        rounds = [run[self.name] for run in load["runs"] if self.name in run]
+        return Found(float(value), rounds, str(record.get("run")))
 
     def shown(self, value: float) -> str:
         """The value with its unit."""
@@ -64,18 +92,19 @@ class Target:
     def judge(self, results: dict[str, Any]) -> Verdict:
         """What was measured, and whether it is enough."""
         mine = self.figure.find(results)
-        theirs = self.other.find(results) if self.other else (1.0, mine[1] if mine else "")
-        if mine is None or theirs is None:
+        theirs = self.other.find(results) if self.other else None
+        if mine is None or (self.other is not None and theirs is None):
             return Verdict("not measured", None)
-        value = mine[0] / theirs[0] if theirs[0] else math.nan
-        met = value >= self.bound if self.lower else value <= self.bound
-        measured = self.figure.shown(mine[0])
-        if self.other is not None:
+        value = mine.median
+        measured = self.figure.shown(value)
+        if self.other is not None and theirs is not None:
+            value = mine.over(theirs)
             small = self.bound < 0.5 and value > 0
             ratio = f"1/{1 / value:.1f}" if small else f"{value:.2f} x"
-            measured = f"{ratio} ({measured} : {self.other.shown(theirs[0])})"
-        if mine[1] != theirs[1]:
-            measured += " (two different runs)"
+            measured = f"{ratio} ({measured} : {self.other.shown(theirs.median)})"
+            if mine.run != theirs.run:
+                measured += " (two different runs)"
+        met = value >= self.bound if self.lower else value <= self.bound
         if self._disturbed(results):
             measured += " (disturbed: other processes were busy)"
         return Verdict(measured, met)
@@ -83,7 +112,7 @@ class Target:
     def _disturbed(self, results: dict[str, Any]) -> bool:
         figures = [figure for figure in (self.figure, self.other) if figure is not None]
         foreign = [replace(figure, name="foreign_cores").find(results) for figure in figures]
-        return any(found is not None and found[0] > DISTURBED_CORES for found in foreign)
+        return any(found is not None and found.median > DISTURBED_CORES for found in foreign)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from bench.contenders import CONTENDERS
 from bench.harness import report
 from bench.harness.runner import Outcome
 from bench.harness.stats import choose, ideal_closed_queue_ms, median_of, percentile
-from bench.harness.targets import Figure, at_least, at_most
+from bench.harness.targets import Figure, Found, at_least, at_most
 
 
 def results_with(*rows: tuple[str, str, str, str, float, str]) -> dict[str, Any]:
@@ -69,6 +69,22 @@ def test_a_ratio_is_met_at_its_bound(mine: float, met: bool) -> None:
     assert target.judge(results).met is met
 
 
+def test_a_ratio_is_that_of_the_rounds() -> None:
+    rates = {"salver": [10.0, 40.0, 90.0], "ray": [1.0, 2.0, 30.0]}
+    results = results_with()
+    for entry, values in rates.items():
+        outcome = Outcome({"c32": [{"rate": value} for value in values]})
+        report.merge(results, "hello", entry, outcome.record(entry, {}, "a"))
+    target = at_least(
+        10.0, Figure("hello", "salver", "c32", "rate"), Figure("hello", "ray", "c32", "rate")
+    )
+
+    verdict = target.judge(results)
+
+    assert verdict.measured == "10.00 x (40/s : 2/s)"
+    assert verdict.met is True
+
+
 def test_a_ratio_of_two_runs_says_so() -> None:
     results = results_with(
         ("start", "salver", "start", "start_s", 0.4, "a"),
@@ -95,8 +111,8 @@ def test_every_target_names_a_load_that_some_case_measures() -> None:
     for target in TARGETS:
         for figure in filter(None, (target.figure, target.other)):
             case = CASES[figure.case]
-            assert figure.load in {load.key for load in case.loads}
-            assert figure.entry in {entry.name for entry in case.entries}
+            loads = {entry.name: entry.loads or case.loads for entry in case.entries}
+            assert figure.load in {load.key for load in loads[figure.entry]}
 
 
 def test_every_entry_is_a_contender_that_serves_its_app() -> None:
@@ -116,8 +132,8 @@ def test_a_partial_run_replaces_only_its_own_part(tmp_path: Path) -> None:
     report.save(again, tmp_path / "r.json", tmp_path / "r.md")
 
     found = report.load_results(tmp_path / "r.json")
-    assert Figure("hello", "salver", "c32", "rate").find(found) == (5.0, "b")
-    assert Figure("hello", "ray", "c32", "rate").find(found) == (1.0, "a")
+    assert Figure("hello", "salver", "c32", "rate").find(found) == Found(5.0, [5.0], "b")
+    assert Figure("hello", "ray", "c32", "rate").find(found) == Found(1.0, [1.0], "a")
     assert "two different runs" in (tmp_path / "r.md").read_text()
 
 
