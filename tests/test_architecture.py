@@ -24,7 +24,7 @@ LAYERS = {
     "serve": 7, "": 7,
     "admin": 6,
     "doors": 5,
-    "control": 4, "engine": 4,
+    "control": 4, "engine": 4, "tasks": 4,
     "replica": 3,
     "calls": 2,
     "core": 1, "wire": 1, "oip": 1, "openai": 1, "environment": 1,

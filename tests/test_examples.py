@@ -57,6 +57,15 @@ def test_hello(client: Client) -> None:
     assert http.get("/", params={"name": "you"}).text == "Hello, you!"
 
 
+def test_task_queue(client: Client, tmp_path: Path) -> None:
+    http = client("task_queue:build", f"folder={tmp_path}")
+    begun = http.post("/count", json={"text": "one two two"})
+    assert begun.status_code == 202
+    while (state := http.get(f"/count/{begun.json()['id']}").json())["status"] == "PENDING":
+        pass
+    assert state == {"status": "SUCCESS", "result": {"one": 1, "two": 2}}
+
+
 def test_client(client: Client) -> None:
     url = str(client("endpoint").base_url)
     done = subprocess.run(

@@ -13,10 +13,13 @@ from salver.spec.status import (
     ServeStatus,
 )
 from salver.spec.status import AppStatus as ApplicationStatusOverview
+from salver.spec.tasks import CeleryAdapterConfig, TaskProcessorConfig, TaskResult
+from salver.tasks.adapter import TaskProcessorAdapter
 
 __all__ = (
     "ApplicationStatus",
     "ApplicationStatusOverview",
+    "CeleryAdapterConfig",
     "DeploymentStatus",
     "DeploymentStatusOverview",
     "DeploymentStatusTrigger",
@@ -25,4 +28,7 @@ __all__ = (
     "ReplicaRank",
     "ReplicaState",
     "ServeStatus",
+    "TaskProcessorAdapter",
+    "TaskProcessorConfig",
+    "TaskResult",
 )

@@ -20,9 +20,14 @@ def check(kind: type[msgspec.Struct], name: str, value: Any) -> Any:
         wrong = TypeError if ", got" in str(error) and value is not None else ValueError
         raise wrong(
             f"{name}={value!r} is not valid: {_lower(str(error))}. "
-            f"What it means: {meta(kind, name).description} "
-            f"Leave it out for the default, {default(kind, name)!r}."
+            f"What it means: {meta(kind, name).description}{_otherwise(kind, name)}"
         ) from None
+
+
+def _otherwise(kind: type[msgspec.Struct], name: str) -> str:
+    if _field(kind, name).required:
+        return ""
+    return f" Leave it out for the default, {default(kind, name)!r}."
 
 
 def meta(kind: type[msgspec.Struct], name: str) -> Meta:

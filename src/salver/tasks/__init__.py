@@ -1,0 +1,1 @@
+"""Tasks from other systems' queues, worked on by replicas."""
