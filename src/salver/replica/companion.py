@@ -28,4 +28,4 @@ class Companion(Protocol):
 def companion_of(target: Any, context: ReplicaContext) -> Companion | None:
     """None: the object's class asks for none."""
     make = getattr(type(target), COMPANION, None)
-    return None if make is None else make(target, context)  # type: ignore[no-any-return]
+    return None if make is None else make(target, context)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from salver.spec.autoscaling import AutoscalingContext
 
 try:
-    from kombu import Connection
+    from kombu.connection import Connection
 except ImportError as error:
     raise ImportError(
         f"Task queues of Celery need it to be installed ({error}): pip install 'salver[celery]'."
@@ -57,9 +57,8 @@ class AsyncInferenceAutoscalingPolicy:
         return load / ctx.config.target_ongoing_requests, {}
 
     def _ask(self) -> int:
-        with Connection(
-            self._url, transport_options=self._options, connect_timeout=2
-        ) as connection:
+        dial: Any = Connection  # which is not typed
+        with dial(self._url, transport_options=self._options, connect_timeout=2) as connection:
             channel = connection.default_channel
             try:
                 return int(channel.queue_declare(self._queue, passive=True).message_count)

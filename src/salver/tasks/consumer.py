@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextvars import Context, copy_context
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypeVar, cast, overload
 
 from salver.replica.companion import COMPANION
 from salver.replica.context import ReplicaContext
@@ -57,7 +57,8 @@ def task_consumer(*, task_processor_config: TaskProcessorConfig) -> Callable[[C]
         # A class of its own: the undecorated one may be found, and used, under its name.
         companion = functools.partial(Consumer, task_processor_config)
         own = {name: getattr(cls, name) for name in ("__doc__", "__module__", "__qualname__")}
-        return type(cls)(cls.__name__, (cls,), {**own, COMPANION: companion})
+        make: Any = type(cls)
+        return cast("C", make(cls.__name__, (cls,), {**own, COMPANION: companion}))
 
     return decorate
 
