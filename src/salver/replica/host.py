@@ -19,7 +19,7 @@ from salver.replica.access import LoggedCall
 from salver.replica.asgi import MARK, Lifespan, build_app
 from salver.replica.calls import Caller, ServedCall
 from salver.replica.code import load_arguments, load_code
-from salver.replica.companion import Companion, companion_of
+from salver.replica.companion import Companion, begin_companion
 from salver.replica.context import ReplicaContext, ReplicaRank, current_replica
 from salver.replica.facts import Facts
 from salver.replica.grpc.calls import MessageDoor
@@ -122,7 +122,7 @@ class Host:
         self.inference: InferenceState | None = None
         self._target: Any = None
         self._lifespan: Lifespan | None = None
-        self._companion: Companion | None = None
+        self._companion = Companion()
         self.grpc = MessageDoor(self)
 
     # ---- life
@@ -187,9 +187,7 @@ class Host:
         if self.options.user_config is not None:
             await reconfigure(self._target, self.context, self.options.user_config)
         await check_health(self._target, self.options.health_check_timeout_s)
-        self._companion = companion_of(self._target, self.context)
-        if self._companion is not None:
-            await self._companion.begin()
+        self._companion = await begin_companion(self._target, self.context)
 
     async def reconfigure(self, options: DeploymentOptions) -> None:
         """Take these options from now on; raises what the user's `reconfigure` raises."""
@@ -218,8 +216,7 @@ class Host:
 
     async def check_health(self, limit_s: float) -> bool:
         """Raise what the user's `check_health` raises; False: there is none."""
-        if self._companion is not None:
-            self._companion.check()
+        self._companion.check()
         return await self._in_user_context(check_health(self._target, limit_s))
 
     def _in_user_context(self, hook: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -249,8 +246,6 @@ class Host:
         self.limit = 0
         for caller in self._callers:
             caller.conn.send(GOAWAY, 0, 0, 0)
-        if self._companion is None:
-            return await self._drain_calls(timeout_s)
         both = self._drain_calls(timeout_s), self._companion.drain(timeout_s)
         return all(await asyncio.gather(*both))
 
@@ -294,8 +289,7 @@ class Host:
         self._methods.clear()
         self.context.servable_object = None
         try:
-            if self._companion is not None:
-                await self._companion.drain(1.0)  # where nobody has drained it before
+            await self._companion.drain(1.0)  # where nobody has drained it before
             if self._lifespan is not None:
                 await self._lifespan.shutdown()
             await destroy(target)

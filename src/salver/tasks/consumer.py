@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextvars import Context, copy_context
 from typing import Any, Final, TypeVar, cast, overload
 
-from salver.replica.companion import COMPANION
+from salver.replica.companion import COMPANION, Companion
 from salver.replica.context import ReplicaContext
 from salver.spec.tasks import TaskProcessorConfig
 from salver.tasks.adapter import TaskProcessorAdapter, instantiate_adapter_from_config
@@ -63,7 +63,7 @@ def task_consumer(*, task_processor_config: TaskProcessorConfig) -> Callable[[C]
     return decorate
 
 
-class Consumer:
+class Consumer(Companion):
     """The companion of a replica's object: takes tasks for it, from its start to its draining."""
 
     def __init__(self, config: TaskProcessorConfig, target: Any, context: ReplicaContext) -> None:
