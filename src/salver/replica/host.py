@@ -242,8 +242,7 @@ class Host:
 
     async def drain(self, timeout_s: float) -> bool:
         """Refuse new calls; True when every call under way has ended within the time."""
-        self.draining = True
-        self.limit = 0
+        self.draining, self.limit = True, 0
         for caller in self._callers:
             caller.conn.send(GOAWAY, 0, 0, 0)
         both = self._drain_calls(timeout_s), self._companion.drain(timeout_s)
@@ -263,8 +262,7 @@ class Host:
 
     async def stop(self) -> None:
         """Cancel what is left, end the app's lifespan, run `__del__`, close the connections."""
-        self.draining = True
-        self.limit = 0
+        self.draining, self.limit = True, 0
         tasks = [call.task for caller in self._callers for call in caller.calls.values()]
         tasks += self.trailing.tasks
         for caller in list(self._callers):
