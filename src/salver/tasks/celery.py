@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
+from uuid import uuid4
 
 from salver.errors import SalverError
 from salver.spec.tasks import CeleryAdapterConfig, TaskProcessorConfig, TaskResult
@@ -120,7 +121,7 @@ class CeleryTaskProcessorAdapter(TaskProcessorAdapter):
         app.finalize()
         app.conf.worker_consumer = _sorting_out(self._config.unprocessable_task_queue_name)
         self._worker = app.WorkController(
-            hostname=f"{self._config.queue_name}-{threading.get_native_id()}@salver",
+            hostname=f"{self._config.queue_name}-{uuid4().hex[:12]}@salver",
             pool_cls=_threads_of(app),
             queues=[self._config.queue_name],
             **{"without_gossip": True, "without_mingle": True, **kwargs},
