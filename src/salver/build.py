@@ -39,7 +39,7 @@ from salver.spec.environment import RuntimeEnv
 from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions
 
-__all__ = ("ChangeError", "Changes", "build", "portable_policy")
+__all__ = ("ChangeError", "Changes", "build", "is_installed", "portable_policy")
 
 _logger = logging.getLogger("salver")
 # What is only good in the process that made it, and as good when made anew.
@@ -361,7 +361,7 @@ def _sent_code(function: Any, what: str, whom: str) -> ImportedCode | PickledCod
     """Code for processes that import no app: by value, unless it is installed."""
     module, qualname = function.__module__, function.__qualname__
     by_name = importable(module) and _found(module, qualname, function)
-    if by_name and _is_installed(module):
+    if by_name and is_installed(module):
         return ImportedCode(module, qualname)
     buffer = io.BytesIO()
     try:
@@ -390,7 +390,8 @@ def _imported(path: str, what: str) -> Any:
     return found
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Whether it is no code of the user's own, and the same in every process."""
     if module.partition(".")[0] == "salver":  # also where it runs from a checkout
         return True
     file = getattr(sys.modules[module], "__file__", None)

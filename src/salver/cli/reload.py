@@ -9,6 +9,8 @@ from pathlib import Path
 
 from watchfiles import Change, PythonFilter, awatch
 
+from salver.build import is_installed
+
 __all__ = ("changed_files", "changes")
 
 
@@ -38,9 +40,14 @@ def _root(path: str) -> Path:
 
 
 def forget(root: Path) -> None:
-    """Let the next import of every module below `root` read its file again."""
+    """Let the next import of every module below `root` read its file again.
+
+    What is installed stays, also from an environment that lies there: extensions in C cannot be
+    imported twice, and two Salvers in one process would not know each other's apps.
+    """
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if name != "__main__" and file and Path(file).is_relative_to(root):
+        below = name != "__main__" and file and Path(file).is_relative_to(root)
+        if below and not is_installed(name):
             del sys.modules[name]
     importlib.invalidate_caches()
