@@ -17,6 +17,7 @@ import uvloop
 
 from salver.calls.cluster import Cluster
 from salver.calls.metrics import router_families
+from salver.doors.descriptors import make_room
 from salver.doors.door import HttpDoor
 from salver.doors.head import Head
 from salver.doors.metrics import door_families
@@ -44,6 +45,8 @@ async def serve(seat: Seat) -> None:
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     settings = msgspec.convert(seat.settings, HttpSettings)
+    allowed = make_room(settings.max_connections)
+    settings = msgspec.structs.replace(settings, max_connections=allowed)
     # Request ids are made of the name: no other door, of another instance neither, has the same.
     name = f"{seat.id}-{secrets.token_hex(4)}"
     cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=name, role="ingress")

@@ -62,7 +62,12 @@ class HttpSettings(TlsFiles, frozen=True, forbid_unknown_fields=True):
         1 << 30
     )
     max_connections: Annotated[
-        int, Meta(ge=1, description="Open client connections of one door process.")
+        int,
+        Meta(
+            ge=1,
+            description="Open client connections of one door process, as far as the system allows "
+            "them.",
+        ),
     ] = 65536
     system_shared_memory: Annotated[
         bool,
