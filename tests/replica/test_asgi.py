@@ -27,7 +27,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from salver.errors import BackPressureError, DeploymentUnavailableError
+from salver.errors import BackPressureError, DeploymentUnavailableError, ReplicaDiedError
 from salver.replica.class_routes import bind_class_routes
 from salver.wire import frames
 from tests.replica.scripted import new_host, serving, start_spec
@@ -125,6 +125,10 @@ class Shop(Base):
     @app.get("/gone")
     async def gone(self) -> None:
         raise DeploymentUnavailableError("x")
+
+    @app.get("/died")
+    async def died(self) -> None:
+        raise ReplicaDiedError("r")
 
     @app.get("/stream")
     async def stream(self) -> StreamingResponse:
@@ -229,6 +233,8 @@ async def test_errors(caplog: pytest.LogCaptureFixture) -> None:
         reply = await caller.get("/full")
         assert (reply.status, reply["retry-after"]) == (429, "2")
         assert (await caller.get("/gone")).status == 503
+        reply = await caller.get("/died")
+        assert (reply.status, reply.body) == (502, str(ReplicaDiedError("r")).encode())
         reply = await caller.get("/broken")
         assert (reply.status, reply.body) == (500, b"Internal Server Error")
     assert "ValueError: secret" in caplog.text

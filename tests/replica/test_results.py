@@ -24,7 +24,13 @@ from starlette.responses import (
     StreamingResponse,
 )
 
-from salver.errors import BackPressureError, DeploymentUnavailableError, RequestTimeoutError
+from salver.errors import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    ReplicaDiedError,
+    ReplicaUnavailableError,
+    RequestTimeoutError,
+)
 from salver.wire import frames
 from salver.wire.messages import Meta
 from tests.replica.scripted import serving
@@ -373,6 +379,8 @@ async def test_an_exception_within_a_stream_cuts_it(caplog: pytest.LogCaptureFix
         (BackPressureError(3, 2), 503, b"backpressure", {}),
         (BackPressureError(3, 2, 429, 1.5), 429, b"backpressure", {"retry-after": "2"}),
         (DeploymentUnavailableError("x"), 503, b"Deployment x is unavailable.", {}),
+        (ReplicaDiedError("r"), 502, b"Replica r died while it worked on this", {}),
+        (ReplicaUnavailableError("r"), 503, b"Replica r is gone.", {}),
         (RequestTimeoutError(2, "request_timeout_s"), 408, b"timed out after 2s", {}),
         (HTTPException(404, "not here", {"x-a": "b"}), 404, b"not here", {"x-a": "b"}),
         (HTTPException(418, {"a": 1}), 418, b'{"detail":{"a":1}}', {}),  # type: ignore[arg-type]

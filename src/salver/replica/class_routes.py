@@ -14,13 +14,22 @@ from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from salver.errors import BackPressureError, DeploymentUnavailableError, SalverError
+from starlette.responses import Response
+
+from salver.errors import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    ReplicaUnavailableError,
+    SalverError,
+)
+from salver.replica.reply import error_reply
 
 if TYPE_CHECKING:
     from fastapi import APIRouter, FastAPI
 
 __all__ = ("as_app", "bind_class_routes")
 
+_OF_CHILDREN = (BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError)
 _SETUP = "FastAPI.setup.<locals>."  # the routes of /docs and /openapi.json speak for one app
 
 
@@ -177,14 +186,10 @@ def _is_setup(route: Any) -> bool:
 
 def _add_error_handlers(app: FastAPI) -> None:
     """Errors of child calls get their own status instead of a 500."""
-    app.exception_handlers.setdefault(BackPressureError, _salver_error)
-    app.exception_handlers.setdefault(DeploymentUnavailableError, _salver_error)
+    for kind in _OF_CHILDREN:
+        app.exception_handlers.setdefault(kind, _reply)
 
 
-async def _salver_error(_request: Any, error: Any) -> Any:
-    from starlette.responses import PlainTextResponse
-
-    status = getattr(error, "status_code", 503)
-    wait = getattr(error, "retry_after_s", None)
-    headers = {} if wait is None else {"retry-after": str(-int(-wait // 1))}
-    return PlainTextResponse(error.message, status, headers)
+async def _reply(_request: Any, error: Exception) -> Response:
+    status, headers, body = error_reply(error)
+    return Response(body, status, {name.decode(): value.decode() for name, value in headers})

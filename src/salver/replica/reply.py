@@ -14,6 +14,8 @@ from starlette.responses import Response, StreamingResponse
 from salver.errors import (
     BackPressureError,
     DeploymentUnavailableError,
+    ReplicaDiedError,
+    ReplicaUnavailableError,
     RequestTimeoutError,
     SalverError,
 )
@@ -221,6 +223,9 @@ def error_reply(error: BaseException) -> Failure:
         return error.status_code, [text, *retry_after(error)], error.message.encode()
     if isinstance(error, DeploymentUnavailableError):
         return 503, [text], error.message.encode()
+    if isinstance(error, ReplicaUnavailableError):
+        status = 502 if isinstance(error, ReplicaDiedError) else 503
+        return status, [text], error.message.encode()
     if isinstance(error, RequestTimeoutError):
         return 408, [text], str(error).encode()
     if isinstance(error, HTTPException):
