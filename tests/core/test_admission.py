@@ -83,3 +83,15 @@ def test_many_cancelled_waiters_cost_nothing_later() -> None:
         queue.discard(ticket)
     assert queue.pop() == 100_000
     assert queue.pop() is None
+
+
+def test_waiters_that_came_back_and_were_taken_out_leave_nothing() -> None:
+    queue: Queue[int] = Queue()
+    for ticket in range(10_000):
+        queue.put_back(ticket, ticket)
+        queue.put_back(ticket + 20_000, ticket)
+        assert queue.discard(ticket)
+        if ticket % 10:
+            assert queue.discard(ticket + 20_000)
+    assert len(queue._order) < 3 * len(queue)
+    assert [queue.pop() for _ in range(3)] == [0, 10, 20]

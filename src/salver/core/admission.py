@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from heapq import heappop, heappush
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 __all__ = ("Queue",)
 
 T = TypeVar("T")
+_STALE: Final = 64  # tickets of items that are no longer there, before they are looked for
 
 
 class Queue(Generic[T]):
@@ -70,7 +71,10 @@ class Queue(Generic[T]):
         """Wait no longer; whether it did."""
         if self._fresh.pop(ticket, None) is not None:
             return True
-        return self._returned.pop(ticket, None) is not None
+        waited = self._returned.pop(ticket, None) is not None
+        if len(self._order) > 2 * len(self._returned) + _STALE:
+            self._order = sorted(self._returned)  # which is a heap
+        return waited
 
     def drain(self) -> list[T]:
         """Take everything out, longest waiter first."""
