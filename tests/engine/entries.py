@@ -141,7 +141,8 @@ async def _serve(seat: Seat) -> None:
 
     engine.on_drain(drain)
     task = asyncio.create_task(watch())
-    server = await asyncio.start_unix_server(serve, sock=socket.socket(fileno=seat.fds["control"]))
+    control = socket.socket(fileno=seat.fds["control"])
+    server = await asyncio.start_unix_server(serve, sock=control, limit=1 << 20)
     async with server:
         await server.serve_forever()
     task.cancel()

@@ -164,6 +164,13 @@ def test_starting_the_same_id_twice_is_an_error(start: Start) -> None:
         control.start("a")
 
 
+def test_a_process_with_too_much_to_carry_is_refused_and_holds_up_no_other(start: Start) -> None:
+    control = start().control()
+    with pytest.raises(RuntimeError, match=r"takes 3\d{5} bytes, and \d+ is the most"):
+        control.start("a", env={"WORD": "x" * 300_000})
+    control.start("a", env={"WORD": "x" * 100_000})
+
+
 def test_a_process_that_ignores_sigterm_is_killed_by_force(start: Start) -> None:
     rig = start()
     control = rig.control()

@@ -43,6 +43,8 @@ class LocalEngine:
     def __init__(self, keeper: socket.socket, machine: Machine) -> None:
         keeper.setblocking(False)
         self._keeper = keeper
+        buffer = keeper.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        self._limit = min(buffer - 32, MESSAGE)  # what the kernel takes as one datagram
         self._devices = Devices(machine)
         self._refs = itertools.count(1)
         self._starts: dict[int, asyncio.Future[None]] = {}
@@ -65,10 +67,11 @@ class LocalEngine:
         ref = next(self._refs)
         future: asyncio.Future[None] = self._loop.create_future()
         self._starts[ref] = future
-        self._send(StartProcess(ref, self._equip(process, grant)))
         try:
+            self._send(StartProcess(ref, self._equip(process, grant)))
             await future
         except EngineError:
+            self._starts.pop(ref, None)
             self._devices.give_back(process.id)
             raise
 
@@ -122,7 +125,13 @@ class LocalEngine:
         return msgspec.structs.replace(process, env=env, labels=labels)
 
     def _send(self, message: FromController) -> None:
-        self._unsent.append(msgspec.msgpack.encode(message))
+        data = msgspec.msgpack.encode(message)
+        if len(data) > self._limit:  # it would never leave, nor would what comes after it
+            raise EngineError(
+                f"What the process is to be given takes {len(data)} bytes, and {self._limit} is "
+                "the most. Give it a file in place of large env_vars."
+            )
+        self._unsent.append(data)
         if len(self._unsent) == 1:
             self._write()
 

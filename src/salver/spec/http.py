@@ -37,7 +37,7 @@ class HttpSettings(TlsFiles, frozen=True, forbid_unknown_fields=True):
     ] = None
     request_timeout_s: Annotated[
         float | None,
-        Meta(description="From the head to the first byte of the reply; None or <= 0: no limit."),
+        Meta(description="From the head to the last byte of the reply; None or <= 0: no limit."),
     ] = None
     keep_alive_timeout_s: Annotated[
         float, Meta(gt=0, description="How long a connection may stay without a request.")
