@@ -68,3 +68,27 @@ def test_remembered_paths_are_bounded() -> None:
     for number in range(10_000):
         routes.match(f"/{number}")
     assert len(routes._cache) <= 4096
+
+
+def test_long_paths_are_not_remembered() -> None:
+    routes = table("/", "/a")
+    assert routes.match("/" + "x" * 60_000) is not None
+    assert routes._cache == {}
+
+
+class _Counted(dict[str, Any]):
+    asked = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked += 1
+        return super().get(key, default)
+
+
+def test_a_path_of_very_many_segments_is_looked_up_no_deeper_than_prefixes_go() -> None:
+    routes = table("/a/b")
+    counted = routes._routes = _Counted(routes._routes)
+    assert routes.match("/" * 60_000) is None
+    found = routes.match("/a/b" + "/" * 60_000)
+    assert found is not None
+    assert found.prefix == "/a/b"
+    assert counted.asked < 10

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Route", "RouteTable", "no_router")
 
-_CACHE_SIZE: Final = 4096
+_CACHE_SIZE: Final = 4096  # paths that are remembered, each up to:
+_PATH_SIZE: Final = 512
 _TAKEN: Final = ("/v1", "/v2")  # by an app, though the inference protocols have them too
 
 
@@ -51,6 +52,7 @@ class RouteTable:
             prefix = view.prefix.rstrip("/")
             router = router_of(view.deployment)
             self._routes[prefix] = Route(view.prefix, view.app, view.deployment, router)
+        self._reach = max(map(len, self._routes), default=0)
         self._cache: dict[str, Route | None] = {}
 
     def match(self, path: str) -> Route | None:
@@ -59,9 +61,10 @@ class RouteTable:
             return self._cache[path]
         except KeyError:
             route = self._search(path)
-        if len(self._cache) >= _CACHE_SIZE:
-            self._cache.clear()
-        self._cache[path] = route
+        if len(path) <= _PATH_SIZE:
+            if len(self._cache) >= _CACHE_SIZE:
+                self._cache.clear()
+            self._cache[path] = route
         return route
 
     def _search(self, path: str) -> Route | None:
@@ -74,6 +77,8 @@ class RouteTable:
         if not path.startswith("/"):
             return self._routes.get("") if path == "*" else None
         end = len(path)
+        if end > self._reach:  # no prefix is that long: a path of many segments costs no more
+            end = path.rfind("/", 0, self._reach + 1)
         while end >= 0:
             route = self._routes.get(path[:end])
             if route is not None:
