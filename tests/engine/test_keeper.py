@@ -63,7 +63,9 @@ def test_an_entry_that_cannot_be_imported_is_told_to_the_owner(start: Start) -> 
 def test_a_port_in_use_is_told_to_the_owner(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(EngineError, match=rf"127.0.0.1:{port}: the port is in use"):
+        with pytest.raises(
+            EngineError, match=rf"127.0.0.1:{port}: the port is in use.*--port, or http_options"
+        ):
             start(listen=(Listen(port=port),))
 
 

@@ -64,7 +64,8 @@ def _bound(listen: Listen, option: int) -> socket.socket:
 
 
 def _explain(error: OSError, listen: Listen) -> str:
-    option = "--port" if listen.name == "http" else f"--{listen.name}-port"
+    flag = "--port" if listen.name == "http" else f"--{listen.name}-port"
+    option = f'{flag}, or {listen.name}_options={{"port": ...}} in a program'
     if error.errno == errno.EADDRINUSE:
         return f"the port is in use. Stop what uses it, or choose another with {option}."
     if error.errno == errno.EACCES:
