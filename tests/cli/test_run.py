@@ -37,6 +37,18 @@ class Failing:
 
 app = Failing.bind()
 """
+SERVICE = """
+import os
+from types import SimpleNamespace
+
+if os.environ.get("SALVER_PROCESS") == "grpc":
+    raise ImportError("half installed")
+
+def add(servicer, server):
+    kind = dict.fromkeys(("request_streaming", "response_streaming"), False)
+    coders = dict.fromkeys(("request_deserializer", "response_serializer"), bytes)
+    server.add_registered_method_handlers("shop.Shop", {"Buy": SimpleNamespace(**kind, **coders)})
+"""
 
 
 @pytest.fixture
@@ -88,6 +100,20 @@ def test_a_failing_constructor_is_shown(salver_command: Command, folder: Path) -
     errors = served.errors()
     assert "Error: app default could not be brought up." in errors
     assert "ValueError: the user's own mistake" in errors
+
+
+def test_a_door_that_dies_at_every_start_ends_it_with_the_cause(
+    salver_command: Command, folder: Path
+) -> None:
+    (folder / "service.py").write_text(SERVICE)
+    door = ("--grpc-port", "0", "--grpc-servicer-functions", "service.add")
+    served = salver_command("run", "shop:app", "--port", "0", *door, cwd=folder)
+    assert served.process.wait() == 1
+    (error,) = (line for line in served.errors().splitlines() if line.startswith("Error: "))
+    assert error.startswith("Error: The gRPC door does not start; it was tried 3 times")
+    assert "exit code 1: salver.errors.TargetError: " in error
+    assert "half installed" in error
+    assert "pip install --force-reinstall 'salver[grpc]'" in error
 
 
 def test_a_busy_port_is_named(salver_command: Command, folder: Path) -> None:

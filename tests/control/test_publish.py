@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from salver.control.publish import Publisher, Watcher
+from salver.core.ports import Exit
+from salver.errors import EngineError
 from salver.spec.ids import DeploymentId
 from salver.spec.status import Delta, DeploymentView, ReplicaFacts, ReplicaView, RouteView
 
@@ -68,6 +72,40 @@ async def test_applied_waits_for_every_door_and_for_doors_that_are_to_come() -> 
     assert not waiting.done()
     publisher.remove(other.watcher)
     await waiting
+
+
+async def test_a_door_that_dies_at_every_start_is_not_waited_for_until_it_stands() -> None:
+    publisher = Publisher(doors=1)
+    publisher.open()
+    waiting = asyncio.create_task(publisher.wait_applied(1))
+    death = Exit("grpc", "grpc", 1, code=1, said="ImportError: no protobuf.")
+    for _ in range(2):
+        publisher.fell(death)
+        publisher.fell(Exit("app#A#1", "replica", 2, code=1))
+    assert publisher.trouble == ""
+    publisher.fell(death)
+    with pytest.raises(EngineError, match="gRPC door does not start; it was tried 3 times, and"):
+        await waiting
+    with pytest.raises(EngineError, match=r"with exit code 1: ImportError: no protobuf\. The log"):
+        await publisher.wait_applied(1)
+    assert publisher.doors() == {"grpc": "UNHEALTHY"}
+    door = Watcher("grpc-0123abcd", lambda _: None, door=True)
+    publisher.add(door)
+    publisher.applied(door, 1)
+    await publisher.wait_applied(1)
+    assert publisher.doors() == {"grpc-0123abcd": "HEALTHY"}
+
+
+async def test_a_door_that_stood_in_between_has_not_died_at_every_start() -> None:
+    publisher = Publisher(doors=1)
+    publisher.open()
+    for number in range(5):
+        door = Watcher(f"ingress-{number}", lambda _: None, door=True)
+        publisher.add(door)
+        publisher.applied(door, 1)
+        publisher.remove(door)
+        publisher.fell(Exit("ingress", "ingress", number, signal=9))
+    assert publisher.trouble == ""
 
 
 def said(replica: str, *models: str) -> ReplicaFacts:

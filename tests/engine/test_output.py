@@ -86,3 +86,29 @@ def test_a_reader_that_is_gone_holds_nobody_up(loop: Loop) -> None:
     output.end(source)
     output.flush(0)
     os.close(log_out)
+
+
+TRACE = b"""Traceback (most recent call last):
+  File "a.py", line 1, in <module>
+    import b
+    ^^^^^^^^
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (b"", ""),
+        (b"starts\nAborted: no memory\n\n", "Aborted: no memory"),
+        (b"without an end", "without an end"),
+        (TRACE + b"ImportError: no b\n", "ImportError: no b"),
+        (TRACE + b"TypeError: too old\n\n 1. Downgrade.\nMore: https://b\n", "TypeError: too old"),
+        (TRACE + b"ImportError: no b\n" + TRACE + b"ValueError: last\nbye\n", "ValueError: last"),
+        (b"x" * 10_000 + b"\n" + TRACE + b"E: " + b"y" * 1000, "E: " + "y" * 297),
+    ],
+)
+def test_last_words_are_the_error_of_a_traceback_or_the_last_line(said: bytes, words: str) -> None:
+    source = Source(-1, "p")
+    for start in range(0, len(said), 700):
+        source.lines(said[start : start + 700])
+    assert source.last_words() == words

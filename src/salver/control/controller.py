@@ -131,9 +131,9 @@ class Controller:
         await asyncio.gather(*(self.delete(name) for name in list(self._apps)))
 
     async def wait(self, name: str) -> AppStatus:
-        """Return when the app runs and the doors know it, or when it has failed."""
+        """Return when the app runs and the doors know it, or failed; EngineError: a door has."""
         while True:
-            await self.news.until(lambda: self._finished(name))
+            await self.news.until(lambda: self._finished(name) or bool(self.publisher.trouble))
             app = self._apps.get(name)
             if app is None or app.deleting:
                 raise DeployFailedError(name, "there is no such app (deleted, or never deployed).")
@@ -145,11 +145,8 @@ class Controller:
                 return self._status(app)
 
     def status(self) -> ServeStatus:
-        return ServeStatus(
-            proxies=self.publisher.doors(),
-            applications={name: self._status(app) for name, app in self._apps.items()},
-            target_capacity=target_capacity(self._apps.values()),
-        )
+        apps = {name: self._status(app) for name, app in self._apps.items()}
+        return ServeStatus(self.publisher.doors(), apps, target_capacity(self._apps.values()))
 
     async def capacity(self) -> tuple[Resources, Resources]:
         return await self._engine.capacity()
@@ -292,6 +289,8 @@ class Controller:
         found = self._find(exit_.id)
         if found is None and not exit_.asked:  # a door, or what died before this controller began
             self.events.emit(exit_.id, "DIED", exit_.reason)
+            self.publisher.fell(exit_)
+            self.news.tell()
         elif found is not None:
             app, member = found
             phase = member.replica.phase

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from salver.control.doors import DoorStarts
+from salver.core.ports import Exit
+from salver.errors import EngineError
 from salver.spec.ids import DeploymentId
 from salver.spec.status import Delta, DeploymentView, ModelView, ReplicaFacts, RouteView
 
@@ -30,6 +33,7 @@ class Publisher:
 
     def __init__(self, doors: int = 0) -> None:
         self._doors = doors
+        self._starts = DoorStarts()
         self._views: dict[DeploymentId, DeploymentView] = {}
         self._routes: tuple[RouteView, ...] = ()
         self._models: tuple[ModelView, ...] = ()
@@ -55,7 +59,17 @@ class Publisher:
     def doors(self) -> dict[str, str]:
         """The state of each door, by its name."""
         doors = sorted(watcher.name for watcher in self._watchers if watcher.door)
-        return dict.fromkeys(doors, "HEALTHY")
+        return dict.fromkeys(doors, "HEALTHY") | dict.fromkeys(self._starts.hopeless, "UNHEALTHY")
+
+    @property
+    def trouble(self) -> str:
+        """What keeps a door from ever letting anybody in."""
+        return self._starts.trouble
+
+    def fell(self, exit_: Exit) -> None:
+        """A process is dead. If it was a door, and dies at every start, nobody waits for it."""
+        self._starts.fell(exit_)
+        self._settle()
 
     def open(self) -> None:
         """What is known is true now: tell everyone."""
@@ -76,6 +90,8 @@ class Publisher:
     def applied(self, watcher: Watcher, version: int) -> None:
         """This watcher acts on that version now."""
         watcher.applied = max(watcher.applied, version)
+        if watcher.door:
+            self._starts.stands(watcher.name)
         self._settle()
 
     def update(
@@ -134,7 +150,12 @@ class Publisher:
                 watcher.send(delta)
 
     async def wait_applied(self, version: int) -> None:
-        """Return when every door acts on this version or a later one."""
+        """Return when every door acts on this version or a later one.
+
+        EngineError: one of them does not start.
+        """
+        if self.trouble:
+            raise EngineError(self.trouble)
         if not self._all_applied(version):
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((version, future))
@@ -153,6 +174,9 @@ class Publisher:
             version, future = entry
             if future.done():
                 self._waiting.remove(entry)
+            elif self.trouble:
+                self._waiting.remove(entry)
+                future.set_exception(EngineError(self.trouble))
             elif self._all_applied(version):
                 self._waiting.remove(entry)
                 future.set_result(None)

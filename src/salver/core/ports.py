@@ -46,7 +46,10 @@ class ProcessStatus(msgspec.Struct, frozen=True):
 
 
 class Exit(msgspec.Struct, frozen=True):
-    """How a process ended. `out_of_memory` is None where the kernel does not tell."""
+    """How a process ended. `out_of_memory` is None where the kernel does not tell.
+
+    `said`: the error that its output ends with, if it ended by itself.
+    """
 
     id: str
     kind: str
@@ -56,6 +59,7 @@ class Exit(msgspec.Struct, frozen=True):
     out_of_memory: bool | None = False
     asked: bool = False  # we told it to end
     labels: dict[str, str] = {}
+    said: str = ""
 
     @property
     def reason(self) -> str:

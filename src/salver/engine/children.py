@@ -125,11 +125,11 @@ class Children:
             child = self._by_pid.pop(pid, None)
             if child is not None:
                 del self._by_id[child.spec.id]
+                self._output.end(child.output)  # its last words are part of what it died of
                 dead.append((child, self._explain(child, status)))
         # The controller first: what died with it is to be told to the next one.
         dead.sort(key=lambda pair: pair[1].kind != "controller")
         for child, exit_ in dead:
-            self._output.end(child.output)
             self._died(exit_, time.monotonic() - child.born)
         if anyone:
             self._end_orphans()
@@ -159,6 +159,7 @@ class Children:
             out_of_memory=self._oom.claim() if killed else False,
             asked=child.asked,
             labels=child.spec.labels,
+            said="" if child.asked else child.output.last_words(),
         )
 
 

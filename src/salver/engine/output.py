@@ -23,7 +23,10 @@ LOW: Final = 64 * 1024
 LINE: Final = 8 * 1024  # a longer line is shown in pieces
 RECORD_LINE: Final = 1024 * 1024  # and a longer record
 PIECE: Final = select.PIPE_BUF
+TAIL: Final = 2048  # bytes of a process's output that are remembered
+WORDS: Final = 300  # characters of its last words
 _MARK: Final = RECORD.encode()
+_FRAME: Final = '  File "'  # begins the lines of a traceback that name a place
 
 
 class Source:
@@ -34,9 +37,11 @@ class Source:
         self.prefix = f"[{name}] ".encode()
         self.partial = b""
         self.ending = False
+        self._tail = b""
 
     def lines(self, data: bytes) -> bytes:
         """The complete lines of what is known so far, with the name in front of each."""
+        self._tail = (self._tail + data[-TAIL:])[-TAIL:]
         *whole, self.partial = (self.partial + data).split(b"\n")
         while len(self.partial) >= (limit := _limit(self.partial)):
             whole.append(self.partial[:limit])
@@ -47,6 +52,15 @@ class Source:
         """The last line of a process that ended in the middle of it."""
         line, self.partial = self.partial, b""
         return self._show(line) if line else b""
+
+    def last_words(self) -> str:
+        """The error that its output ends with: what a traceback tells, or else the last line."""
+        text = self._tail.decode(errors="replace").replace(RECORD, "")
+        lines = [line for line in text.splitlines() if line.strip()]
+        frames = [number for number, line in enumerate(lines) if line.startswith(_FRAME)]
+        told = lines[frames[-1] :] if frames else lines[-1:]
+        flush = (line for line in told if not line.startswith(" "))
+        return next(flush, "")[:WORDS]
 
     def _show(self, line: bytes) -> bytes:
         if line.startswith(_MARK) and len(line) <= RECORD_LINE:
