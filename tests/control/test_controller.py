@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from salver.spec.app import AppSpec, DeploymentSpec, ImportedCode
 from salver.spec.backpressure import BackpressureConfig
 from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions
-from salver.spec.start import Place, StartSpec
+from salver.spec.start import Attachment, Place, StartSpec
 from salver.spec.status import (
     ApplicationStatus,
     AppStatus,
@@ -45,6 +44,7 @@ class FakeReplica:
         self.state = "new"
         self.start_spec: StartSpec | None = None
         self.place: Place | None = None
+        self.route: str | None = None
 
     @property
     def rank(self) -> int:
@@ -62,12 +62,14 @@ class FakeReplica:
             raise SalverError("RuntimeError: CUDA has gone")
         if method == "place":
             self.place = body
+        if method == "reconfigure":
+            self.route = body.route_prefix
         if method == "autoscaling_stats":
             if isinstance(self.engine.figures, Exception):
                 raise self.engine.figures
             return self.engine.figures
         if method == "start":
-            self.start_spec, self.place = body, body.place
+            self.start_spec, self.place, self.route = body, body.place, body.route_prefix
             await self.engine.gate.wait()
             if body.deployment.version in self.engine.failing:
                 raise SalverError("ValueError: no weights")
@@ -102,10 +104,9 @@ class FakeEngine:
 
     def attach(self, replica: FakeReplica) -> None:
         assert self.controller is not None
-        attached = partial(self.controller.attached, place=replica.place)
-        asyncio.get_running_loop().call_soon(
-            attached, replica.spec.id, f"memory:{replica.spec.id}", replica.state, replica
-        )
+        address = f"memory:{replica.spec.id}"
+        said = Attachment(replica.spec.id, address, replica.state, replica.place, replica.route)
+        asyncio.get_running_loop().call_soon(self.controller.attached, said, replica)
 
     def ranks(self) -> list[int]:
         return sorted(r.rank for r in self.replicas.values())
@@ -457,6 +458,32 @@ async def test_what_living_replicas_can_be_taught_restarts_none(
         await until(controller, lambda: replica.asked == ["start", *told])
         assert list(engine.replicas.values()) == [replica]
         assert (await controller.wait("app")).status is ApplicationStatus.RUNNING
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["same controller", "a new one"])
+async def test_a_changed_prefix_restarts_no_replica(restarted: bool) -> None:
+    """The route moves when all of the ingress go by the new one; a later controller knows it."""
+    engine, store = FakeEngine(), MemoryStore()
+    async with controlling(engine, store) as controller:
+        directory = Directory(controller)
+        await run(controller, app(route="/old", num_replicas=3))
+        before = dict(engine.replicas)
+        assert (await run(controller, app(route="/new", num_replicas=3))).status == "RUNNING"
+        assert engine.replicas == before
+        assert {tuple(r.asked) for r in before.values()} == {("start", "reconfigure")}
+        moves = [tuple(r.prefix for r in d.routes) for d in directory.deltas if d.routes]
+        assert moves == [("/old",), ("/new",)]
+        assert set(directory.routes) == {"/new"}
+    if restarted:
+        async with controlling(engine, store) as controller:
+            directory = Directory(controller)
+            for replica in before.values():
+                engine.attach(replica)
+            await controller.wait("app")
+            assert {tuple(d.routes) for d in directory.deltas if d.routes} == {
+                (RouteView("/new", "app", DeploymentId("Door", "app")),)
+            }
+            assert engine.replicas == before
 
 
 async def test_what_routers_need_to_know_of_changed_options_is_published() -> None:

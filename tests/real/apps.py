@@ -125,6 +125,17 @@ class Tuned:
         return self.config if self.child is None else f"{self.config} {await self.child.remote()}"
 
 
+@salver.deployment(num_replicas=2)
+class Rooted:
+    """Says below which path it sees itself."""
+
+    def __init__(self, journal: str) -> None:
+        Journal(journal)("made", os.getpid())
+
+    def __call__(self, request: Request) -> str:
+        return str(request.scope["root_path"])
+
+
 @salver.deployment
 class Patient:
     """Requests wait at the gate of their name until it is opened; `/` is answered at once.

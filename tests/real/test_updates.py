@@ -38,6 +38,21 @@ async def test_changed_options_reach_the_living_replica(running: Running, journa
     assert len(journal.named("made")) == 1
 
 
+async def test_an_app_moves_to_another_prefix_without_a_restart_or_a_wrong_answer(
+    running: Running, journal: Journal
+) -> None:
+    app = apps.Rooted.bind(journal.path)
+    await running.deploy(build(app, "app", "/old", version="1"))
+    async with running.client() as client:
+        moving = asyncio.create_task(running.deploy(build(app, "app", "/new/place", version="1")))
+        while (reply := await client.get("/old/x")).status == 200:
+            assert reply.text == "/old"
+        assert (reply.status, reply.text[:19]) == (404, "Path '/old/x' not f")
+        assert (await client.get("/new/place/x")).text == "/new/place"
+        assert (await moving).status is ApplicationStatus.RUNNING
+    assert len(journal.named("made")) == 2
+
+
 async def test_code_of_another_version_is_started_anew(running: Running, journal: Journal) -> None:
     await running.deploy(tuned(journal))
     await running.deploy(tuned(journal, "2"))

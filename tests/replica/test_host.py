@@ -22,7 +22,7 @@ from salver.calls.context import current_call
 from salver.errors import RequestCancelledError, SalverError, TargetError
 from salver.replica.context import current_replica
 from salver.spec.app import ImportedCode
-from salver.spec.start import Place
+from salver.spec.start import Change, Place
 from salver.wire import frames
 from salver.wire.messages import Meta
 from tests.replica.scripted import (
@@ -473,8 +473,8 @@ async def test_from_constructor_to_destructor() -> None:
     async with serving(Recorded, log, user_config={"a": 1}) as caller:
         assert current_replica.get(None) is None
         host = caller.side.host
-        await host.reconfigure(replace(host.options, user_config={"a": 2}))
-        await host.reconfigure(replace(host.options, max_ongoing_requests=9))
+        await host.reconfigure(Change(replace(host.options, user_config={"a": 2})))
+        await host.reconfigure(Change(replace(host.options, max_ongoing_requests=9)))
         assert (await caller.get()).body == b"ok"
     assert log == [
         ("init", "D", "app#D#1", 0),
@@ -539,7 +539,7 @@ async def test_without_a_check_that_a_replica_answers_is_all_that_is_asked() -> 
 async def test_a_changed_limit_holds_at_once() -> None:
     async with serving(Calculator, max_ongoing_requests=1) as caller:
         host = caller.side.host
-        await host.reconfigure(replace(host.options, max_ongoing_requests=7))
+        await host.reconfigure(Change(replace(host.options, max_ongoing_requests=7)))
         assert host.limit == 7
 
 

@@ -36,7 +36,7 @@ from salver.core.rollout import ENDING, SERVING, Phase, Plan
 from salver.core.unloading import Unloaded, resting
 from salver.errors import DeployFailedError, SalverError
 from salver.spec.app import AppSpec
-from salver.spec.start import Place
+from salver.spec.start import Attachment
 from salver.spec.status import (
     ApplicationStatus,
     AppStatus,
@@ -169,24 +169,22 @@ class Controller:
 
     # ---- what replicas tell
 
-    def attached(
-        self, replica_id: str, address: str, state: str, peer: Peer, *, place: Place | None = None
-    ) -> None:
+    def attached(self, replica: Attachment, peer: Peer) -> None:
         """A replica has dialled in: a new one, or one that an earlier controller started."""
-        found = self._find(replica_id)
+        found = self._find(replica.id)
         if found is None:
-            self._later(self._engine.stop(replica_id, force=True))
-            raise SalverError(f"Replica {replica_id} is not known here; it will be ended.")
+            self._later(self._engine.stop(replica.id, force=True))
+            raise SalverError(f"Replica {replica.id} is not known here; it will be ended.")
         app, member = found
-        member.peer, member.address = peer, address
+        member.peer, member.address = peer, replica.address
         if member.replica.phase is Phase.ATTACHING:
-            running = state == "running"
-            if running:
-                member.place = place  # that an earlier controller gave it
+            running = replica.state == "running"
+            if running:  # as an earlier controller has told it
+                member.place, member.route = replica.place, replica.route_prefix
             member.enter(Phase.RUNNING if running else Phase.ATTACHED, self._clock())
         elif member.replica.phase is Phase.STARTING:  # its line broke meanwhile: ask again
             member.enter(Phase.ATTACHED, self._clock())
-        self._recovering.discard(replica_id)
+        self._recovering.discard(replica.id)
         self._touch(app)
         if not self._recovering and not self.publisher.is_open:
             self._recovered()

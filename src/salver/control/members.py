@@ -38,7 +38,7 @@ class Member:
     def __init__(self, deployment: DeploymentId, replica: Replica, route: str | None) -> None:
         self.deployment = deployment
         self.replica = replica
-        self.route = route  # the prefix that it was started with
+        self.route = route  # its app's prefix, as it was told
         self.address = ""
         self.peer: Peer | None = None
         self.place: Place | None = None  # as it was told

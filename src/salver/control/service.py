@@ -13,20 +13,11 @@ from salver.control.metrics import Metrics
 from salver.control.publish import Watcher
 from salver.errors import SalverError
 from salver.spec.app import AppSpec
-from salver.spec.start import Place
+from salver.spec.start import Attachment
 from salver.spec.status import Delta, Event, Load, ReplicaFacts
 from salver.wire.rpc import Rpc
 
 __all__ = ("Session",)
-
-
-class Attach(msgspec.Struct, frozen=True):
-    """A replica's first words, to every controller that it meets."""
-
-    id: str
-    address: str
-    state: str = "new"  # "new", "starting", "running", "draining"
-    place: Place | None = None
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -84,13 +75,11 @@ class Session:
     # ---- replicas
 
     def _attach(self, body: Any) -> None:
-        attach = msgspec.convert(body, Attach)
-        self._replica = attach.id
-        self._controller.attached(
-            attach.id, attach.address, attach.state, self.rpc, place=attach.place
-        )
-        self._metrics.joined(attach.id, self.rpc)
-        self._inference.joined(attach.id, self.rpc)
+        attachment = msgspec.convert(body, Attachment)
+        self._replica = attachment.id
+        self._controller.attached(attachment, self.rpc)
+        self._metrics.joined(attachment.id, self.rpc)
+        self._inference.joined(attachment.id, self.rpc)
 
     def _unhealthy(self, body: Any) -> None:
         self._controller.unhealthy(self._replica, msgspec.convert(body, Unhealthy).message)

@@ -19,8 +19,7 @@ from salver.core.ports import Engine, ProcessSpec
 from salver.core.rollout import SERVING, Act, Action, Phase, Replica
 from salver.errors import CapacityError, EngineError, SalverError
 from salver.spec.ids import ReplicaId
-from salver.spec.options import DeploymentOptions
-from salver.spec.start import GangContext, Place, StartSpec
+from salver.spec.start import Change, GangContext, Place, StartSpec
 
 __all__ = ("Steps", "labels_of")
 
@@ -83,11 +82,11 @@ class Steps:
         release = app.release_of(action.deployment, action.version)
         if release is None:
             return
-        target, part = release.targets[action.deployment], release.parts[action.deployment]
+        target = release.targets[action.deployment]
         now = self._clock()
         names = [secrets.token_hex(4) for _ in range(target.gang_size)]
         gang_id = secrets.token_hex(4)
-        route = release.spec.route_prefix if part.ingress else None
+        route = release.spec.route_prefix
         members = []
         for rank, unique in enumerate(names):
             name = str(ReplicaId(unique, action.deployment))
@@ -185,20 +184,21 @@ class Steps:
         self._touch(app)
 
     def _reconfigure(self, app: App, member: Member) -> None:
-        target = app.target_of(member)
-        if target is None:
+        release = app.release_of(member.deployment, member.replica.version)
+        if release is None:
             return
         self._enter(member, Phase.UPDATING)
-        self._run(self._reconfigured(app, member, target.config, app.options_of(member)))
+        change = Change(app.options_of(member), release.spec.route_prefix)
+        config = release.targets[member.deployment].config
+        self._run(self._reconfigured(app, member, config, change))
 
-    async def _reconfigured(
-        self, app: App, member: Member, config: str, options: DeploymentOptions
-    ) -> None:
-        error = await self._ask(member, "reconfigure", options)
+    async def _reconfigured(self, app: App, member: Member, config: str, change: Change) -> None:
+        error = await self._ask(member, "reconfigure", change)
         if member.replica.phase is not Phase.UPDATING:
             return
         if error is None:
             member.replica = msgspec.structs.replace(member.replica, config=config)
+            member.route = change.route_prefix
             self._enter(member, Phase.RUNNING)
         elif not isinstance(error, ConnectionError):
             self.start_failed(app, member, _told(error))

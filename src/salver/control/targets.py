@@ -75,7 +75,7 @@ def _target(app: AppSpec, spec: DeploymentSpec) -> Target:
     number = in_gangs(adjusted(number, app.target_capacity), gang_size)
     return Target(
         version=_version(app, spec),
-        config=digest(_options_that("reconfigure", options)),
+        config=digest((_options_that("reconfigure", options), app.route_prefix)),
         num_replicas=number,
         startup_timeout_s=options.startup_timeout_s,
         retries=budget(max(1, number), options.max_constructor_retry_count),
@@ -87,10 +87,9 @@ def _target(app: AppSpec, spec: DeploymentSpec) -> Target:
 
 def _version(app: AppSpec, spec: DeploymentSpec) -> str:
     """Changes with everything that a living replica cannot be taught."""
-    route = app.route_prefix if spec.ingress else None
     options = _options_that("restart", spec.options)
     code = (spec.version, (*spec.sys_path, *app.sys_path), spec.cwd or app.cwd)
-    return digest((code, options, route))
+    return digest((code, options))
 
 
 def _options_that(change: str, options: DeploymentOptions) -> list[Any]:

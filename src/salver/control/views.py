@@ -102,13 +102,14 @@ def _routing_of(options: DeploymentOptions) -> RequestRouterConfig | None:
 
 
 def serving_route(app: App, plan: Plan) -> str | None:
-    """The prefix that leads to whoever serves now: an update moves it when it switches."""
+    """The prefix that leads to whoever serves now: an update moves it when all go by another."""
     if app.spec is None:
         return None
-    for name in plan.serving.get(_ingress(app), ()):
-        if (member := app.members.get(name)) is not None:
-            return member.route
-    return serving_spec(app).route_prefix
+    found = (app.members.get(name) for name in plan.serving.get(_ingress(app), ()))
+    routes = [member.route for member in found if member is not None]
+    if not routes:
+        return serving_spec(app).route_prefix
+    return app.route if app.route in routes else routes[0]
 
 
 def routes_of(apps: Iterable[App]) -> list[RouteView]:

@@ -22,8 +22,7 @@ from salver.replica.host import Host
 from salver.replica.inference import learn, statistics
 from salver.replica.metrics import families_of
 from salver.spec.ids import ReplicaId
-from salver.spec.options import DeploymentOptions
-from salver.spec.start import Place, StartSpec
+from salver.spec.start import Attachment, Change, Place, StartSpec
 from salver.spec.status import ReplicaFacts
 from salver.telemetry.registry import Family
 
@@ -53,8 +52,8 @@ async def _start(host: Host, spec: StartSpec) -> None:
     await host.start(spec)
 
 
-async def _reconfigure(host: Host, options: DeploymentOptions) -> None:
-    await host.reconfigure(options)
+async def _reconfigure(host: Host, change: Change) -> None:
+    await host.reconfigure(change)
 
 
 async def _place(host: Host, place: Place) -> None:
@@ -101,7 +100,7 @@ _METHODS: Final[dict[str, Callable[[Host, Any], Any]]] = {
 class Attach(Protocol):
     """How a replica reports to the controller."""
 
-    def __call__(self, replica_id: str, address: str, state: str, peer: InlinePeer) -> None: ...
+    def __call__(self, replica: Attachment, peer: InlinePeer) -> None: ...
 
 
 class InlineEngine:
@@ -142,7 +141,7 @@ class InlineEngine:
         peer = InlinePeer(host)
         self._living[process.id] = (process, host, peer)
         address = await host.listen()
-        asyncio.get_running_loop().call_soon(self._attach, process.id, address, "new", peer)
+        asyncio.get_running_loop().call_soon(self._attach, Attachment(process.id, address), peer)
 
     async def stop(self, process_id: str, *, force: bool = False) -> None:  # noqa: ARG002
         """There is no force: user code in this loop can be cancelled, not killed."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from salver.calls.context import CallContext, current_call, unpack_meta
 from salver.errors import RequestCancelledError, SalverError, WireError
+from salver.replica.roots import root_of
 from salver.replica.upload import Upload
 from salver.wire.frames import (
     BODY,
@@ -107,7 +108,8 @@ class ServedCall:
 
     @property
     def root_path(self) -> str:
-        return self.caller.host.root_path
+        roots = self.caller.host.roots
+        return roots[0] if len(roots) == 1 else root_of(self.head, roots)
 
     @property
     def secure(self) -> bool:

@@ -32,6 +32,7 @@ from salver.replica.metrics import scope_of
 from salver.replica.models import current_catalogue
 from salver.replica.pool import Pool
 from salver.replica.reply import reply_error
+from salver.replica.roots import move, take_root
 from salver.replica.trailing import Trailing
 from salver.spec.endpoint import options_of
 from salver.spec.ids import ReplicaId
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from salver.replica.oip.model import Models
     from salver.spec.endpoint import EndpointSpec
     from salver.spec.options import DeploymentOptions
-    from salver.spec.start import Place, StartSpec
+    from salver.spec.start import Change, Place, StartSpec
     from salver.wire.streams import Dialler, Listener
 
 __all__ = ("Host", "HostStats")
@@ -108,7 +109,7 @@ class Host:
         self.route = ""
         self.mount = ""  # under what path and by TLS or not others see the door
         self.secure = False
-        self.root_path = ""
+        self.roots: tuple[str, ...] = ("",)  # of requests: the first, or one from before a move
         self.state: dict[str, Any] | None = None
         self.base = Context()
         self._max_ongoing = 0
@@ -146,8 +147,7 @@ class Host:
         self.log_as(options.logging_config)
         self.context.max_ongoing_requests = self._max_ongoing
         self.pool = Pool(self._max_ongoing, self.loop, f"{self.deployment}")
-        self.route = spec.route_prefix or ""
-        self.root_path = (self.mount + self.route).rstrip("/")
+        take_root(self, spec.route_prefix or "")
         self._take_place(spec.place)
         self.context.code_version = spec.deployment.version
         self.context.gang_context = spec.gang
@@ -189,9 +189,9 @@ class Host:
         await check_health(self._target, self.options.health_check_timeout_s)
         self._companion = await begin_companion(self._target, self.context)
 
-    async def reconfigure(self, options: DeploymentOptions) -> None:
-        """Take these options from now on; raises what the user's `reconfigure` raises."""
-        before, self.options = self.options, options
+    async def reconfigure(self, change: Change) -> None:
+        """Go by this from now on; raises what the user's `reconfigure` raises."""
+        before, self.options = self.options, (options := change.options)
         self.log_as(options.logging_config)
         if options.max_ongoing_requests != before.max_ongoing_requests:
             await self.set_max_ongoing(options.max_ongoing_requests)
@@ -199,6 +199,7 @@ class Host:
             await self._in_user_context(
                 reconfigure(self._target, self.context, options.user_config)
             )
+        move(self, change.route_prefix or "")
 
     async def place(self, place: Place) -> None:
         """Be the one of this rank from now on.

@@ -28,8 +28,7 @@ from salver.replica.inference import learn, statistics
 from salver.replica.metrics import families_of, scope_of
 from salver.spec.ids import ReplicaId
 from salver.spec.logging import LoggingConfig
-from salver.spec.options import DeploymentOptions
-from salver.spec.start import Place, StartSpec
+from salver.spec.start import Attachment, Change, Place, StartSpec
 from salver.telemetry.logging import Speaker, configure
 from salver.telemetry.registry import Family, registry
 from salver.wire.malloc import keep_memory
@@ -133,13 +132,10 @@ class _Replica:
             await closed.wait()
         self._stopped.set()
 
-    def _attachment(self) -> dict[str, Any]:
-        return {
-            "id": self._seat.id,
-            "address": self._host.address,
-            "state": self._state,
-            "place": Place(self._host.context.rank.rank, self._host.context.world_size),
-        }
+    def _attachment(self) -> Attachment:
+        host = self._host
+        place = Place(host.context.rank.rank, host.context.world_size)
+        return Attachment(self._seat.id, host.address, self._state, place, host.route or None)
 
     def _methods(self) -> dict[str, Callable[[Any], Awaitable[Any] | Any]]:
         return {
@@ -183,10 +179,10 @@ class _Replica:
         self._state = "running"
 
     async def _reconfigure(self, body: Any) -> None:
-        options = msgspec.convert(body, DeploymentOptions)
-        self._log_as(options.logging_config)
+        change = msgspec.convert(body, Change)
+        self._log_as(change.options.logging_config)
         with _in_words():
-            await self._host.reconfigure(options)
+            await self._host.reconfigure(change)
 
     def _log_as(self, wanted: LoggingConfig | None) -> None:
         config = self._host.log_as(wanted)

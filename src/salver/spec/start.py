@@ -1,12 +1,13 @@
-"""What a replica is told when it is to start."""
+"""What a replica is told, and what it says of itself first."""
 
 from __future__ import annotations
 
 import msgspec
 
 from salver.spec.app import DeploymentSpec
+from salver.spec.options import DeploymentOptions
 
-__all__ = ("GangContext", "Place", "StartSpec")
+__all__ = ("Attachment", "Change", "GangContext", "Place", "StartSpec")
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -37,3 +38,20 @@ class StartSpec(msgspec.Struct, frozen=True):
     cwd: str = ""
     place: Place = Place()
     gang: GangContext | None = None
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a living replica is to go by from now on."""
+
+    options: DeploymentOptions
+    route_prefix: str | None = None
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """A replica's first words, to every controller that it meets."""
+
+    id: str
+    address: str
+    state: str = "new"  # "new", "starting", "running", "draining"
+    place: Place | None = None
+    route_prefix: str | None = None  # that it goes by

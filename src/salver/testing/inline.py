@@ -32,6 +32,7 @@ from salver.engine.process import current_environment
 from salver.errors import DeployFailedError
 from salver.spec.app import AppSpec
 from salver.spec.http import HttpSettings
+from salver.spec.start import Attachment
 from salver.spec.status import ApplicationStatus, ServeStatus
 from salver.wire.memory import MemoryHub
 from salver.wire.streams import Dialler
@@ -118,10 +119,10 @@ class InlineApp:
             raise DeployFailedError(app.name, status.message)
         self.handle = DeploymentHandle(app.ingress.id, self._cluster.address)
 
-    def _attached(self, replica_id: str, address: str, state: str, peer: InlinePeer) -> None:
-        self._controller.attached(replica_id, address, state, peer)
-        self._metrics.joined(replica_id, peer)
-        self._inference.joined(replica_id, peer)
+    def _attached(self, replica: Attachment, peer: InlinePeer) -> None:
+        self._controller.attached(replica, peer)
+        self._metrics.joined(replica.id, peer)
+        self._inference.joined(replica.id, peer)
 
     async def _status(self) -> ServeStatus:
         return self._controller.status()

@@ -28,6 +28,7 @@ from salver.replica.oip.model import Model, Models
 from salver.replica.oip.outgoing import fail
 from salver.replica.oip.serve import serve
 from salver.replica.reply import Rendered, send_rendered, send_response
+from salver.replica.roots import root_of
 from salver.wire.frames import BODY, STREAM
 
 if TYPE_CHECKING:
@@ -56,11 +57,20 @@ class EndpointDoor:
         mount = host.mount.rstrip("/").encode()  # of the whole server
         self._mount = len(mount)
         self._ours = tuple(mount + path for path in _OURS)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Go by the prefixes that the app has now; what was understood by others is forgotten."""
+        self._roots = self._host.roots
+        self._asks.clear()
         # An app that was put on one of the protocols' own paths has it for itself.
-        own = host.route.rstrip("/").encode()
-        self._own = mount + own + b"/" if own.startswith((b"/v1", b"/v2")) else b"\0"
+        owns = (root.encode() for root in self._roots)
+        own = [root + b"/" for root in owns if root[self._mount :].startswith((b"/v1", b"/v2"))]
+        self._own = tuple(own)
 
     def __call__(self, call: ServedCall, space: Context) -> None:
+        if self._host.roots is not self._roots:
+            self._settle()
         head = call.head
         start = head.find(b" ") + 1
         if head.startswith(self._ours, start) and not head.startswith(self._own, start):
@@ -149,7 +159,7 @@ class EndpointDoor:
             space.run(fail, call, error)
 
     def _read_plain(self, raw: bytes) -> tuple[Ask, Model]:
-        ask = plain_ask_of(raw, self._host.root_path)
+        ask = plain_ask_of(raw, root_of(raw, self._roots))
         model = self._models.of_method(ask.model) if ask.model else self._models.main
         if model is None:
             raise NotFoundError(f"There is no endpoint {ask.model[:60]!r} here.")
