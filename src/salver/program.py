@@ -15,6 +15,17 @@ __all__ = ("INGRESS_MARK", "Application", "Deployment", "answers_http", "deploym
 
 C = TypeVar("C", bound=type)
 
+# What is looked for on a deployment, in old programs or by mistake, and where it is.
+_INSTEAD: Final = {
+    "deploy": " Run an app of it: `salver.run({0}.bind(...))`.",
+    "delete": " Apps are deleted, by name: `salver.delete(name)`.",
+    "get_handle": " `salver.run({0}.bind(...))` returns the handle.",
+    "remote": " A handle has it: `salver.run({0}.bind(...)).remote(...)`.",
+    "set_options": " `{0}.options(...)` returns a copy that has them.",
+    "route_prefix": " An app has one: `salver.run({0}.bind(...), route_prefix=...)`.",
+    "url": " An app has one: `salver.run({0}.bind(...), route_prefix=...)`.",
+}
+
 
 class Application:
     """A deployment with its arguments: what `run` takes. Made by `Deployment.bind`."""
@@ -91,7 +102,8 @@ class Deployment:
         """`deployment.num_replicas` and every other option."""
         if option in DeploymentOptions.__struct_fields__:
             return getattr(self.settings, option)
-        raise AttributeError(f"Deployment {self.name} has no attribute {option!r}.")
+        instead = _INSTEAD.get(option, "").format(self.name)
+        raise AttributeError(f"Deployment {self.name} has no attribute {option!r}.{instead}")
 
     @property
     def version(self) -> None:
@@ -99,13 +111,24 @@ class Deployment:
         return
 
     @property
+    def init_args(self) -> tuple[Any, ...]:
+        """None: arguments belong to an app (`app.args`), of which there may be several."""
+        return ()
+
+    @property
+    def init_kwargs(self) -> dict[str, Any]:
+        """None, for the same reason (`app.kwargs`)."""
+        return {}
+
+    @property
     def ray_actor_options(self) -> dict[str, Any]:
         """What a replica's process asks for, as Ray Serve spells it."""
         names = ("num_cpus", "num_gpus", "memory", "resources", "accelerator_type",
                  "label_selector", "fallback_strategy")  # fmt: skip
         asked = {name: getattr(self.settings, name) for name in names}
-        if self.settings.env_vars:
-            asked["runtime_env"] = {"env_vars": self.settings.env_vars}
+        environment = ("env_vars", "working_dir", "py_modules", "pip")
+        wanted = {name: getattr(self.settings, name) for name in environment}
+        asked["runtime_env"] = {name: value for name, value in wanted.items() if value}
         return {name: value for name, value in asked.items() if value}
 
     def __eq__(self, other: object) -> bool:

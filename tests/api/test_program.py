@@ -48,8 +48,20 @@ def test_options_are_readable() -> None:
     assert (WithOptions.version, WithOptions.user_config) == (None, None)
     tuned = WithOptions.options(user_config={"a": 1}, backpressure_config={"status_code": 429})
     assert (tuned.user_config, tuned.backpressure_config.status_code) == ({"a": 1}, 429)
-    with pytest.raises(AttributeError, match=r"^Deployment Bare has no attribute 'nothing'"):
+    assert (WithOptions.init_args, WithOptions.init_kwargs) == ((), {})
+    with pytest.raises(AttributeError, match=r"^Deployment Bare has no attribute 'nothing'\.$"):
         _ = Bare.nothing
+    with pytest.raises(AttributeError, match=r"'set_options'\. `Bare\.options\(\.\.\.\)` returns"):
+        _ = Bare.set_options
+
+
+def test_deployments_of_the_same_code_name_and_options_are_equal() -> None:
+    same = Bare.options(num_replicas=1)
+    assert (same == Bare, hash(same)) == (True, hash(Bare))
+    assert Bare.options(num_replicas=2) != Bare
+    assert Bare.options(name="Other") != Bare
+    others: list[object] = [WithOptions, "Bare"]
+    assert Bare not in others
 
 
 def test_options_copies_and_keeps_the_rest() -> None:
@@ -64,6 +76,10 @@ def test_later_options_win_over_earlier_ones_in_either_spelling() -> None:
     assert first.options(num_cpus=2).num_gpus == 1
     assert first.options(ray_actor_options={"num_cpus": 3}).num_gpus == 0
     assert first.ray_actor_options == {"num_cpus": 1.0, "num_gpus": 1.0}
+    environment = {"env_vars": {"A": "b"}, "pip": ["numpy"]}
+    assert Bare.options(ray_actor_options={"runtime_env": environment}).ray_actor_options == {
+        "runtime_env": environment
+    }
 
 
 def test_a_wrong_option_is_refused_where_it_is_written() -> None:

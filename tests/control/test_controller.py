@@ -24,6 +24,7 @@ from salver.spec.status import (
     AppStatus,
     Delta,
     DeploymentStatus,
+    DeploymentStatusOverview,
     DeploymentView,
     ReplicaState,
     RouteView,
@@ -508,6 +509,27 @@ async def test_more_replicas_join_those_that_run_and_all_are_told_how_many_they_
         assert first.spec.id in engine.replicas
         await until(controller, lambda: all(r.world_size == 3 for r in engine.replicas.values()))
         assert engine.ranks() == [0, 1, 2]
+
+
+async def test_a_number_that_is_changed_by_hand_is_told_as_such() -> None:
+    async with controlling(FakeEngine()) as controller:
+
+        async def trigger(**options: Any) -> str:
+            status = await run(controller, app(deployments=("Door",), **options))
+            await until(controller, lambda: door().status is DeploymentStatus.HEALTHY)
+            assert status.status is ApplicationStatus.RUNNING
+            return door().status_trigger
+
+        def door() -> DeploymentStatusOverview:
+            return controller.status().applications["app"].deployments["Door"]
+
+        assert await trigger(num_replicas=1) == "CONFIG_UPDATE_COMPLETED"
+        assert await trigger(num_replicas=3) == "UPSCALE_COMPLETED"
+        assert await trigger(num_replicas=3) == "UPSCALE_COMPLETED"  # nothing has changed
+        assert await trigger(num_replicas=2) == "DOWNSCALE_COMPLETED"
+        assert await trigger(num_replicas=2, user_config={}) == "CONFIG_UPDATE_COMPLETED"
+        assert await trigger(num_replicas=1, user_config={}) == "DOWNSCALE_COMPLETED"
+        assert await trigger(num_replicas=4, version="2") == "CONFIG_UPDATE_COMPLETED"
 
 
 async def test_a_successor_takes_the_rank_of_the_dead() -> None:

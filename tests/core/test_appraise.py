@@ -33,7 +33,8 @@ def judge(known: Known, now: float = 10.0) -> DeploymentStatusOverview:
     return appraise_deployment(TARGET, known, shortages, now)
 
 
-R, S, W = Phase.RUNNING, Phase.STARTING, Phase.WAITING
+R, S, W, E = Phase.RUNNING, Phase.STARTING, Phase.WAITING, Phase.DRAINING
+GONE = Replica("old", "1", "", Phase.DRAINING, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,29 @@ R, S, W = Phase.RUNNING, Phase.STARTING, Phase.WAITING
 )
 def test_states(known: Known, expected: DeploymentStatus) -> None:
     assert judge(known).status is expected
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (Known(replicas(R, S)), "UPDATING CONFIG_UPDATE_STARTED"),
+        (Known(replicas(R, R), settled=True), "HEALTHY CONFIG_UPDATE_COMPLETED"),
+        (Known(replicas(R, S), settled=True, resized=1), "UPSCALING CONFIG_UPDATE_STARTED"),
+        (Known(replicas(R, R), settled=True, resized=1), "HEALTHY UPSCALE_COMPLETED"),
+        (Known(replicas(R, R, E), settled=True, resized=-1), "DOWNSCALING CONFIG_UPDATE_STARTED"),
+        (Known((*replicas(R, R), GONE), settled=True, resized=-1), "HEALTHY DOWNSCALE_COMPLETED"),
+        (Known(replicas(R, S), settled=True, scaling=1, scaled=1), "UPSCALING AUTOSCALING"),
+        (Known(replicas(R, R), settled=True, scaled=1, resized=-1), "HEALTHY UPSCALE_COMPLETED"),
+        (Known(replicas(R, R, E), settled=True, scaled=-1), "DOWNSCALING AUTOSCALING"),
+        (Known(replicas(R, R, E), settled=True), "HEALTHY CONFIG_UPDATE_COMPLETED"),
+        (Known(replicas(R), Failures(deaths=1), settled=True), "UNHEALTHY HEALTH_CHECK_FAILED"),
+        (Known(replicas(R), Failures(starts=1), settled=True), "UNHEALTHY REPLICA_STARTUP_FAILED"),
+        (Known((), Failures(starts=3)), "DEPLOY_FAILED REPLICA_STARTUP_FAILED"),
+    ],
+)
+def test_triggers(known: Known, expected: str) -> None:
+    seen = judge(known)
+    assert f"{seen.status} {seen.status_trigger}" == expected
 
 
 def test_counts_are_by_the_states_that_users_know() -> None:
@@ -93,6 +117,8 @@ def test_an_app_is_as_its_worst_deployment() -> None:
     failed = overview(DeploymentStatus.DEPLOY_FAILED, "no weights")
     busy = overview(DeploymentStatus.UPDATING, "waits")
     assert appraise_app({"A": fine}, deleting=False) == (ApplicationStatus.RUNNING, "")
+    fewer = overview(DeploymentStatus.DOWNSCALING)
+    assert appraise_app({"A": fewer}, deleting=False) == (ApplicationStatus.RUNNING, "")
     assert appraise_app({"A": fine, "B": busy}, deleting=False) == (
         ApplicationStatus.DEPLOYING,
         "B: waits",

@@ -58,7 +58,18 @@ class _Deployment:
         self.options = DeploymentOptions()  # of the last spec that had it
         self.scaled = 0  # the autoscaler's last move: 1 up, -1 down
         self.scaling = 0  # the same, while it is not done
+        self.resized = 0  # the same of the last deploy, where it changed nothing else
         self.troubles: dict[str, str] = {}  # of the autoscaler
+
+    def wanted_anew(self, before: Target, target: Target, *, by_hand: bool) -> None:
+        """The same version is deployed again, in another number or configuration, or as it was."""
+        self.failures = {}
+        more = target.num_replicas - before.num_replicas
+        if before.config != target.config:
+            self.scaled = self.resized = 0
+        elif by_hand and more:
+            self.scaled = self.scaling = 0
+            self.resized = 1 if more > 0 else -1
 
     def completed(self) -> None:
         """There are as many as there should be."""
@@ -103,13 +114,13 @@ class App:
         gone = tuple(d for d in self.order if d not in self.targets)
         self.order = (*gone, *self.targets) if spec is not None else self.order
         self.deployed_at = at or self.deployed_at
-        for deployment, target in self.targets.items():
-            same = deployment in before and before[deployment].version == target.version
-            if not same or has_failed(before[deployment], self._known(deployment)):
-                self._deployments[deployment] = _Deployment()
-            else:
-                self.memory(deployment).failures = {}
         for part in spec.deployments if spec is not None else ():
+            old, new = before.get(part.id), self.targets[part.id]
+            if old is None or old.version != new.version or has_failed(old, self._known(part.id)):
+                self._deployments[part.id] = _Deployment()
+            else:
+                by_hand = part.options.autoscaling_config is None
+                self.memory(part.id).wanted_anew(old, new, by_hand=by_hand)
             self.memory(part.id).options = part.options
 
     def completed(self) -> bool:
@@ -178,6 +189,7 @@ class App:
             memory.in_turn,
             memory.scaling,
             memory.scaled,
+            memory.resized,
         )
 
     def scale(self, deployment: DeploymentId, num_replicas: int) -> None:

@@ -96,9 +96,10 @@ def appraise_app(
 
 
 def _is_well(deployment: DeploymentStatusOverview) -> bool:
-    """Following the load is what a healthy deployment does."""
+    """Following the load is what a healthy deployment does; and who is let go of is not missed."""
     scales = deployment.status_trigger is DeploymentStatusTrigger.AUTOSCALING
-    return scales or deployment.status is DeploymentStatus.HEALTHY
+    well = (DeploymentStatus.HEALTHY, DeploymentStatus.DOWNSCALING)
+    return scales or deployment.status in well
 
 
 _WORST_FIRST: Final = (
@@ -126,21 +127,31 @@ def _judge(
     if missing > 0 and known.scaling > 0 and not known.failures.starts:
         return DeploymentStatus.UPSCALING, DeploymentStatusTrigger.AUTOSCALING, waits
     if missing > 0 and known.settled:
-        died = known.failures.deaths > 0 or known.failures.starts > 0
-        if not died:
-            return DeploymentStatus.UPSCALING, DeploymentStatusTrigger.UNSPECIFIED, waits
-        trigger = DeploymentStatusTrigger.HEALTH_CHECK_FAILED
-        return DeploymentStatus.UNHEALTHY, trigger, waits
+        if known.failures.deaths:
+            trigger = DeploymentStatusTrigger.HEALTH_CHECK_FAILED
+            return DeploymentStatus.UNHEALTHY, trigger, waits
+        if known.failures.starts:
+            trigger = DeploymentStatusTrigger.REPLICA_STARTUP_FAILED
+            return DeploymentStatus.UNHEALTHY, trigger, waits
+        return DeploymentStatus.UPSCALING, DeploymentStatusTrigger.CONFIG_UPDATE_STARTED, waits
     updating = any(r.config != target.config for r in serving)
     old = [r for r in known.replicas if r.version != target.version and r.phase in SERVING]
     if missing > 0 or updating or old:
         trigger = DeploymentStatusTrigger.CONFIG_UPDATE_STARTED
         return DeploymentStatus.UPDATING, trigger, waits
-    if len(serving) > target.num_replicas:
-        return DeploymentStatus.DOWNSCALING, DeploymentStatusTrigger.UNSPECIFIED, ""
-    if known.scaled < 0 and any(r.phase in ENDING for r in known.replicas):
-        return DeploymentStatus.DOWNSCALING, DeploymentStatusTrigger.AUTOSCALING, ""
-    return DeploymentStatus.HEALTHY, _COMPLETED[known.scaled], ""
+    if len(serving) > target.num_replicas or _lets_go(target, known):
+        trigger = DeploymentStatusTrigger.CONFIG_UPDATE_STARTED
+        if known.scaled < 0:
+            trigger = DeploymentStatusTrigger.AUTOSCALING
+        return DeploymentStatus.DOWNSCALING, trigger, ""
+    return DeploymentStatus.HEALTHY, _COMPLETED[known.scaled or known.resized], ""
+
+
+def _lets_go(target: Target, known: Known) -> bool:
+    """Whether replicas end because fewer are wanted."""
+    fewer = known.scaled < 0 or (known.resized < 0 and not known.failures.deaths)
+    ends = any(r.phase in ENDING and r.version == target.version for r in known.replicas)
+    return fewer and ends
 
 
 _COMPLETED: Final = {

@@ -102,6 +102,7 @@ class Known(msgspec.Struct, frozen=True):
 
     `in_turn`: there was no room for new beside old, so they are exchanged in turn.
     `scaling`, `scaled`: the autoscaler's move that is under way and its last one; 1 up, -1 down.
+    `resized`: the same of the last deploy, if it changed the number and nothing else.
     """
 
     replicas: tuple[Replica, ...] = ()
@@ -111,6 +112,7 @@ class Known(msgspec.Struct, frozen=True):
     in_turn: bool = False
     scaling: int = 0
     scaled: int = 0
+    resized: int = 0
 
 
 class AppKnown(msgspec.Struct, frozen=True):

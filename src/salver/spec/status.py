@@ -72,6 +72,7 @@ class ReplicaState(StrEnum):
     RUNNING = "RUNNING"
     STOPPING = "STOPPING"
     STOPPED = "STOPPED"
+    PENDING_MIGRATION = "PENDING_MIGRATION"  # of a cluster
 
 
 class DeploymentStatusOverview(msgspec.Struct, frozen=True):
