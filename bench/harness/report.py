@@ -51,6 +51,7 @@ COLUMNS: dict[str, Cell] = {
 METHOD = """\
 ## How it is measured
 
+- What keeps a missed target from being met: [LIMITS.md](LIMITS.md).
 - Contenders take turns: in every round each is started, checked for the right answer, warmed up
   for a second, measured and ended, so that they share the slow drifts of the machine. A cell is
   the median over the rounds of that figure alone; the range is of the rates.
