@@ -9,16 +9,14 @@ import pickle
 import secrets
 import sys
 import sysconfig
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import FunctionType
-from typing import Any, Final
+from typing import Any
 
 import cloudpickle
 import msgspec
@@ -28,6 +26,7 @@ from salver.core.autoscale import default_autoscaling_policy
 from salver.core.graph import Graph
 from salver.environment.prepare import Prepared, prepare
 from salver.errors import SalverError, TargetError
+from salver.pickler import CodePickler
 from salver.program import INGRESS_MARK, Application, Deployment, answers_http
 from salver.settings import Settings
 from salver.spec.app import AppSpec, DeploymentSpec
@@ -42,11 +41,6 @@ from salver.spec.options import DeploymentOptions
 __all__ = ("ChangeError", "Changes", "build", "is_installed", "portable_policy")
 
 _logger = logging.getLogger("salver")
-# What is only good in the process that made it, and as good when made anew.
-_MADE_ANEW: Final = {
-    type(threading.Lock()): threading.Lock,
-    type(threading.RLock()): threading.RLock,
-}
 
 
 @dataclass(frozen=True)
@@ -278,13 +272,8 @@ def _pickled(value: object, building: _Building | None, owner: Deployment) -> by
     return buffer.getvalue()
 
 
-def _is_starlette_state(obj: object) -> bool:
-    kind = type(obj)
-    return kind.__name__ == "State" and kind.__module__ == "starlette.datastructures"
-
-
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """By value where needed; apps become references to handles; locks are made anew."""
+class _Pickler(CodePickler):
+    """Apps become references to handles."""
 
     def __init__(self, file: io.BytesIO, building: _Building | None) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
@@ -295,32 +284,6 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             _refuse_hidden_routes(obj.deployment)
             return ("handle", self.building.add(obj), self.building.app_name)
         return None
-
-    def reducer_override(self, obj: object) -> Any:
-        anew = _MADE_ANEW.get(type(obj))
-        if anew is not None:
-            return anew, ()
-        if _is_starlette_state(obj):
-            # It looks up its own attributes while it is being restored, and does not come back.
-            return type(obj), (dict(obj._state),)  # type: ignore[attr-defined]
-        reduced = super().reducer_override(obj)
-        if isinstance(obj, FunctionType) and isinstance(reduced, tuple):
-            _, slots = reduced[2]
-            slots["__globals__"].update(_annotated_with(obj))
-        return reduced
-
-
-def _annotated_with(function: FunctionType) -> dict[str, Any]:
-    """The globals that annotations name: with `from __future__ import annotations` they are
-    strings, which FastAPI looks up in the process where the function is by then."""
-    found = {}
-    for annotation in function.__annotations__.values():
-        if isinstance(annotation, str):
-            with suppress(SyntaxError):
-                for name in compile(annotation, "<annotation>", "eval").co_names:
-                    if name in function.__globals__:
-                        found[name] = function.__globals__[name]
-    return found
 
 
 # ---- autoscaling policies and request routers: other processes run them

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
-from typing import Any, Final, NoReturn, TypeVar, Unpack, overload
+from typing import Any, Final, NoReturn, Protocol, TypeVar, Unpack, overload
 
 from salver.spec.endpoint import options_of
 from salver.spec.given import OptionsDict, merged_options, read_options
@@ -233,12 +234,32 @@ INGRESS_MARK: Final = "__salver_asgi__"
 _BUILDER: Final = "__serve_build_asgi_app__"
 
 
-def ingress(app: Any = None) -> Callable[[C], C]:
+class _Decorate(Protocol):
+    @overload
+    def __call__(self, cls: C, /) -> C: ...
+
+    @overload
+    def __call__(self) -> type: ...
+
+
+class ASGIIngressDeployment:
+    """A deployment that is its ASGI app and nothing else. It may be bound to any arguments."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.args = args
+        self.kwargs = kwargs
+
+
+def ingress(app: Any = None) -> _Decorate:
     """Let a class answer HTTP by an ASGI app: a FastAPI app whose routes are the class's methods,
     any other ASGI app, a function that builds one in the replica, or (None) the class's own
-    `__serve_build_asgi_app__`."""
+    `__serve_build_asgi_app__`. Where the app is all there is: `deployment(ingress(app)())`."""
 
-    def decorate(cls: C) -> C:
+    def decorate(cls: Any = None) -> Any:
+        if cls is None:  # one of its own for each app, which belongs to whoever asks for it
+            module = sys._getframe(1).f_globals["__name__"]
+            bare = ASGIIngressDeployment
+            cls = type(bare.__name__, (bare,), {"__module__": module})
         if isinstance(cls, Deployment):
             raise ValueError(
                 f"@ingress got the deployment {cls.name}: put @deployment above @ingress."

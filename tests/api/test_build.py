@@ -132,6 +132,13 @@ def test_code_that_cannot_be_imported_goes_by_value() -> None:
     assert pickle.loads(code.data)(2) == 7
 
 
+def test_code_by_value_keeps_its_file() -> None:
+    """Tracebacks name it, and show its lines where it can be read."""
+    code = build(deployment(lambda: 1).bind(), "shop", "/").ingress.code
+    assert isinstance(code, PickledCode)
+    assert pickle.loads(code.data).__code__.co_filename == __file__
+
+
 def test_a_name_that_leads_elsewhere_is_not_used() -> None:
     """A class that was replaced in its module is sent as it is, not as what took its place."""
     stranger = type("Leaf", (), {"__module__": __name__, "__qualname__": "Leaf"})

@@ -134,6 +134,15 @@ def test_ingress_marks_a_class() -> None:
     assert Door.__salver_asgi__ is asgi_app
 
 
+def test_an_app_alone_gets_a_class_of_its_own() -> None:
+    one, other = ingress(asgi_app)(), ingress(asgi_app)()
+    assert one is not other
+    assert (one.__name__, one.__module__) == ("ASGIIngressDeployment", __name__)
+    assert one(1, x=2).kwargs == {"x": 2}
+    with pytest.raises(ValueError, match=r"needs ASGIIngressDeployment to define"):
+        ingress()()
+
+
 def test_ingress_refuses_what_cannot_answer() -> None:
     with pytest.raises(ValueError, match=r"^@ingress takes a class"):
         ingress(asgi_app)(lambda: 1)  # type: ignore[type-var]

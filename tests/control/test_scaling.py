@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from salver.control import policies
 from salver.control.controller import Controller
 from salver.control.store import MemoryStore, SqliteStore
 from salver.errors import SalverError
+from salver.serve.config import DeploymentID
 from salver.spec.app import AppSpec
 from salver.spec.autoscaling import AutoscalingConfig, AutoscalingContext, AutoscalingPolicy
 from salver.spec.ids import DeploymentId
@@ -273,8 +275,31 @@ async def test_a_class_is_made_once_and_its_state_comes_back() -> None:
         await until(controller, running(controller, 4))
 
 
+class Listening:
+    """Learns what it wants in a task of its own."""
+
+    def __init__(self) -> None:
+        self.number = 1
+        self.task: asyncio.Task[None] | None = None
+
+    async def listen(self) -> None:
+        await asyncio.sleep(0)
+        self.number = 4
+
+    def __call__(self, _ctx: AutoscalingContext) -> Result:
+        if self.task is None:
+            self.task = asyncio.get_running_loop().create_task(self.listen())
+        return self.number, {}
+
+
+async def test_what_a_policy_starts_goes_on_between_its_answers() -> None:
+    async with controlling(FakeEngine()) as controller:
+        await run(controller, scaling_app(policy=with_policy(Listening)))
+        await until(controller, running(controller, 4))
+
+
 async def test_an_app_s_policy_decides_for_all_its_deployments() -> None:
-    def both(ctxs: dict[DeploymentId, AutoscalingContext]) -> tuple[Any, Any]:
+    def both(ctxs: dict[DeploymentID, AutoscalingContext]) -> tuple[Any, Any]:
         return {id_: 2 if id_.name == "Door" else 3 for id_ in ctxs}, {id_: {} for id_ in ctxs}
 
     async with controlling(FakeEngine()) as controller:

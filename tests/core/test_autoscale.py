@@ -337,6 +337,7 @@ def test_a_policy_is_told_everything() -> None:
     assert told.total_running_requests == 6
     assert told.aggregated_metrics == {"tokens": {first: 3, second: 5}}
     assert told.raw_metrics["tokens"][second] == [(1000, 5)]
+    assert told.raw_metrics["tokens"][second][0].value == 5
     assert told.current_time == 1000
     assert told.last_scale_up_time == 1000
     assert told.last_scale_down_time is None

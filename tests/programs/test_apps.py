@@ -406,6 +406,8 @@ class Derived(Base):
         (ByStarlette.bind(), "/home", "/asgi/home /asgi"),
         (Raw.bind(), "/any", "/asgi/any"),
         (Built.bind(), "/built", '"Built"'),
+        (serve.deployment(serve.ingress(builder)()).bind(1), "/built", '"ASGIIngressDeployment"'),
+        (serve.deployment(serve.ingress(starlette_app)()).bind(), "/home", "/asgi/home /asgi"),
         (Builds.bind("w"), "/own", '"w"'),
         (Derived.bind(), "/inherited", '"Derived!"'),
         (Derived.bind(), "/own", '"own"'),

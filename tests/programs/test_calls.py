@@ -405,6 +405,18 @@ async def test_a_replica_is_chosen_first_and_called_later(handle: DeploymentHand
         assert await handle.plus.dispatch(replica, handle.plus.remote(1)) == 3
 
 
+async def test_a_replica_is_called_as_it_was_chosen_for(handle: DeploymentHandle[Any]) -> None:
+    async with handle.plus.choose_replica(1, by=2) as replica:
+        assert await handle.dispatch(replica, 1, by=2) == 3
+    async with handle.options(stream=True).numbers.choose_replica(3) as replica:
+        assert [item async for item in handle.dispatch(replica, 3)] == [0, 1, 2]
+
+
+def test_the_call_method_has_a_name_as_others_have(handle: DeploymentHandle[Any]) -> None:
+    assert handle.plus.__call__.remote(1).result() == handle.remote(1).result()
+    assert not callable(handle)
+
+
 async def test_a_chosen_replica_says_where_it_is(handle: DeploymentHandle[Any]) -> None:
     async with handle.choose_replica() as replica:
         fields = replica.to_dict()

@@ -140,6 +140,7 @@ def test_handles_by_name(door: str) -> None:
 def test_only_replicas_have_a_context(door: str) -> None:
     with pytest.raises(RayServeException):
         serve.get_replica_context()
+    assert serve.context._get_internal_replica_context() is None
 
 
 @pytest.mark.parametrize("target", [Says, Says.func_or_class, "app:app", None])

@@ -23,6 +23,7 @@ from salver.serve.request_router import (
     MultiplexMixin,
     PendingRequest,
     ReplicaID,
+    ReplicaResult,
     RequestRouter,
     RunningReplica,
 )
@@ -67,7 +68,7 @@ class Highest(FIFOMixin, MultiplexMixin, LocalityMixin, RequestRouter):
         return [[max(free, key=lambda r: r.routing_stats.get("rank", -1))]]
 
     def on_request_routed(
-        self, pending_request: PendingRequest, replica_id: ReplicaID, result: Any
+        self, pending_request: PendingRequest, replica_id: ReplicaID, result: ReplicaResult | None
     ) -> None:
         assert replica_id in self.curr_replicas
         assert self.curr_replicas[replica_id].replica_metadata["sizes"] == [1, 2]

@@ -136,6 +136,7 @@ class DeploymentHandle(Generic[T]):
         except asyncio.CancelledError:
             router.cluster.run(choosing.cancel, None)
             raise
+        selection.chosen_by = self
         if not _reserve:
             selection.end()
         try:
@@ -146,17 +147,19 @@ class DeploymentHandle(Generic[T]):
     def dispatch(self, selection: ReplicaSelection, *args: Any, **kwargs: Any) -> Any:
         """Call the replica that `choose_replica` found; otherwise as `remote`.
 
-        Raises ReplicaUnavailableError when it is gone; so does the response when it goes before the
-        call has begun.
+        A handle without options calls what the replica was chosen for. Raises
+        ReplicaUnavailableError when it is gone; so does the response when it goes before the call
+        has begun.
         """
         router = self._router_now()
         selection.take(self._id)
         payload, upstreams = encode_call(args, kwargs)
-        meta, children = self._inherited()
-        method = self._options.method_name
+        how: DeploymentHandle[T] = self if self._options != HandleOptions() else selection.chosen_by
+        meta, children = how._inherited()
+        method = how._options.method_name
         call: DeploymentResponse | StreamCall
         made: DeploymentResponse | DeploymentResponseGenerator
-        if self._options.stream:
+        if how._options.stream:
             call = StreamCall(router, method, payload, meta, children)
             made = DeploymentResponseGenerator(call)
         else:
@@ -221,7 +224,7 @@ class DeploymentHandle(Generic[T]):
         return handle
 
     def __getattr__(self, name: str) -> DeploymentHandle[T]:
-        if name.startswith("__") and name.endswith("__"):
+        if name.startswith("__") and name.endswith("__") and name != "__call__":
             raise AttributeError(name)  # a protocol that handles have no part in
         handle = self._methods.get(name)
         if handle is None:

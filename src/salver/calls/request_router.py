@@ -18,6 +18,7 @@ __all__ = (
     "LocalityMixin",
     "MultiplexMixin",
     "PendingRequest",
+    "ReplicaResult",
     "RequestMetadata",
     "RequestRouter",
     "RoundRobinRouter",
@@ -63,6 +64,10 @@ class PendingRequest:
         if self._arguments is None:
             self._arguments = self._call.arguments()
         return self._arguments
+
+
+class ReplicaResult:
+    """The type of `on_request_routed`'s `result`, which is None: a call that is sent has none."""
 
 
 class RunningReplica:
@@ -150,7 +155,7 @@ class RequestRouter:
         """A call is about to be sent."""
 
     def on_request_routed(
-        self, pending_request: PendingRequest, replica_id: ReplicaId, result: Any
+        self, pending_request: PendingRequest, replica_id: ReplicaId, result: ReplicaResult | None
     ) -> None:
         """A call was sent."""
 

@@ -26,6 +26,7 @@ class ReplicaSelection:
     node_id = ""  # this machine
     port = None
     availability_zone = None
+    chosen_by: Any  # the handle that asked for it
 
     def __init__(self, router: Router, link: Link, *, reserved: bool) -> None:
         self.replica_id = link.replica.id

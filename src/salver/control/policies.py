@@ -1,4 +1,4 @@
-"""Users' autoscaling policies: loaded and asked in threads, for they may block or fail."""
+"""Users' autoscaling policies: each in a thread of its own, for it may block or fail."""
 
 from __future__ import annotations
 
@@ -29,18 +29,22 @@ class WishError(TypeError):
 
 
 class Policy:
-    """One policy of a user's. A class is made once, a function is called with its arguments."""
+    """One policy of a user's. A class is made once, a function is called with its arguments.
+
+    It is called on an event loop, so that it may start tasks, which go on until it is closed.
+    """
 
     def __init__(self, policy: AutoscalingPolicy, sys_path: tuple[str, ...] = ()) -> None:
         self.spec = policy
         self._sys_path = sys_path
         self._function: Callable[[Any], Any] | None = None
-        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._answers = False  # at this moment
 
     async def ask(self, told: Any) -> Any:
         """What it answers. Raises what it raises; SalverError: it takes too long."""
         limit_s = LIMIT_S
-        if self._thread is not None and self._thread.is_alive():
+        if self._answers:
             raise SalverError(f"it has not answered for more than {limit_s:g}s, and still runs.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -51,11 +55,12 @@ class Policy:
                 answer = self._call(told)
             except BaseException as failure:  # noqa: BLE001 - the user's code: anything, exit too
                 error = failure
+            self._answers = False
             with suppress(RuntimeError):  # the loop has ended in the meantime
                 loop.call_soon_threadsafe(_settle, future, answer, error)
 
-        self._thread = threading.Thread(target=work, name="salver-policy", daemon=True)
-        self._thread.start()
+        self._answers = True
+        self._own_loop().call_soon_threadsafe(work)
         try:
             await asyncio.wait([future], timeout=limit_s)
             if future.done():
@@ -63,6 +68,20 @@ class Policy:
         finally:
             future.cancel()
         raise SalverError(f"it has not answered within {limit_s:g}s.")
+
+    def close(self) -> None:
+        """Ask no more; what the policy has started ends."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop = None
+
+    def _own_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(
+                target=_run, args=(self._loop,), name="salver-policy", daemon=True
+            ).start()
+        return self._loop
 
     def _call(self, told: Any) -> Any:
         if self._function is None:
@@ -72,6 +91,12 @@ class Policy:
     def _load(self) -> Callable[[Any], Any]:
         sys.path += [entry for entry in self._sys_path if entry not in sys.path]
         return load_policy(self.spec)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Until it is stopped; what runs on it then is cancelled."""
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.get_loop().run_forever()
 
 
 def load_policy(policy: AutoscalingPolicy) -> Callable[[Any], Any]:

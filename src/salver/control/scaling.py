@@ -42,7 +42,13 @@ class _App:
         self.timer: asyncio.TimerHandle | None = None
         self.asking: asyncio.Task[None] | None = None
 
+    def own(self) -> set[Policy]:
+        """Those that users have written."""
+        return {*self.policies.values(), *([self.policy] if self.policy is not None else ())}
+
     def close(self) -> None:
+        for policy in self.own():
+            policy.close()
         self.stats.close()
         if self.timer is not None:
             self.timer.cancel()
@@ -80,8 +86,8 @@ class Scaling:
         spec = app.spec
         if spec is None or not any(d.options.autoscaling_config for d in spec.deployments):
             if known is not None:
-                self._forget(known, known.scalers)
                 self._apps.pop(app.name).close()
+                self._forget(known, known.scalers)
             return
         if known is None or known.app is not app:
             stats = Stats(self._told_figures, self._no_figures)
@@ -99,12 +105,14 @@ class Scaling:
         )
 
     def _read(self, known: _App, spec: AppSpec) -> None:
-        known.spec = spec
+        known.spec, before = spec, known.own()
         wanted = {d.id: d for d in spec.deployments if d.options.autoscaling_config is not None}
         self._forget(known, known.scalers.keys() - wanted.keys())
         known.policy = _renewed(known.policy, spec.autoscaling_policy, spec)
         for deployment in wanted.values():
             self._read_deployment(known, spec, deployment)
+        for policy in before - known.own():
+            policy.close()
         self._look_soon(known)
 
     def _read_deployment(self, known: _App, spec: AppSpec, deployment: DeploymentSpec) -> None:
@@ -214,6 +222,8 @@ class Scaling:
             await self._ask_for_all(known, known.policy, contexts)
             return
         for deployment, policy in list(known.policies.items()):
+            if known.policies.get(deployment) is not policy:
+                continue  # it was closed while another one answered
             try:
                 wish = read_wish(await policy.ask(contexts[deployment]))
             except Exception as error:  # noqa: BLE001 - boundary: the user's code

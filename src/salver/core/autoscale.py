@@ -14,7 +14,7 @@ import msgspec
 
 from salver.core.rollout import in_gangs
 from salver.core.series import Series
-from salver.spec.autoscaling import AutoscalingConfig, AutoscalingContext
+from salver.spec.autoscaling import AutoscalingConfig, AutoscalingContext, TimeStampedValue
 from salver.spec.ids import DeploymentId, ReplicaId
 
 __all__ = (
@@ -218,7 +218,10 @@ class Autoscaler:
                 n: {r: s.over(how, now) for r, s in by.items()} for n, by in by_metric.items()
             },
             raw_metrics={
-                n: {r: [(at + epoch, v) for at, v in s.points()] for r, s in by.items()}
+                n: {
+                    r: [TimeStampedValue(at + epoch, v) for at, v in s.points()]
+                    for r, s in by.items()
+                }
                 for n, by in by_metric.items()
             },
             capacity_adjusted_min_replicas=self.bounds[0],

@@ -16,6 +16,7 @@ from salver.spec.familiar import (
     ProxyLocation,
 )
 from salver.spec.grpc import gRPCOptions
+from salver.spec.ids import DeploymentId as DeploymentID
 from salver.spec.logging import LoggingConfig
 from salver.spec.placement import (
     GangPlacementStrategy,
@@ -32,6 +33,7 @@ __all__ = (
     "BackpressureConfig",
     "ControllerOptions",
     "DeploymentActorConfig",
+    "DeploymentID",
     "GangPlacementStrategy",
     "GangRuntimeFailurePolicy",
     "GangSchedulingConfig",

@@ -7,6 +7,7 @@ from salver.calls.request_router import (
     LocalityMixin,
     MultiplexMixin,
     PendingRequest,
+    ReplicaResult,
     RequestRouter,
     RunningReplica,
 )
@@ -18,6 +19,7 @@ __all__ = (
     "MultiplexMixin",
     "PendingRequest",
     "ReplicaID",
+    "ReplicaResult",
     "RequestRouter",
     "RunningReplica",
 )

@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +23,7 @@ __all__ = (
     "AutoscalingConfig",
     "AutoscalingContext",
     "AutoscalingPolicy",
+    "TimeStampedValue",
     "read_autoscaling",
 )
 
@@ -250,6 +251,13 @@ def _of(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:
     return kind(**given)
 
 
+class TimeStampedValue(NamedTuple):
+    """One figure of a replica's, and since when it holds."""
+
+    timestamp: float
+    value: float
+
+
 class AutoscalingContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy is told of one deployment. Times are seconds since the epoch."""
 
@@ -262,7 +270,7 @@ class AutoscalingContext(msgspec.Struct, frozen=True, kw_only=True):
     total_queued_requests: float = 0.0
     total_running_requests: float = 0.0
     aggregated_metrics: dict[str, dict[ReplicaId, float]] = {}  # of record_autoscaling_stats
-    raw_metrics: dict[str, dict[ReplicaId, list[tuple[float, float]]]] = {}
+    raw_metrics: dict[str, dict[ReplicaId, list[TimeStampedValue]]] = {}
     capacity_adjusted_min_replicas: int = 1
     capacity_adjusted_max_replicas: int = 1
     policy_state: dict[str, Any] = {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from enum import Enum, EnumType
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -19,7 +20,7 @@ def check(kind: type[msgspec.Struct], name: str, value: Any) -> Any:
     except msgspec.ValidationError as error:
         wrong = TypeError if ", got" in str(error) and value is not None else ValueError
         raise wrong(
-            f"{name}={value!r} is not valid: {_lower(str(error))}. "
+            f"{name}={value!r} is not valid: {_said(error, _field(kind, name).type)}. "
             f"What it means: {meta(kind, name).description}{_otherwise(kind, name)}"
         ) from None
 
@@ -27,7 +28,27 @@ def check(kind: type[msgspec.Struct], name: str, value: Any) -> Any:
 def _otherwise(kind: type[msgspec.Struct], name: str) -> str:
     if _field(kind, name).required:
         return ""
-    return f" Leave it out for the default, {default(kind, name)!r}."
+    left_out = default(kind, name)
+    shown = left_out.value if isinstance(left_out, Enum) else left_out
+    return f" Leave it out for the default, {shown!r}."
+
+
+def _said(error: msgspec.ValidationError, annotated: Any) -> str:
+    """msgspec's own words, which are of JSON and name no choices, for Python."""
+    text = str(error)
+    if text.startswith("Invalid enum value") and " - at " not in text:
+        return f"expected one of {', '.join(map(repr, _choices(annotated)))}"
+    return _lower(text).replace("got null", "got None")
+
+
+def _choices(annotated: Any) -> list[Any]:
+    """What an enum or a Literal allows."""
+    if isinstance(annotated, EnumType):
+        return [choice.value for choice in annotated]
+    parts = get_args(annotated)
+    if get_origin(annotated) is Literal:
+        return list(parts)
+    return [choice for part in parts for choice in _choices(part)]
 
 
 def meta(kind: type[msgspec.Struct], name: str) -> Meta:

@@ -41,7 +41,7 @@ class DeploymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         int,
         Meta(
             gt=0,
-            description="Copies that run, unless autoscaling_config says otherwise.",
+            description='Copies that run; "auto" or an autoscaling_config: as the load wants.',
             extra=NOTHING,
         ),
     ] = 1

@@ -16,7 +16,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from salver.doors.grpc.health import Health
-from salver.doors.grpc.listing import Listing
+from salver.serve.generated import serve_pb2
+from salver.serve.generated.serve_pb2_grpc import RayServeAPIServiceStub
 from salver.spec.grpc import gRPCOptions
 from tests.doors.grpc.conftest import SERVICES
 from tests.real.rig import Running
@@ -76,13 +77,9 @@ def test_reflection_shows_services_and_messages(address: str) -> None:
 
 
 async def ask(channel: grpc.aio.Channel, method: str) -> Any:
-    ours = Listing(None)  # type: ignore[arg-type]  # only its messages are used
-    call = channel.unary_unary(
-        f"/ray.serve.RayServeAPIService/{method}",
-        request_serializer=ours._message(f"{method}Request").SerializeToString,
-        response_deserializer=ours._message(f"{method}Response").FromString,
-    )
-    return await call(ours._message(f"{method}Request")(), wait_for_ready=True, timeout=LIMIT_S)
+    call = getattr(RayServeAPIServiceStub(channel), method)
+    request = getattr(serve_pb2, f"{method}Request")()
+    return await call(request, wait_for_ready=True, timeout=LIMIT_S)
 
 
 async def test_apps_are_listed_and_the_door_is_well(channel: grpc.aio.Channel) -> None:

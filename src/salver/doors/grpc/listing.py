@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pb2
-from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message_factory import GetMessageClass
 
 from salver.doors.grpc.door import GrpcDoor, abort
+from salver.doors.grpc.listing_messages import METHODS, SERVICE, Messages
 from salver.replica.grpc.status import UNAVAILABLE
 
 __all__ = ("SERVICE", "Listing")
-
-SERVICE: Final = "ray.serve.RayServeAPIService"
-_PACKAGE: Final = "ray.serve"
-# Message -> its one field, if it has one: name, repeated.
-_MESSAGES: Final[dict[str, tuple[str, bool] | None]] = {
-    "ListApplicationsRequest": None,
-    "ListApplicationsResponse": ("application_names", True),
-    "HealthzRequest": None,
-    "HealthzResponse": ("message", False),
-}
-_METHODS: Final = ("ListApplications", "Healthz")
 
 
 class Listing:
@@ -31,11 +18,8 @@ class Listing:
 
     def __init__(self, door: GrpcDoor) -> None:
         self._door = door
-        # A pool of its own: a user's process may hold Ray's own messages of these names.
-        self.pool = DescriptorPool()
-        self.pool.Add(_file())
-        self._apps = self._message("ListApplicationsResponse")
-        self._health = self._message("HealthzResponse")
+        self._messages = Messages()
+        self.pool = self._messages.pool
 
     def handlers(self) -> dict[str, Any]:
         """By path, ready to be served."""
@@ -43,43 +27,22 @@ class Listing:
         return {
             f"/{SERVICE}/{name}": grpc.unary_unary_rpc_method_handler(
                 answers[name],
-                self._message(f"{name}Request").FromString,
-                self._message(f"{name}Response").SerializeToString,
+                self._messages[f"{name}Request"].FromString,
+                self._messages[f"{name}Response"].SerializeToString,
             )
-            for name in _METHODS
+            for name in METHODS
         }
-
-    def _message(self, name: str) -> Any:
-        return GetMessageClass(self.pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
 
     async def _list(self, _request: Any, context: Any) -> Any:
         await self._check(context)
-        return self._apps(application_names=sorted(self._door.apps or ()))
+        return self._messages["ListApplicationsResponse"](
+            application_names=sorted(self._door.apps or ())
+        )
 
     async def _healthz(self, _request: Any, context: Any) -> Any:
         await self._check(context)
-        return self._health(message="success")
+        return self._messages["HealthzResponse"](message="success")
 
     async def _check(self, context: Any) -> None:
         if self._door.trouble:
             await abort(context, UNAVAILABLE, self._door.trouble)
-
-
-def _file() -> descriptor_pb2.FileDescriptorProto:
-    file = descriptor_pb2.FileDescriptorProto(
-        name="salver/ray_serve.proto", package=_PACKAGE, syntax="proto3"
-    )
-    kinds = descriptor_pb2.FieldDescriptorProto
-    for name, field in _MESSAGES.items():
-        message = file.message_type.add(name=name)
-        if field is not None:
-            label = kinds.LABEL_REPEATED if field[1] else kinds.LABEL_OPTIONAL
-            message.field.add(name=field[0], number=1, type=kinds.TYPE_STRING, label=label)
-    service = file.service.add(name=SERVICE.rpartition(".")[2])
-    for name in _METHODS:
-        service.method.add(
-            name=name,
-            input_type=f".{_PACKAGE}.{name}Request",
-            output_type=f".{_PACKAGE}.{name}Response",
-        )
-    return file

@@ -1,0 +1,1 @@
+"""`salver.serve.generated`: what clients of `ray.serve.RayServeAPIService` import."""
