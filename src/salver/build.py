@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import logging
 import pickle
@@ -291,9 +290,9 @@ class _Pickler(CodePickler):
 
 def _portable(options: DeploymentOptions) -> DeploymentOptions:
     routing = options.request_router_config
-    if routing is not None and inspect.isclass(code := routing.request_router_class):
+    if routing is not None and not routing.is_default:
         routing = msgspec.structs.replace(
-            routing, request_router_class=_sent_code(code, "request router", "callers")
+            routing, request_router_class=_portable_router(routing.request_router_class)
         )
         options = msgspec.structs.replace(options, request_router_config=routing)
     scales = options.autoscaling_config
@@ -301,6 +300,15 @@ def _portable(options: DeploymentOptions) -> DeploymentOptions:
         return options
     scales = msgspec.structs.replace(scales, policy=portable_policy(scales.policy))
     return msgspec.structs.replace(options, autoscaling_config=scales)
+
+
+def _portable_router(code: Any) -> ImportedCode | PickledCode:
+    """Its code: callers, the doors among them, do not look where the app's modules are."""
+    if isinstance(code, ImportedCode | PickledCode):
+        return code
+    if isinstance(code, str):
+        code = _imported(code, "request_router_class")
+    return _sent_code(code, "request router", "callers")
 
 
 def portable_policy(policy: AutoscalingPolicy) -> AutoscalingPolicy:

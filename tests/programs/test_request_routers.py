@@ -160,6 +160,15 @@ def test_a_rule_that_cannot_be_used_is_told_to_callers(door: str, app: Any) -> N
         handle.tag.remote().result(timeout_s=20)
 
 
+def test_a_rule_is_named_by_its_place(door: str, client: httpx.Client, app: Any) -> None:
+    """Also one of the app's own modules, which the door could not import."""
+    handle = app(f"{__name__}:Highest")
+    assert client.get(f"/{handle.app_name}").status_code == 200
+    assert tags(handle, 1)
+    with pytest.raises(serve.exceptions.RayServeException, match=r"'nowhere:Rule' cannot be impor"):
+        app("nowhere:Rule")
+
+
 def test_a_chosen_replica_shows_its_metadata(door: str, app: Any) -> None:
     handle = app(HASHING)
     tags(handle, 1)

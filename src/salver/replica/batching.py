@@ -132,6 +132,7 @@ class Shared:
         self.is_method = False
         self.name = getattr(function, "__qualname__", repr(function))
         self._places: dict[int | None, Place] = {}
+        self._warned_of = 0  # that so many calls are more than the deployment lets in
         self._columns = {False: Columns(function, self.name, method=False)}
 
     def columns(self, *, method: bool) -> Columns:
@@ -172,7 +173,7 @@ class Shared:
             return columns.call(first, [item.args for item in items])
 
         place.forget_closed_loops()
-        _warn_of_few_calls(self.name, place.options)
+        self._warn_of_few_calls(place.options)
         made = Batcher(self.name, work, place.options, streams=self.streams)
         place.batchers[loop] = made
         return made
@@ -210,7 +211,22 @@ class Shared:
             places = [self._place(owner)]
         for place in places:
             place.options = place.options.having(**changed)
-            _warn_of_few_calls(self.name, place.options)
+            self._warn_of_few_calls(place.options)
+
+    def _warn_of_few_calls(self, options: BatchOptions) -> None:
+        replica = current_replica.get(None)
+        wanted = options.max_batch_size * options.max_concurrent_batches
+        if replica is None or not 0 < replica.max_ongoing_requests < wanted:
+            return
+        if wanted != self._warned_of:
+            self._warned_of = wanted
+            _logger.warning(
+                "%s can take %d calls at a time (max_batch_size=%d, max_concurrent_batches=%d), "
+                "but deployment %s lets in %d: its batches will never be full. Set "
+                "max_ongoing_requests=%d or more.",
+                self.name, wanted, options.max_batch_size, options.max_concurrent_batches,
+                replica.deployment, replica.max_ongoing_requests, wanted,
+            )  # fmt: skip
 
 
 def _item(kind: type[W], shared: Shared, owner: Any, args: Any, kwargs: Any) -> tuple[Batcher, W]:
@@ -304,22 +320,3 @@ def _restored(function: Callable[..., Any], options: BatchOptions, is_method: bo
 
 def _refuse(given: object, todo: str) -> NoReturn:
     raise TypeError(f"@batch takes an `async def` function or method, got {given!r}: {todo}.")
-
-
-def _warn_of_few_calls(name: str, options: BatchOptions) -> None:
-    replica = current_replica.get(None)
-    wanted = options.max_batch_size * options.max_concurrent_batches
-    if replica is None or not 0 < replica.max_ongoing_requests < wanted:
-        return
-    _logger.warning(
-        "%s can take %d calls at a time (max_batch_size=%d, max_concurrent_batches=%d), but "
-        "deployment %s lets in %d: its batches will never be full. Set max_ongoing_requests=%d or "
-        "more.",
-        name,
-        wanted,
-        options.max_batch_size,
-        options.max_concurrent_batches,
-        replica.deployment,
-        replica.max_ongoing_requests,
-        wanted,
-    )
