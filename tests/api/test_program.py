@@ -145,7 +145,7 @@ def test_an_app_alone_gets_a_class_of_its_own() -> None:
 
 def test_ingress_refuses_what_cannot_answer() -> None:
     with pytest.raises(ValueError, match=r"^@ingress takes a class"):
-        ingress(asgi_app)(lambda: 1)  # type: ignore[type-var]
+        ingress(asgi_app)(lambda: 1)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match=r"both @ingress and __call__"):
 
         @ingress(asgi_app)

@@ -482,7 +482,7 @@ def test_a_failing_lifespan_fails_the_app(door: str) -> None:
 
 def test_what_ingress_refuses() -> None:
     with pytest.raises(ValueError, match="class"):
-        serve.ingress(FastAPI())(lambda: None)  # type: ignore[type-var]
+        serve.ingress(FastAPI())(lambda: None)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="__call__"):
 
         @serve.ingress(FastAPI())
