@@ -44,7 +44,8 @@ def _said(error: msgspec.ValidationError, annotated: Any) -> str:
 def _choices(annotated: Any) -> list[Any]:
     """What an enum or a Literal allows."""
     if isinstance(annotated, EnumType):
-        return [choice.value for choice in annotated.__members__.values()]
+        members: list[Any] = list(annotated)
+        return [choice.value for choice in members]
     parts = get_args(annotated)
     if get_origin(annotated) is Literal:
         return list(parts)
