@@ -97,6 +97,7 @@ serve.deployment(request_router_config={"request_router_class": CapacityQueueRou
 @pytest.mark.parametrize(
     ("code", "said"),
     [
+        ("import ray.util.state", "ImportError: ray.util.state is not part of serving"),
         ("import ray.data", "ImportError: ray.data is not part of serving"),
         ("from ray import train", "ImportError: ray.train is not part of serving"),
         ("import ray.serve.nothing", "ImportError: ray.serve.nothing: Salver has no such module."),

@@ -70,7 +70,7 @@ class _Loader(Loader):
         try:
             found = import_module(ours)
         except ModuleNotFoundError as error:
-            if error.name != ours:
+            if error.name is None or not f"{ours}.".startswith(f"{error.name}."):
                 raise
             raise ImportError(_refusal(name)) from None
         if name == "ray":  # what else is asked of it comes by its name, and back to the finder
