@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,11 @@ from salver.client import (
     NotFoundError,
     ServerError,
 )
+from salver.client.values import values_of
+from salver.oip.codecs.registry import built_in
 from salver.oip.datatypes import DATATYPES
+from salver.oip.metadata import ModelMetadata
+from salver.oip.types import InferResponse
 from tests.oip.strategies import arrays, held
 from tests.protocols.models import Point
 
@@ -126,6 +131,7 @@ def test_plain_calls_are_json(client: Client, by_grpc: bool) -> None:
         ("add_sub", {"a": np.zeros((1, 4)), "b": [[1, 2, 3, 4]]}, "expected FP32"),
         ("add_sub", {"a": [[1, 2]], "b": [[1, 2, 3, 4]]}, r"expected the shape \[-1, 4\], got"),
         ("add_sub", {"a": [["x"] * 4], "b": [[1, 2, 3, 4]]}, "expected FP32"),
+        ("add_sub", {"a": [[1e39] * 4], "b": [[1] * 4]}, "a value is too large for FP32"),
         ("double", {"x": "2"}, "expected FP64"),
         ("versioned", {"x": 2**64}, "input 'x'"),
         ("versioned", {"x": 1.5}, "expected INT64"),
@@ -188,6 +194,13 @@ async def test_the_asynchronous_client_does_the_same(server: str, rpc: str, way:
         assert await client.models()
         with pytest.raises(InputError):
             await client.model("double")(y=1)
+
+
+def test_the_columns_of_a_frame_are_a_frame_again() -> None:
+    frame = pd.DataFrame({"a": [1, 2], "b": ["x", None]})
+    for some in (frame, frame[["a"]]):
+        answer = InferResponse(built_in().encode_all(some))
+        assert values_of(answer, ModelMetadata("m", "", [], [])).equals(some)
 
 
 def test_threads_may_share_a_client(client: Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any, Final
 
 import numpy as np
@@ -181,7 +182,11 @@ def _converted(array: npt.NDArray[Any], kind: Datatype) -> npt.NDArray[Any]:
         least, greatest = kind.bounds
         if int(array.min()) < least or int(array.max()) > greatest:
             raise InputError(f"a value is not between {least} and {greatest}, as {kind.name} are")
-    return array.astype(kind.dtype)
+    with np.errstate(over="ignore"):
+        found = array.astype(kind.dtype)
+    if kind.kind == "float" and bool((np.isinf(found) & np.isfinite(array)).any()):
+        raise InputError(f"a value is too large for {kind.name}")
+    return found
 
 
 def _shaped(tensor: Tensor, wanted: Sequence[int]) -> Tensor:
@@ -204,10 +209,16 @@ def _shaped(tensor: Tensor, wanted: Sequence[int]) -> Tensor:
 
 
 def values_of(response: InferResponse, metadata: ModelMetadata) -> Any:
-    """The output, or a dict of several."""
+    """The output, or a dict of several; columns of a frame are a frame where pandas is at hand."""
+    if _is_frame(response) and find_spec("pandas") is not None:
+        return _REGISTRY.group_named("pd").decode_all(response.outputs)
     wanted = {tensor.name: tensor for tensor in metadata.outputs}
     values = {t.name: _value(t, wanted.get(t.name)) for t in response.outputs}
     return next(iter(values.values())) if len(values) == 1 else values
+
+
+def _is_frame(response: InferResponse) -> bool:
+    return bool(response.outputs) and all("pd_dtype" in t.parameters for t in response.outputs)
 
 
 def _value(tensor: Tensor, wanted: TensorMetadata | None) -> Any:
