@@ -224,11 +224,17 @@ def test_shared_memory_that_is_wrong(judge: Judge, regions: tuple[Region, Region
         judge.client.register_system_shared_memory("in", regions[0].key, 4)
     with pytest.raises(Exception, match="are outside of region 'in'"):
         infer("in", offset=4)
+    x, wanted = judge.tensor("x", np.zeros(1, "f4"), "FP32"), judge.wanted("output-0")
+    wanted.set_shared_memory("in", 2)
+    with pytest.raises(Exception, match=r"\$\.outputs\[0\]\.parameters\.shared_memory_byte_size: "):
+        judge.infer("identity", [x], outputs=[wanted])
     judge.client.unregister_system_shared_memory("in")
     with pytest.raises(Exception, match="region 'in' is not registered"):
         infer("in")
     judge.client.register_system_shared_memory("gone", "/salver_no_such_thing", 4000)
-    with pytest.raises(Exception, match="cannot be opened"):
+    with pytest.raises(
+        Exception, match=r"\$\.inputs\[0\]\.parameters\.shared_memory_region: .*cannot be opened"
+    ):
         infer("gone")
 
 

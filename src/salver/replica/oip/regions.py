@@ -21,6 +21,7 @@ __all__ = ("Regions",)
 _DIRECTORY: Final = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is found on Linux
 _KEY: Final = re.compile(r"/?[A-Za-z0-9_.+-]{1,200}")
 _KEPT: Final = 64
+_AT: Final = ".parameters.shared_memory_region"
 
 
 class Regions:
@@ -48,36 +49,40 @@ class Regions:
         self, request: InferRequest, response: InferResponse, state: InferenceState | None
     ) -> None:
         """Put the outputs that were asked for in regions there."""
-        wanted = {output.name: Region.of(output.parameters) for output in request.outputs}
-        for tensor in response.outputs:
-            place = wanted.get(tensor.name)
-            if place is None:
-                continue
-            contents = tensor.contents()
-            if len(contents) > place.byte_size:
-                raise InvalidMessageError(
-                    f"output {tensor.name!r} has {len(contents)} bytes, "
-                    f"shared_memory_byte_size is {place.byte_size}",
-                    "$.outputs",
-                )
-            self._view(place, state)[: len(contents)] = contents
-            tensor.data = None
-            tensor.parameters = {
-                "shared_memory_region": place.name,
-                "shared_memory_byte_size": len(contents),
-            } | ({"shared_memory_offset": place.offset} if place.offset else {})
+        given = {tensor.name: tensor for tensor in response.outputs}
+        for index, output in enumerate(request.outputs):
+            try:
+                place = Region.of(output.parameters)
+                if place is not None and output.name in given:
+                    self._put(given[output.name], place, state)
+            except InvalidMessageError as error:
+                raise error.under(f"$.outputs[{index}]") from None
+
+    def _put(self, tensor: Tensor, place: Region, state: InferenceState | None) -> None:
+        contents = tensor.contents()
+        if len(contents) > place.byte_size:
+            raise InvalidMessageError(
+                f"output {tensor.name!r} has {len(contents)} bytes, "
+                f"shared_memory_byte_size is {place.byte_size}",
+                ".parameters.shared_memory_byte_size",
+            )
+        self._view(place, state)[: len(contents)] = contents
+        tensor.data = None
+        tensor.parameters = {
+            "shared_memory_region": place.name,
+            "shared_memory_byte_size": len(contents),
+        } | ({"shared_memory_offset": place.offset} if place.offset else {})
 
     def _view(self, place: Region, state: InferenceState | None) -> memoryview:
         regions = state.regions if state is not None else ()
         region = next((r for r in regions if r.name == place.name), None)
-        at = ".parameters.shared_memory_region"
         if region is None:
-            raise InvalidMessageError(f"region {place.name!r:.60} is not registered", at)
+            raise InvalidMessageError(f"region {place.name!r:.60} is not registered", _AT)
         if place.offset + place.byte_size > region.byte_size:
             raise InvalidMessageError(
                 f"{place.byte_size} bytes at {place.offset} are outside of region "
                 f"{place.name!r:.60} of {region.byte_size} bytes",
-                at,
+                _AT,
             )
         if state is not self._state:  # what was registered anew may be other memory
             self._state = state
@@ -92,20 +97,20 @@ class Regions:
 
 def _mapped(region: SharedMemoryRegion) -> memoryview:
     if _KEY.fullmatch(region.key) is None or region.key.strip("/.") == "":
-        raise InvalidMessageError(f"key {region.key!r:.60} is no name of shared memory", "$.key")
+        raise InvalidMessageError(f"key {region.key!r:.60} is no name of shared memory", _AT)
     path = _DIRECTORY / region.key.removeprefix("/")
     try:
         with path.open("r+b") as file:
             size = file.seek(0, 2)
-            if region.offset + region.byte_size > size:
+            if not size or region.offset + region.byte_size > size:
                 raise InvalidMessageError(
                     f"region {region.name!r:.60} ends at {region.offset + region.byte_size}, "
                     f"but its memory has {size} bytes",
-                    "$.byte_size",
+                    _AT,
                 )
             whole = mmap.mmap(file.fileno(), size)
     except OSError as error:
         raise InvalidMessageError(
-            f"shared memory {region.key!r:.60} cannot be opened: {error.strerror}", "$.key"
+            f"shared memory {region.key!r:.60} cannot be opened: {error.strerror}", _AT
         ) from None
     return memoryview(whole)[region.offset : region.offset + region.byte_size]
