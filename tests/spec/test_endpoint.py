@@ -54,6 +54,21 @@ def test_what_a_class_overrides_without_a_mark_is_none() -> None:
     assert [found.method for found in endpoints_of(Quiet, "Q")] == ["second", "named"]
 
 
+def test_static_and_class_methods_are_models_too() -> None:
+    class Fixed:
+        @staticmethod
+        @endpoint
+        def one(x: int) -> int:
+            return x
+
+        @classmethod
+        @endpoint
+        def two(cls, x: int) -> int:
+            return x
+
+    assert [found.method for found in endpoints_of(Fixed, "F")] == ["one", "two"]
+
+
 def test_the_mark_keeps_what_was_given() -> None:
     options = options_of(Models.second)
     assert options is not None
@@ -79,6 +94,8 @@ def test_it_takes_functions_only() -> None:
         endpoint(deployment(lambda: 1))
     with pytest.raises(TypeError, match=r"^@endpoint takes a method of a class or a function"):
         endpoint(Models)
+    with pytest.raises(TypeError, match=r"Put it on the method, below @staticmethod"):
+        endpoint(staticmethod(lambda x: x))
     with pytest.raises(TypeError, match=r"^name=3 of an endpoint is not valid: expected a str"):
         endpoint(name=3)  # type: ignore[call-overload]
 

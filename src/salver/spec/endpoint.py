@@ -93,10 +93,11 @@ def endpoint(
     )
 
     def decorate(function: Any) -> Any:
-        if inspect.isclass(function) or not callable(function) or hasattr(function, "bind"):
+        lost = isinstance(function, staticmethod | classmethod) or hasattr(function, "bind")
+        if lost or inspect.isclass(function) or not callable(function):
             raise TypeError(
-                f"@endpoint takes a method of a class or a function, got {function!r}. "
-                "Put it on the method, and below @deployment on a function."
+                f"@endpoint takes a method of a class or a function, got {function!r}. Put it on "
+                "the method, below @staticmethod or @classmethod; on a function, below @deployment."
             )
         setattr(function, _MARK, options)
         return function
