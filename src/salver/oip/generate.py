@@ -10,8 +10,8 @@ import numpy as np
 from salver.oip.codecs.json import to_json
 from salver.oip.datatypes import DATATYPES
 from salver.oip.errors import InvalidMessageError, MalformedBodyError
-from salver.oip.jsondata import read_data
 from salver.oip.metadata import ModelMetadata, TensorMetadata
+from salver.oip.plainarrays import read_plain
 from salver.oip.rest import RestFormat
 from salver.oip.types import InferRequest, InferResponse, Tensor
 
@@ -57,29 +57,18 @@ def _value(text: msgspec.Raw, path: str) -> Any:
 
 
 def _tensor(wanted: TensorMetadata, text: msgspec.Raw) -> Tensor:
-    """A scalar or flat list; ones are put before its size until the rank is the model's."""
-    kind = DATATYPES[wanted.datatype]
-    path = f"$.{wanted.name}"
-    content = bytes(text).strip()
+    """A scalar or lists; ones are put before their sizes until the rank is the model's."""
     if wanted.parameters.get("content_type") == "json":
         array = np.empty(1, dtype=object)
-        array[0] = content
+        array[0] = bytes(text).strip()
         return Tensor(wanted.name, "BYTES", (1,), array)
-    if content[:1] != b"[":
-        content = b"[" + content + b"]"
-    count = _length(content, path)
-    shape = (1,) * (len(wanted.shape) - 1) + (count,)
+    known = not wanted.parameters.get("any_datatype")
     try:
-        return Tensor(wanted.name, kind.name, shape, read_data(content, kind, shape, count))
+        kind, array = read_plain(text, DATATYPES[wanted.datatype] if known else None)
     except InvalidMessageError as error:
-        raise type(error)(error.message, path + error.path.removeprefix(".data")) from None
-
-
-def _length(content: bytes, path: str) -> int:
-    try:
-        return len(msgspec.json.decode(content, type=list[msgspec.Raw]))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedBodyError(f"no valid JSON: {error}", path) from None
+        raise error.under(f"$.{wanted.name}") from None
+    shape = (1,) * (len(wanted.shape) - array.ndim) + array.shape
+    return Tensor(wanted.name, kind.name, shape, array.reshape(shape))
 
 
 def write_generate(response: InferResponse) -> bytes:
