@@ -162,7 +162,7 @@ def test_a_dtype_made_up_by_a_client_is_refused() -> None:
         ("base64", b"abc!", r"^\.data\[0\]: the element is no base64: no valid base64"),
         ("datetime", b"tomorrow", r"^\.data\[0\]: the element is no datetime: "),
         ("json", b"{", r"^\.data\[0\]: the element is no json: no valid JSON"),
-        ("image", b"no image", r"^\.data\[0\]: the element is no image: no image can be read"),
+        ("image", b"no image", r"^\.data\[0\]: the element is no image: .*\(no known format\)$"),
         (
             "bas64",
             b"",

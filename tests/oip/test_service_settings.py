@@ -61,8 +61,11 @@ def test_wrong_trace_settings_are_named(changes: dict[str, Any], message: str) -
     ("changes", "message"),
     [
         ({"log_info": 1}, r"^\$\.log_info: expected bool, got 1$"),
-        ({"log_verbose_level": True}, r"^\$\.log_verbose_level: expected int, got True$"),
-        ({"log_verbose_level": -1}, r"^\$\.log_verbose_level: expected int, got -1$"),
+        (
+            {"log_verbose_level": True},
+            r"^\$\.log_verbose_level: expected int of 0 or more, got True$",
+        ),
+        ({"log_verbose_level": -1}, r"^\$\.log_verbose_level: expected int of 0 or more, got -1$"),
         ({"log_format": "x"}, r"^\$\.log_format: expected one of default, ISO8601, got 'x'$"),
         ({"x": 1}, r"^\$: unknown setting 'x'; known are log_file, "),
     ],

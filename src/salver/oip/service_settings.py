@@ -74,7 +74,8 @@ def changed_log(current: Log, changes: Mapping[str, Any]) -> Log:
         _known(name, LOG_DEFAULTS)
         wanted = type(LOG_DEFAULTS[name])
         if type(value) is not wanted or (isinstance(value, int) and value < 0):
-            raise InvalidMessageError(f"expected {wanted.__name__}, got {value!r:.40}", f"$.{name}")
+            kind = "int of 0 or more" if wanted is int else wanted.__name__
+            raise InvalidMessageError(f"expected {kind}, got {value!r:.40}", f"$.{name}")
         if name == "log_format" and value not in _FORMATS:
             raise InvalidMessageError(
                 f"expected one of {', '.join(_FORMATS)}, got {value!r:.40}", f"$.{name}"

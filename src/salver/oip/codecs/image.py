@@ -48,6 +48,8 @@ def read_image(element: bytes) -> Any:
         if image.width * image.height > (images.MAX_IMAGE_PIXELS or math.inf):
             raise ValueError(f"{image.width} x {image.height} pixels are too many")
         image.load()
+    except images.UnidentifiedImageError:  # whose text is of our buffer
+        raise ValueError(f"no image can be read from {len(file)} bytes (no known format)") from None
     except Exception as error:  # noqa: BLE001 - decoders raise what they like over broken files
         raise ValueError(f"no image can be read from {len(file)} bytes ({error})") from None
     return image

@@ -104,8 +104,8 @@ def tensor_of(name: str, array: npt.NDArray[Any]) -> Tensor:
         return _text(name, array, "str")
     if kind == "c":
         raise InvalidResultError(
-            f"Output {name!r} holds complex numbers, which the protocol has not; "
-            "return their real and imaginary parts."
+            f"{name!r} holds complex numbers, which the protocol has not; "
+            "give their real and imaginary parts."
         )
     tensor = Tensor.of(name, array)
     tensor.parameters["content_type"] = "np"
