@@ -47,6 +47,16 @@ class Point:
     y: float = 0.0
 
 
+@dataclasses.dataclass
+class Line:
+    points: dict[str, list[Point]]
+    width: int = 1
+
+
+class Named(pydantic.BaseModel):
+    kind: str = pydantic.Field(alias="type")
+
+
 class Scores(TypedDict):
     probabilities: npt.NDArray[np.float32]
     label: str
@@ -62,6 +72,10 @@ Image3 = Annotated[npt.NDArray[np.float32], Field(shape=(-1, 3))]
 
 def scale(x: Image3, factor: float = 2.0) -> npt.NDArray[np.float32]:
     return (x * factor).astype(np.float32)
+
+
+def scores3(x: Image3) -> Image3:
+    return x
 
 
 def person(person: Person) -> Person:
@@ -262,6 +276,23 @@ def test_a_scalar_may_be_a_request_parameter() -> None:
     assert call(scale, sent).outputs[0].array().tolist() == [[10, 10, 10]]
 
 
+def test_so_may_whatever_else_is_one_json_value() -> None:
+    def choose(
+        mode: Literal["a", "b"], point: Point, day: dt.date | None = None, untyped: Any = 1
+    ) -> list[str]:
+        return [mode, str(point.x), str(day), str(untyped)]
+
+    sent = InferRequest(
+        [], parameters={"mode": "b", "point": {"x": 2}, "day": "2024-05-06", "untyped": 7}
+    )
+    found = call(choose, sent).outputs[0].array().tolist()
+
+    assert found == [b"b", b"2.0", b"2024-05-06", b"7"]
+    sent.parameters["mode"] = "c"
+    with pytest.raises(ContentError, match=r"^\$\.parameters\.mode: Invalid enum value 'c'"):
+        call(choose, sent)
+
+
 def test_only_the_outputs_that_were_asked_for_are_given() -> None:
     sent = request(x=np.ones(2, "f4"))
     sent.outputs = [RequestedOutput("label")]
@@ -348,7 +379,14 @@ def test_tables_may_come_as_columns_or_rows() -> None:
 
     columns = binder.bind_json(b'{"a":[1,2],"b":["x","y"]}')["frame"]
     rows = binder.bind_json(b'{"frame":[{"a":1,"b":"x"},{"a":2,"b":"y"}],"k":2}')["frame"]
+    bare = binder.bind_json(binder.pack_json(rows))["frame"]
 
+    assert bare.equals(rows)
+    assert binder.bind_json(b"[]")["frame"].empty
+    with pytest.raises(ContentError, match=r"^\$\[1\]: expected rows with the same members each"):
+        binder.bind_json(b'[{"a":1},{"b":1}]')
+    with pytest.raises(ContentError, match=r"^\$: expected an object with frame, k$"):
+        binder.bind_json(b"5")
     assert columns.to_dict("list") == rows.to_dict("list") == {"a": [1, 2], "b": ["x", "y"]}
 
 
@@ -367,9 +405,30 @@ def test_results_become_plain_json(function: Any, result: Any, expected: bytes) 
     assert Binder(Signature.of(function)).pack_json(result) == expected
 
 
+def test_what_a_dataclass_was_not_given_is_in_the_answer_as_well() -> None:
+    def lines(x: list[Line]) -> list[Line]:
+        return x
+
+    binder = Binder(Signature.of(lines))
+    (given,) = binder.bind_json(b'[{"points":{"a":[{"x":1}]}}]').values()
+    (row,) = binder.bind_plain([{"points": {"a": [{"x": 1}]}}]).values()
+
+    text = b'[{"points":{"a":[{"x":1.0,"y":0.0}]},"width":1}]'
+    assert binder.pack_json(given) == binder.pack_json(row) == text
+
+
+def test_a_model_of_pydantic_is_written_under_the_names_of_its_schema() -> None:
+    def named(x: Named) -> list[Named]:
+        return [x]
+
+    binder = Binder(Signature.of(named))
+    assert binder.pack_json(named(**binder.bind_json(b'{"type":"a"}'))) == b'[{"type":"a"}]'
+
+
 @pytest.mark.parametrize(
     ("function", "result", "message"),
     [
+        (scores3, np.ones((3, 1)), r"^Output 'output-0' is declared with the shape \[-1, 3\], but"),
         (scale, np.array(["a"]), r"^Output 'output-0' is declared FP32, but an array of <U1"),
         (
             scores,
@@ -396,10 +455,17 @@ def test_functions_that_no_protocol_can_carry_are_refused_when_defined() -> None
 
     def two(a: pd.DataFrame, b: pd.DataFrame) -> None: ...
 
+    def wrong(x: Annotated[Any, Field(content_type="npy")]) -> None: ...
+
+    def answers(x: int) -> Annotated[npt.NDArray[Any], Field("FP31")]:
+        return np.zeros(x)
+
     for function, message in (
         (spread, r"spread\(\) takes \*values.*write each argument out\.$"),
         (unknown, r"unknown\(\) cannot be resolved: name 'Nowhere' is not defined"),
         (two, r"two\(\) takes more than one frame"),
+        (wrong, r"wrong\(\): argument 'x': unknown content type 'npy'; did you mean 'np'\?"),
+        (answers, r"answers\(\): output 'output-0': unknown datatype 'FP31'; expected one of BOOL"),
     ):
         with pytest.raises(UnservableError, match=message):
             Signature.of(function)

@@ -168,10 +168,14 @@ class Binder:
             return {main.name: read(main, whole, path)} | self._specials()
         carried = self.signature.carried
         names = {argument.tensor: argument for argument in carried}
-        if members is None:
-            raise ContentError(f"expected an object with {', '.join(names) or 'nothing'}", path)
         given: dict[str, Any] = {}
         rest: dict[str, Any] = {}
+        if members is None:
+            rows = parse_as(whole, Any) if self._group is not None and read is _text else whole
+            if self._group is None or not isinstance(rows, list):
+                raise ContentError(f"expected an object with {', '.join(names) or 'nothing'}", path)
+            given[self._group.name] = self._grouped(rows, path)
+            members = {}
         for name, member in members.items():
             argument = names.get(name)
             if argument is not None and argument.slot is not None:
@@ -202,15 +206,15 @@ class Binder:
             return True
         return not members and not main.required
 
-    def _grouped(self, columns: Mapping[str, Any], path: str) -> Any:
-        """A frame or dict of arrays, given column by column, or whole under its own name."""
+    def _grouped(self, table: Mapping[str, Any] | list[Any], path: str) -> Any:
+        """A frame or dict of arrays: rows or columns, by themselves or under its own name."""
         group = self._group
         assert group is not None and group.group is not None  # noqa: S101, PT018
-        inner = columns.get(group.tensor)
-        if len(columns) == 1 and isinstance(inner, dict | list):
-            columns = (
-                inner if isinstance(inner, dict) else columns_of(inner, f"{path}.{group.tensor}")
-            )
+        if isinstance(table, Mapping) and len(table) == 1:
+            inner = table.get(group.tensor)
+            if isinstance(inner, dict | list):
+                table, path = inner, f"{path}.{group.tensor}"
+        columns = columns_of(table, path) if isinstance(table, list) else table
         registry = self.signature.registry
         try:
             return group.group.decode_all(

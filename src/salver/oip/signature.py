@@ -10,11 +10,12 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 import msgspec
 
 from salver.oip.codecs.registry import GroupCodec, Registry, built_in
-from salver.oip.errors import UnservableError
+from salver.oip.errors import InvalidMessageError, UnservableError
 from salver.oip.hints import record_fields, slot_for, split_hint
 from salver.oip.metadata import ModelMetadata, TensorMetadata
 from salver.oip.slots import Slot
 from salver.oip.types import InferRequest, InferResponse
+from salver.spec.endpoint import Field
 
 __all__ = ("Argument", "Output", "Signature")
 
@@ -84,7 +85,7 @@ class Signature(msgspec.Struct, frozen=True):
         text_input = any(argument.tensor == "text_input" for argument in arguments)
         return cls(
             arguments,
-            tuple(_outputs(hint if item is None else item, registry, text_input)),
+            tuple(_outputs(function, hint if item is None else item, registry, text_input)),
             registry,
             streams=item is not None,
             several=get_origin(hint if item is None else item) is tuple,
@@ -157,15 +158,17 @@ def _arguments(
         elif group is not None:
             yield Argument(name, name, None, group, required, nullable, field.description)
         else:
-            yield Argument(
-                name,
-                field.name or name,
-                slot_for(hint, registry, field),
-                None,
-                required,
-                nullable,
-                field.description,
-            )
+            slot = _slot(f"{_name(function)}: argument {name!r}", hint, registry, field)
+            tensor = field.name or name
+            yield Argument(tensor=tensor, name=name, slot=slot, required=required,
+                           nullable=nullable, description=field.description)  # fmt: skip
+
+
+def _slot(what: str, hint: Any, registry: Registry, field: Field) -> Slot:
+    try:
+        return slot_for(hint, registry, field)
+    except InvalidMessageError as error:  # what its Field says
+        raise UnservableError(f"{what}: {error.message}.") from None
 
 
 def _streamed(function: Callable[..., Any], hint: Any) -> Any:
@@ -177,8 +180,11 @@ def _streamed(function: Callable[..., Any], hint: Any) -> Any:
     return Any if generates else None
 
 
-def _outputs(hint: Any, registry: Registry, text_input: bool) -> Iterator[Output]:
-    bare, field, _ = split_hint(hint)
+def _outputs(
+    function: Callable[..., Any], hint: Any, registry: Registry, text_input: bool
+) -> Iterator[Output]:
+    where = _name(function)
+    bare, _, _ = split_hint(hint)
     if bare is InferResponse or bare is type(None) or bare is None:
         return
     if registry.group_for_hint(bare) is not None:
@@ -187,19 +193,23 @@ def _outputs(hint: Any, registry: Registry, text_input: bool) -> Iterator[Output
     fields = record_fields(bare)
     if items and Ellipsis not in items:
         for index, item in enumerate(items):
-            yield _output(f"output-{index}", item, registry)
+            yield _output(where, f"output-{index}", item, registry)
     elif fields:
         for name, kind in fields.items():
-            yield _output(name, kind, registry, name)
+            yield _output(where, name, kind, registry, name)
     else:
         # What the generate extension calls the text that answers `text_input`.
         name = "text_output" if text_input and bare is str else "output-0"
-        yield Output(field.name or name, slot_for(bare, registry, field))
+        yield _output(where, name, hint, registry)
 
 
-def _output(name: str, hint: Any, registry: Registry, field_name: str | None = None) -> Output:
+def _output(
+    where: str, name: str, hint: Any, registry: Registry, field_name: str | None = None
+) -> Output:
     bare, field, _ = split_hint(hint)
-    return Output(field.name or name, slot_for(bare, registry, field), field_name)
+    tensor = field.name or name
+    slot = _slot(f"{where}: output {tensor!r}", bare, registry, field)
+    return Output(tensor, slot, field_name)
 
 
 def _input_metadata(argument: Argument) -> TensorMetadata:

@@ -45,9 +45,7 @@ class Slot:
         wanted, given = self.shape, tensor.shape
         if wanted is None:
             return
-        if len(wanted) != len(given) or any(
-            size not in (-1, found) for size, found in zip(wanted, given, strict=True)
-        ):
+        if not _fits(given, wanted):
             raise MismatchError(f"expected {list(wanted)}, got {list(given)}", ".shape")
 
     def takes(self, datatype: str) -> bool:
@@ -75,10 +73,17 @@ class Slot:
         return {}
 
 
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return len(shape) == len(wanted) and all(
+        size in (-1, found) for size, found in zip(wanted, shape, strict=True)
+    )
+
+
 class AnySlot(Slot):
     """No annotation: the tensor's own content type decides, the value's own type on the way out."""
 
     any = True
+    scalar = True
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
@@ -125,7 +130,14 @@ class ArraySlot(Slot):
             value = np.asarray(value)
         if not self.any and isinstance(value, np.ndarray):
             value = self._cast(name, value)
-        return (self.codec if self.codec.can_encode(value) else NumpyCodec()).encode(name, value)
+        codec = self.codec if self.codec.can_encode(value) else NumpyCodec()
+        tensor = codec.encode(name, value)
+        if self.shape is not None and not _fits(tensor.shape, self.shape):
+            raise InvalidResultError(
+                f"Output {name!r} is declared with the shape {list(self.shape)}, but an array of "
+                f"{list(tensor.shape)} was returned."
+            )
+        return tensor
 
     def _cast(self, name: str, value: Any) -> Any:
         """Promised one dtype, returned another: widened silently, narrowed within a kind."""
@@ -294,6 +306,7 @@ class JsonSlot(Slot):
         self.hint = hint
         self.item = item  # of a list; None where the whole value is one element
         self.shape = (1,) if item is None else (-1,)
+        self.scalar = item is None
 
     def check(self, tensor: Tensor) -> None:
         if tensor.datatype != "BYTES":

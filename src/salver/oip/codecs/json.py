@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, get_args
 
@@ -56,7 +56,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return _array(np.asarray(value))
     if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
+        return value.model_dump(mode="json", by_alias=True)  # as its schema says
     if is_instance(value, "torch", "Tensor"):
         return value.detach().cpu().tolist()
     if is_instance(value, "pandas", "DataFrame"):
@@ -90,9 +90,11 @@ def convert(value: Any, hint: Any) -> Any:
     if _uses_pydantic(hint):
         return _validated(hint, "validate_python", value)
     try:
-        return msgspec.convert(value, hint)
+        return _complete(msgspec.convert(value, hint), hint)
     except msgspec.ValidationError as error:
         raise _refused(error) from None
+    except RecursionError:
+        raise ContentError("nested too deeply") from None
 
 
 def parse_as(data: bytes, hint: Any) -> Any:
@@ -102,11 +104,38 @@ def parse_as(data: bytes, hint: Any) -> Any:
             return msgspec.json.decode(data)
         if _uses_pydantic(hint):
             return _validated(hint, "validate_json", data)
-        return msgspec.json.decode(data, type=hint)
+        return _complete(msgspec.json.decode(data, type=hint), hint)
     except msgspec.ValidationError as error:
         raise _refused(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ContentError(f"no valid JSON: {error}") from None
+
+
+def _complete(value: Any, hint: Any) -> Any:
+    """With the defaults of dataclasses in place: msgspec would leave them out of JSON again."""
+    if _holds_dataclass(hint):
+        _fill(value)
+    return value
+
+
+def _holds_dataclass(hint: Any) -> bool:
+    return dataclasses.is_dataclass(hint) or any(map(_holds_dataclass, get_args(hint)))
+
+
+def _fill(value: Any) -> None:
+    if isinstance(value, list | tuple | set | frozenset):
+        members: Iterable[Any] = value
+    elif isinstance(value, dict):
+        members = value.values()
+    elif dataclasses.is_dataclass(value):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        if hasattr(value, "__dict__"):
+            vars(value).update(fields)
+        members = fields.values()
+    else:
+        return
+    for member in members:
+        _fill(member)
 
 
 def _validated(hint: Any, method: str, value: Any) -> Any:
