@@ -108,3 +108,19 @@ def test_a_model_without_a_function_has_a_document() -> None:
 
     assert "/v2/models/m/infer" in found["paths"]
     assert InferResponse([]).outputs == []
+
+
+def test_arrays_without_a_datatype_may_have_any() -> None:
+    def echo(x: npt.NDArray[Any], rows: list[list[float]] | None = None) -> npt.NDArray[Any]:
+        return x
+
+    signature = Signature.of(echo)
+    found = document(signature.metadata("m"), signature)
+    tensor = {"name": "x", "datatype": "INT64", "shape": [1, 1], "data": [1]}
+    for name, value in (
+        ("InferRequest", {"inputs": [tensor]}),
+        ("InferResponse", {"model_name": "m", "outputs": [tensor | {"name": "output-0"}]}),
+        ("GenerateRequest", {"x": ["a"], "rows": [[1, 2], [3, 4]]}),
+    ):
+        schema = {"$ref": f"#/components/schemas/{name}", "components": found["components"]}
+        jsonschema.Draft202012Validator(schema).validate(value)

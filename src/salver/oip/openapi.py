@@ -180,7 +180,9 @@ def _response(metadata: ModelMetadata) -> Schema:
 def _tensor(tensor: TensorMetadata) -> Schema:
     """A tensor of this name; a frame's columns have names and datatypes of their own."""
     if tensor.parameters.get("content_type") in ("pd", "dict"):
-        return _any_tensor()
+        return _any_tensor(_STRING)
+    if tensor.parameters.get("any_datatype"):
+        return _any_tensor({"const": tensor.name})
     properties: dict[str, Schema] = {
         "name": {"const": tensor.name},
         "datatype": {"const": tensor.datatype},
@@ -191,9 +193,9 @@ def _tensor(tensor: TensorMetadata) -> Schema:
     return _object(properties, ["name", "datatype", "shape"])
 
 
-def _any_tensor() -> Schema:
+def _any_tensor(name: Schema) -> Schema:
     properties: dict[str, Schema] = {
-        "name": _STRING,
+        "name": name,
         "datatype": {"enum": list(DATATYPES)},
         "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
         "parameters": _ref("Parameters"),
@@ -222,9 +224,10 @@ def _generate_request(metadata: ModelMetadata) -> Schema:
     properties: dict[str, Schema] = {"id": _STRING, "parameters": _ref("Parameters")}
     for tensor in metadata.inputs:
         item = _item(tensor.datatype)
-        if tensor.parameters.get("content_type") == "json":
+        if tensor.parameters.get("content_type") == "json" or tensor.parameters.get("any_datatype"):
             item = {}
-        properties[tensor.name] = {"anyOf": [item, {"type": "array", "items": item}]}
+        rows = {"type": "array", "items": item if len(tensor.shape) < 2 else {}}
+        properties[tensor.name] = {"anyOf": [item, rows]}
     return _object(properties, [t.name for t in metadata.inputs if not t.optional])
 
 
