@@ -276,7 +276,8 @@ async def test_a_constructor_that_keeps_failing_fails_the_app_with_its_traceback
         assert status.status is ApplicationStatus.DEPLOY_FAILED
         assert status.deployments["Door"].message == "ValueError: no weights"
         assert [c for _, c in engine.calls].count("start") == 3
-        assert "no weights" in directory.views[DeploymentId("Door", "app")].gone
+        told = directory.views[DeploymentId("Door", "app")].gone
+        assert told == "Deployment app#Door could not start; its status says why."
 
 
 async def test_a_failed_update_leaves_the_old_replicas_serving_on_the_old_route() -> None:

@@ -79,7 +79,8 @@ def views_of(app: App, plan: Plan | None) -> Iterator[DeploymentView]:
             if deployment not in known.targets:
                 gone = f"Deployment {deployment} was deleted."
             elif has_failed(known.targets[deployment], state):
-                gone = f"Deployment {deployment} could not start: {state.failures.message}"
+                # Clients of the door read this: the traceback is for the status and the log.
+                gone = f"Deployment {deployment} could not start; its status says why."
         if deployment in app.resting:
             gone = f"Deployment {deployment} is unloaded; load its model to have it back."
         yield DeploymentView(
