@@ -203,6 +203,7 @@ async def test_a_replica_process_from_attach_to_exit(folder: str) -> None:
             "address": f"unix:{folder}/r-abc.sock",
             "state": "new",
             "place": {"rank": 0, "world_size": 1, "node_rank": 0},
+            "route_prefix": None,
         }
         code = ImportedCode("tests.replica.test_real", "Service")
         spec = msgspec.structs.replace(

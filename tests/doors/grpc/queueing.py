@@ -12,6 +12,11 @@ async def the_one_that_waits(*two: Any) -> Any:
     """Return it when the other one has been refused, as the queue was full."""
     codes = {asyncio.ensure_future(call.code()): call for call in two}
     done, (waiting,) = await asyncio.wait(codes, return_when=asyncio.FIRST_COMPLETED)
-    assert [code.result() for code in done] == [grpc.StatusCode.RESOURCE_EXHAUSTED]
+    # grpc's client says INTERNAL itself where it was still sending when the refusal came.
+    assert {code.result() for code in done} <= {
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.INTERNAL,
+    }
+    assert len(done) == 1
     waiting.cancel()
     return codes[waiting]
