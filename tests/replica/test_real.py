@@ -21,7 +21,7 @@ from salver.errors import SalverError
 from salver.replica.host import Host
 from salver.spec.app import ImportedCode
 from salver.spec.options import DeploymentOptions
-from salver.spec.start import Place
+from salver.spec.start import Change, Place
 from salver.wire import frames
 from salver.wire.messages import Hello
 from salver.wire.payload import dumps, load_error, loads
@@ -219,7 +219,7 @@ async def test_a_replica_process_from_attach_to_exit(folder: str) -> None:
         assert (await link.call("stats"))["calls"] == 1
         assert not await link.call("check_health", {"timeout_s": 5})
         with pytest.raises(SalverError, match="no method to take it"):
-            await link.call("reconfigure", DeploymentOptions(user_config=1))
+            await link.call("reconfigure", Change(DeploymentOptions(user_config=1)))
         assert await link.call("drain", {"timeout_s": 5})
         process.terminate()
         assert await process.wait() == 0
