@@ -19,8 +19,8 @@ from salver.replica.access import LoggedCall
 from salver.replica.asgi import MARK, Lifespan, build_app
 from salver.replica.calls import Caller, ServedCall
 from salver.replica.code import load_arguments, load_code
-from salver.replica.companion import Companion, begin_companion
 from salver.replica.context import ReplicaContext, ReplicaRank, current_replica
+from salver.replica.duty import Duty, begin_duty
 from salver.replica.facts import Facts
 from salver.replica.grpc.calls import MessageDoor
 from salver.replica.handle_calls import serve_call
@@ -123,7 +123,7 @@ class Host:
         self.inference: InferenceState | None = None
         self._target: Any = None
         self._lifespan: Lifespan | None = None
-        self._companion = Companion()
+        self._duty = Duty()
         self.grpc = MessageDoor(self)
 
     # ---- life
@@ -187,7 +187,7 @@ class Host:
         if self.options.user_config is not None:
             await reconfigure(self._target, self.context, self.options.user_config)
         await check_health(self._target, self.options.health_check_timeout_s)
-        self._companion = await begin_companion(self._target, self.context)
+        self._duty = await begin_duty(self._target, self.context)
 
     async def reconfigure(self, change: Change) -> None:
         """Go by this from now on; raises what the user's `reconfigure` raises."""
@@ -217,7 +217,7 @@ class Host:
 
     async def check_health(self, limit_s: float) -> bool:
         """Raise what the user's `check_health` raises; False: there is none."""
-        self._companion.check()
+        self._duty.check()
         return await self._in_user_context(check_health(self._target, limit_s))
 
     def _in_user_context(self, hook: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -246,7 +246,7 @@ class Host:
         self.draining, self.limit = True, 0
         for caller in self._callers:
             caller.conn.send(GOAWAY, 0, 0, 0)
-        both = self._drain_calls(timeout_s), self._companion.drain(timeout_s)
+        both = self._drain_calls(timeout_s), self._duty.drain(timeout_s)
         return all(await asyncio.gather(*both))
 
     async def _drain_calls(self, timeout_s: float) -> bool:
@@ -288,7 +288,7 @@ class Host:
         self._methods.clear()
         self.context.servable_object = None
         try:
-            await self._companion.drain(1.0)  # where nobody has drained it before
+            await self._duty.drain(1.0)  # where nobody has drained it before
             if self._lifespan is not None:
                 await self._lifespan.shutdown()
             await destroy(target)

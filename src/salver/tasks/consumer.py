@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextvars import Context, copy_context
 from typing import Any, Final, TypeVar, cast, overload
 
-from salver.replica.companion import COMPANION, Companion
 from salver.replica.context import ReplicaContext
+from salver.replica.duty import DUTY, Duty
 from salver.spec.tasks import TaskProcessorConfig
 from salver.tasks.adapter import TaskProcessorAdapter, instantiate_adapter_from_config
 
@@ -55,16 +55,16 @@ def task_consumer(*, task_processor_config: TaskProcessorConfig) -> Callable[[C]
                 f"@task_consumer takes a class, got {cls!r}. Put @serve.deployment above it."
             )
         # A class of its own: the undecorated one may be found, and used, under its name.
-        companion = functools.partial(Consumer, task_processor_config)
+        duty = functools.partial(Consumer, task_processor_config)
         own = {name: getattr(cls, name) for name in ("__doc__", "__module__", "__qualname__")}
         make: Any = type(cls)
-        return cast("C", make(cls.__name__, (cls,), {**own, COMPANION: companion}))
+        return cast("C", make(cls.__name__, (cls,), {**own, DUTY: duty}))
 
     return decorate
 
 
-class Consumer(Companion):
-    """The companion of a replica's object: takes tasks for it, from its start to its draining."""
+class Consumer(Duty):
+    """The duty of a replica's object: takes tasks for it, from its start to its draining."""
 
     def __init__(self, config: TaskProcessorConfig, target: Any, context: ReplicaContext) -> None:
         self._config = config

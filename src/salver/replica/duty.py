@@ -1,4 +1,4 @@
-"""What lives and ends with a replica's object, beside its calls."""
+"""What a replica's object does besides answering calls, for as long as it lives."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from salver.replica.context import ReplicaContext
 
-__all__ = ("COMPANION", "Companion", "begin_companion")
+__all__ = ("DUTY", "Duty", "begin_duty")
 
-# The attribute of a class that makes its objects' companions: called with the object and context.
-COMPANION: Final = "__salver_companion__"
+# The attribute of a class that makes its objects' duties: called with the object and context.
+DUTY: Final = "__salver_duty__"
 
 
-class Companion:
+class Duty:
     """Begins when the object is there and configured; is drained as its calls are. This one does
     nothing: most objects have no other."""
 
@@ -27,9 +27,9 @@ class Companion:
         return True
 
 
-async def begin_companion(target: Any, context: ReplicaContext) -> Companion:
+async def begin_duty(target: Any, context: ReplicaContext) -> Duty:
     """What the object's class asks for, begun."""
-    make = getattr(type(target), COMPANION, None)
-    companion: Companion = Companion() if make is None else make(target, context)
-    await companion.begin()
-    return companion
+    make = getattr(type(target), DUTY, None)
+    duty: Duty = Duty() if make is None else make(target, context)
+    await duty.begin()
+    return duty
