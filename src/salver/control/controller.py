@@ -37,11 +37,7 @@ from salver.core.unloading import Unloaded, resting
 from salver.errors import DeployFailedError, SalverError
 from salver.spec.app import AppSpec
 from salver.spec.start import Attachment
-from salver.spec.status import (
-    ApplicationStatus,
-    AppStatus,
-    ServeStatus,
-)
+from salver.spec.status import ApplicationStatus, AppStatus, ServeStatus
 
 __all__ = ("Controller",)
 
@@ -345,9 +341,10 @@ class Controller:
         return app_status(app, self._clock())
 
     def _finished(self, name: str) -> bool:
+        if not self.has_acted_on(name):
+            return False
         app = self._apps.get(name)
-        done = app is None or app.deleting or self._status(app).status in DONE
-        return done and self.has_acted_on(name)
+        return app is None or app.deleting or self._status(app).status in DONE
 
 
 def _drain_limit(app: App) -> float:

@@ -36,6 +36,8 @@ class Unloaded(msgspec.Struct, frozen=True):
 
     def among(self, specs: Iterable[AppSpec]) -> Unloaded:
         """What there still is of it: a model that comes again later comes loaded."""
+        if self == Unloaded():
+            return self
         specs = list(specs)
         models = frozenset[str]().union(*map(_all_models, specs))
         return Unloaded(self.models & models, self.apps & _names(specs))

@@ -23,7 +23,7 @@ __all__ = ("OptionsDict", "merged_options", "read_options")
 
 
 class OptionsDict(TypedDict, total=False):
-    """What `@deployment(...)` takes: the fields above and the other names Ray Serve knows."""
+    """What `@deployment(...)` takes: `DeploymentOptions` and the other names Ray Serve knows."""
 
     name: str
     num_replicas: int | Literal["auto"] | None
