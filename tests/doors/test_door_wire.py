@@ -120,7 +120,7 @@ def post(body: bytes) -> bytes:
     return b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
-@pytest.mark.parametrize("size", [0, 1000, 65_000, 70_000, 3_000_000])
+@pytest.mark.parametrize("size", [0, 1000, 10_000, 65_000, 70_000, 3_000_000])
 def test_bodies_of_every_size_arrive_and_come_back(tmp_path: Path, size: int) -> None:
     def echo(conn: Connection, call_id: int, body: bytes) -> None:
         reply(conn, call_id, body + b"END")

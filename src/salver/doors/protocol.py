@@ -53,10 +53,10 @@ class HttpProtocol(Intake):
         if self.stage == FILL:
             self.filled(nbytes)
             return
-        if nbytes > _SHORT and self.stage == READY and self._goes_on(nbytes):
+        if nbytes > _SHORT and self.stage == READY and self._has_known_head(nbytes):
             return
         data = self.door.scratch[:nbytes].tobytes()
-        if self.stage == READY:
+        if nbytes <= _SHORT and self.stage == READY:
             # Nearly all requests are these: known head, whole request, nothing else.
             heads = self.door.heads
             head = heads.get(data)
@@ -72,15 +72,19 @@ class HttpProtocol(Intake):
                     return
         self.received(data)
 
-    def _goes_on(self, size: int) -> bool:
-        """Whether a known head came with part of a large body, which is now where it belongs."""
+    def _has_known_head(self, size: int) -> bool:
+        """Whether a known head came with its body, or with the first of a large one; it is taken
+        then. Of so much only the beginning is looked at: to hash it all would cost more."""
         scratch = self.door.scratch
         raw = scratch[:_SHORT].tobytes()
         end = raw.find(b"\r\n\r\n") + 4
         head = self.door.heads.get(raw[:end])
-        if head is None or head.length < LARGE or self.blocked:
+        if head is None:
             return False
-        if head.length > self.door.settings.max_body_bytes:
+        if head.small and size == end + head.length:
+            self.submit(head, scratch[:size].tobytes())
+            return True
+        if not LARGE <= head.length <= self.door.settings.max_body_bytes or self.blocked:
             return False
         self.start_clock(head)
         self.begin_large(head, scratch[end:size])
