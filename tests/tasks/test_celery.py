@@ -143,15 +143,23 @@ def test_consumers_are_asked_how_they_are(queue: Queue) -> None:
     assert stats["total"]["one"] >= 1
 
 
-def test_a_broker_that_is_not_there_is_named() -> None:
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("amqp://me:secret@127.0.0.1:1//", r"^The broker at amqp://me:\*\*@.* cannot be reached"),
+        (
+            "nonsense://here",
+            r"^The broker at nonsense:.* cannot be used: No such transport.* `pip install",
+        ),
+    ],
+)
+def test_a_broker_that_is_not_there_is_named(url: str, message: str) -> None:
     config = TaskProcessorConfig(
         queue_name="q",
-        adapter_config=CeleryAdapterConfig(
-            broker_url="amqp://127.0.0.1:1//", backend_url="file:///tmp"
-        ),
+        adapter_config=CeleryAdapterConfig(broker_url=url, backend_url="file:///tmp"),
     )
     adapter = instantiate_adapter_from_config(config)
-    with pytest.raises(SalverError, match=r"The broker at amqp://.* cannot be reached"):
+    with pytest.raises(SalverError, match=message):
         adapter.start_consumer()
 
 

@@ -18,6 +18,7 @@ try:
     from celery import Celery, Task
     from celery.concurrency.thread import TaskPool
     from celery.worker.consumer import Consumer
+    from kombu.utils.url import maybe_sanitize_url
 except ImportError as error:
     raise ImportError(
         f"Task queues of Celery need it to be installed ({error}): pip install 'salver[celery]'."
@@ -111,13 +112,11 @@ class CeleryTaskProcessorAdapter(TaskProcessorAdapter):
     def start_consumer(self, **kwargs: Any) -> None:
         """Raises SalverError where the broker cannot be reached."""
         app = self._app
-        with app.connection_for_read() as connection:
-            try:
+        try:
+            with app.connection_for_read() as connection:
                 connection.ensure_connection(**_CONNECTING)
-            except Exception as error:  # each broker has errors of its own
-                raise SalverError(
-                    f"The broker at {connection.as_uri()} cannot be reached: {error}."
-                ) from error
+        except Exception as error:  # each broker has errors of its own
+            raise SalverError(_unreachable(self._celery.broker_url, error)) from error
         app.finalize()
         app.conf.worker_consumer = _sorting_out(self._config.unprocessable_task_queue_name)
         self._worker = app.WorkController(
@@ -146,6 +145,17 @@ class CeleryTaskProcessorAdapter(TaskProcessorAdapter):
             raise SalverError(
                 f"The consumer of queue {self._config.queue_name!r} has ended; the log says why."
             )
+
+
+def _unreachable(url: str, error: Exception) -> str:
+    where = maybe_sanitize_url(url)
+    if isinstance(error, AttributeError | ImportError | KeyError):  # kombu lacks what it needs
+        kind = url.partition(":")[0]
+        return (
+            f"The broker at {where} cannot be used: {error.args[0] if error.args else error}. "
+            f"Is the package for it installed, as by `pip install 'celery[{kind}]'`?"
+        )
+    return f"The broker at {where} cannot be reached: {error}."
 
 
 def _threads_of(app: Celery) -> type[Any]:
