@@ -49,7 +49,8 @@ class Served:
             found = re.search(pattern, text)
             if found:
                 return found
-        raise AssertionError(f"ended without {pattern!r}:\n{''.join(self.said)}{self.errors()}")
+        words = "".join(self.said) + self.errors()
+        raise AssertionError(f"ended with {self.process.wait()}, without {pattern!r}:\n{words}")
 
     def error(self, text: str) -> None:
         """Return when it has said this on stderr; fails when it ends without."""
