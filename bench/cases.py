@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.harness.load import (
     Further,
@@ -196,11 +196,24 @@ CASES: dict[str, Case] = {
         _all("replica", "salver"),
     ),
     "scale": Case(
-        f"{STEP} clients all of a sudden on one replica that may become {SCALED}; no delay, "
-        "the load of the last 0.2 s: until the second, and until all of them answer",
+        f"{STEP} clients all of a sudden on one replica that may become {SCALED}: until the "
+        "second, and until all of them have answered. The same autoscaling_config on both: 2 "
+        "ongoing requests each, no delay, the load of the last 0.2 s, told every 0.1 s; -second: "
+        "upscale_delay_s 1, all else as either has it by default (30 s of load, told every 10 s; "
+        "Salver tells it within 1 s)",
         (Step(STEP, SCALED),),
-        _all("scale", "salver", "ray"),
+        (
+            *_all("scale", "salver", "ray"),
+            Entry("salver", "scale_second", "salver-second"),
+            Entry("ray", "scale_second", "ray-second"),
+        ),
         fresh=True,  # it has to begin with one replica
+    ),
+    "scale-default": Case(
+        "the same with the default of everything but the bounds: upscale_delay_s 30 on both",
+        (Step(STEP, SCALED),),
+        _all("scale_default", "salver", "ray"),
+        fresh=True,
     ),
 }
 
@@ -219,6 +232,7 @@ def _faster(case: str, load: str, factor: float, than: str, entry: str = "salver
 
 _START = Figure("start", "salver", "start", "start_s")
 _MEMORY = Figure("memory", "salver", "idle", "pss_mib")
+_SCALED = Figure("scale", "salver", "step16", "capacity_ms")
 _FIRST = Figure("sse", "salver", "clients1", "first_p50_ms")
 
 TARGETS: tuple[Target, ...] = (
@@ -276,4 +290,16 @@ TARGETS: tuple[Target, ...] = (
     at_most(1 / 6, _MEMORY, Figure("memory", "ray", "idle", "pss_mib")),
     at_most(50.0, Figure("replica", "salver", "further", "ready_ms")),
     at_most(12.0, Figure("replica", "salver", "further", "added_mib")),
+    at_most(300.0, _SCALED),
+    at_most(1 / 10, _SCALED, replace(_SCALED, entry="ray")),
+    at_most(
+        1.0,
+        replace(_SCALED, entry="salver-second"),
+        replace(_SCALED, entry="ray-second"),
+    ),
+    at_most(
+        1.0,
+        replace(_SCALED, case="scale-default"),
+        replace(_SCALED, case="scale-default", entry="ray"),
+    ),
 )

@@ -121,7 +121,7 @@ _PROGRAMS = {
     "upload": _UPLOAD,
     "upload_buffer": _UPLOAD,
     "blocked": Request(_HELLO),
-    "scale": Request(_has_pid),
+    **dict.fromkeys(("scale", "scale_second", "scale_default"), Request(_has_pid)),
     "batch": Request(_HELLO),
     "batch_two": Request(_HELLO),
     "batch_loop": Request(_is_loop),

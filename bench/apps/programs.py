@@ -115,18 +115,17 @@ class Named:
     """Takes a while, and says which process it was."""
 
     async def __call__(self, request: Request) -> dict[str, int]:
-        await asyncio.sleep(0.010)
+        await asyncio.sleep(0.050)
         return {"pid": os.getpid()}
 
 
-# As quick as either can be: the load of a moment, reported often, without delay.
-SCALING = {
-    "min_replicas": 1,
-    "max_replicas": 4,
-    "target_ongoing_requests": 2,
-    "upscale_delay_s": 0,
-    "look_back_period_s": 0.2,
-    "metrics_interval_s": 0.1,
+# One to four replicas, by app: what else `autoscaling_config` says, the same for both frameworks.
+_BOUNDS = {"min_replicas": 1, "max_replicas": 4, "target_ongoing_requests": 2}
+_QUICK = {"upscale_delay_s": 0, "look_back_period_s": 0.2, "metrics_interval_s": 0.1}
+SCALING: dict[str, dict[str, Any]] = {
+    "scale": _BOUNDS | _QUICK,
+    "scale_second": _BOUNDS | {"upscale_delay_s": 1},
+    "scale_default": _BOUNDS,
 }
 
 

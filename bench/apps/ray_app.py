@@ -26,8 +26,8 @@ def build(app: str) -> Any:
     """The app of this name, as in salver_app.py."""
     if app == "hello_limit":  # max_ongoing_requests is what the quickstart gets: 5
         return deployment(programs.Hello).bind()
-    if app == "scale":
-        return deployment(programs.Named, autoscaling_config=programs.SCALING).bind()
+    if app in programs.SCALING:
+        return deployment(programs.Named, autoscaling_config=programs.SCALING[app]).bind()
     if app == "blocked":
         return deployment(programs.Blocked, num_replicas=2).bind()
     if app == "compose":

@@ -24,7 +24,10 @@ compose = serve.deployment(max_ongoing_requests=MANY)(programs.Compose).bind(
 handle = serve.deployment(max_ongoing_requests=MANY)(programs.HandleLoop).bind(
     serve.deployment(max_ongoing_requests=1000)(programs.Echo).bind()
 )
-scale = serve.deployment(autoscaling_config=programs.SCALING)(programs.Named).bind()
+scale, scale_second, scale_default = (
+    serve.deployment(autoscaling_config=programs.SCALING[app])(programs.Named).bind()
+    for app in ("scale", "scale_second", "scale_default")
+)
 batch, batch_two = (
     serve.deployment(max_ongoing_requests=MANY)(programs.batches(serve.batch, at_once)).bind()
     for at_once in (1, 2)

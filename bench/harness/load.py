@@ -228,6 +228,7 @@ class Step:
 
     clients: int
     replicas: int
+    patience_s: float = 90.0
     timed: bool = False
 
     @property
@@ -238,8 +239,8 @@ class Step:
     def run(self, server: Server, request: Request, bench: Bench, seconds: float) -> Figures:
         """When the second replica answered, and when the last one did."""
         argv = [_url(server, request), "--clients", str(self.clients)]
-        argv += ["--replicas", str(self.replicas)]
-        figures = _own_client(bench, "bench.step", argv, seconds)
+        argv += ["--replicas", str(self.replicas), "--patience", str(self.patience_s)]
+        figures = _own_client(bench, "bench.step", argv, self.patience_s)
         return {name: figures[name] for name in ("second_ms", "capacity_ms", "errors")}
 
 

@@ -161,6 +161,8 @@ _SHORT = {
     "start_s": "first 200 after {:.3f} s",
     "pss_mib": "{:.1f} MiB",
     "ready_ms": "ready in {:.1f} ms",
+    "second_ms": "second replica after {:,.0f} ms",
+    "capacity_ms": "all after {:,.0f} ms",
     "added_mib": "+{:.1f} MiB",
     "foreign_cores": "foreign {:.2f}",
 }
