@@ -58,7 +58,9 @@ METHOD = """\
 - Servers and the load generator share the machine and the loopback device. Closed-loop load is
   `wrk -t1` with keep-alive (`c32`: 32 connections); `open2000` is `bench/openloop.py`, 2,000
   requests a second whatever the server does, latency from the intended send time; `clients32` is
-  `bench/streams.py`; `k100` is a loop inside the server with 100 calls in flight.
+  `bench/streams.py`; `k100` is a loop inside the server with 100 calls in flight; `step16` is
+  `bench/step.py`, 16 clients that begin at once, each asking for an answer of 50 ms again
+  and again, until every replica has given one.
 - CPU is user and system time of the server's whole process tree; PSS is that tree's memory, with
   shared pages counted once, just after the load (`idle`: at rest).
 - Before each timed part the bench waits until other processes use little CPU; a run during which

@@ -143,15 +143,16 @@ def test_without_doors_nothing_listens(salver_command: Command, folder: Path) ->
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--name", "x"), "--name is for an app that is named by module"),
-        (("--route-prefix", "/x"), "--route-prefix is for an app"),
-        (("a=b",), "ARGS is for an app"),
+        (("run", "config.yaml", "--name", "x"), "--name is for an app that is named by module"),
+        (("run", "config.yaml", "--route-prefix", "/x"), "--route-prefix is for an app"),
+        (("run", "config.yaml", "a=b"), "ARGS is for an app"),
+        (("check", "config.yaml", "a=b"), "ARGS is for an app"),
     ],
 )
 def test_what_the_file_says_itself_is_not_said_beside_it(
     salver_command: Command, folder: Path, words: tuple[str, ...], message: str
 ) -> None:
-    served = salver_command("run", "config.yaml", *words, cwd=folder)
+    served = salver_command(*words, cwd=folder)
     assert served.process.wait() == 1
     assert message in served.errors()
 
@@ -205,6 +206,15 @@ def test_check_says_what_would_run(salver_command: Command, folder: Path) -> Non
     said = served.process.stdout.read()
     assert said.startswith("config.yaml is valid: 2 apps.\n  one  /one\n    Shop: 1 replica\n")
     assert served.process.wait() == 0
+
+
+def test_check_gives_a_builder_its_arguments(salver_command: Command, folder: Path) -> None:
+    served = salver_command("check", "shop:build", "word=ab", "times=2", cwd=folder)
+    served.line(r"^shop:build is valid: 1 app\.$")
+    assert served.process.wait() == 0
+    served = salver_command("check", "shop:build", "wrod=ab", cwd=folder)
+    assert "'shop:build' takes no argument 'wrod'. Did you mean word?" in served.errors()
+    assert served.process.wait() == 1
 
 
 @pytest.mark.parametrize("verb", ["check", "run"])

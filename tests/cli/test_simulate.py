@@ -17,7 +17,11 @@ from salver.cli.main import main
 from salver.cli.traffic import TrafficError, arrivals, read_service, read_trace, shape
 
 APP = """
+import asyncio
 import salver
+
+def answers_three(ctx):
+    return 3
 
 def lazy(ctx):
     return 3, {}
@@ -39,6 +43,22 @@ fixed = Model.options(num_replicas=2).bind()
 own = Model.options(
     autoscaling_config={"max_replicas": 7, "upscale_delay_s": 0,
                         "policy": {"policy_function": lazy}}
+).bind()
+
+class Patient:
+    def __init__(self, number):
+        self.number, self.woken = number, asyncio.Event()
+        asyncio.get_running_loop().call_soon(self.woken.set)
+
+    def __call__(self, ctx):
+        return self.number if self.woken.is_set() else 1, {}
+
+tasked = Model.options(
+    autoscaling_config={"max_replicas": 7, "upscale_delay_s": 0,
+                        "policy": {"policy_function": Patient, "policy_kwargs": {"number": 4}}}
+).bind()
+odd = Model.options(
+    autoscaling_config={"max_replicas": 7, "policy": {"policy_function": "scaled:answers_three"}}
 ).bind()
 bad = Model.options(
     autoscaling_config={"max_replicas": 7, "policy": {"policy_function": lost}}
@@ -121,6 +141,15 @@ def test_a_policy_of_the_app_decides() -> None:
     assert " 3 at most" in simulate("scaled:own", "--rate", "100")
 
 
+def test_a_policy_may_have_tasks_as_in_the_controller() -> None:
+    assert " 4 at most" in simulate("scaled:tasked", "--rate", "100")
+
+
+def test_a_policy_that_is_named_by_its_path_needs_no_target() -> None:
+    config = '{"max_replicas": 7, "policy": {"policy_function": "scaled:lazy"}}'
+    assert " 3 at most" in simulate("--config", config, "upscale_delay_s=0", "--rate", "100")
+
+
 def test_it_draws_a_picture(folder: Path) -> None:
     said = simulate(
         "scaled:one", "--spike", "5,100,10", "--max-queued-requests", "50", "-o", "a.png"
@@ -165,6 +194,10 @@ def test_chance_is_the_same_for_the_same_seed() -> None:
         (["--config", "nowhere.json"], "--config nowhere.json cannot be read"),
         (["-o", "nowhere/a.png"], "nowhere/a.png cannot be written: No such file or directory."),
         (["--rows", "x"], "'x' is not a valid integer."),
+        (
+            ["scaled:odd"],
+            "with 1 replicas and 0 requests: it returned 3: expected (number, ",
+        ),
         (["scaled:bad"], "The policy failed with 1 replicas and 0 requests: ValueError: no idea"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Final
 
 import click
@@ -10,7 +11,8 @@ import click
 from salver.build import build
 from salver.cli.apps import ConfigApps, read_file
 from salver.cli.like import like_option
-from salver.cli.run import look_first_in
+from salver.cli.run import args_argument, look_first_in
+from salver.cli.sources import refuse_misplaced
 from salver.cli.target import load
 from salver.errors import SalverError
 from salver.launch import check_doors
@@ -24,6 +26,8 @@ FILES: Final = (".yaml", ".yml", ".json", ".toml")
 
 EXAMPLES = """Read and import what TARGET names, a file or `module:name`, and serve nothing.
 
+The name is an app, or a function that takes the ARGS (`key=value`) and returns one.
+
 Every key and value of a file is checked; then each app is imported in a process of its own, with
 its environment, its arguments and its options. All that is wrong is told at once, with its place.
 Then the doors' certificates are read and the gRPC door's services imported.
@@ -32,20 +36,22 @@ Then the doors' certificates are read and the gRPC door's services imported.
 Examples:
     salver check config.yaml
     salver check hello:app
+    salver check translate:build language=fr size=small
 Exit code: 0 when it can be served, 1 when not.
 """
 
 
 @click.command(help=EXAMPLES)
 @click.argument("target")
+@args_argument
 @click.option("-d", "--app-dir", default=".", show_default=True,
               type=click.Path(exists=True, file_okay=False),
               help="Where modules are looked for first.")  # fmt: skip
 @like_option
-def check(target: str, app_dir: str) -> None:
+def check(target: str, args: dict[str, str], app_dir: str) -> None:
     """Say what would run, or what is wrong."""
     try:
-        apps = _apps(target, app_dir)
+        apps = _apps(target, args, app_dir)
     except (SalverError, ValueError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
@@ -56,15 +62,16 @@ def check(target: str, app_dir: str) -> None:
             click.echo(f"    {_line(deployment)}")
 
 
-def _apps(target: str, app_dir: str) -> list[AppSpec]:
+def _apps(target: str, args: Mapping[str, str], app_dir: str) -> list[AppSpec]:
     if target.endswith(FILES):
+        refuse_misplaced(target, args)
         config, document = read_file(target)
         apps = ConfigApps(target, app_dir).build(config, document)
         if config.proxy_location != "Disabled":
             look_first_in(app_dir)
             check_doors(http_settings(config.http_options), grpc_options(config.grpc_options))
         return apps
-    return [build(load(target, {}, app_dir), "default", "/")]
+    return [build(load(target, args, app_dir), "default", "/")]
 
 
 def _line(deployment: DeploymentSpec) -> str:

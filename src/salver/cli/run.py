@@ -25,7 +25,7 @@ from salver.spec.grpc import grpc_options, gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.logging import read_logging
 
-__all__ = ("RunOptions", "look_first_in", "run")
+__all__ = ("RunOptions", "args_argument", "look_first_in", "run")
 
 # Loaded while the keeper starts: what builds apps and talks to the controller.
 _SERVING: Final = "salver.cli.serving"
@@ -82,6 +82,10 @@ def _read_args(_ctx: click.Context, _param: click.Parameter, given: Any) -> dict
     return args
 
 
+# `key=value`, for a function that builds an app.
+args_argument = click.argument("args", nargs=-1, callback=_read_args)
+
+
 def _read_resources(_ctx: click.Context, _param: click.Parameter, given: Any) -> dict[str, float]:
     try:
         return msgspec.convert(json.loads(given or "{}"), dict[str, float])
@@ -97,7 +101,7 @@ def _read_prefix(_ctx: click.Context, _param: click.Parameter, given: str) -> st
 
 @click.command(help=EXAMPLES)
 @click.argument("target")
-@click.argument("args", nargs=-1, callback=_read_args)
+@args_argument
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=Whole(0, 65535), help="0: any free one.  [default: 8000]")
 @click.option("--grpc-port", type=Whole(0, 65535),
@@ -153,8 +157,7 @@ def _start(
         return start, lambda: import_module(_SOURCES).TargetSource(options)
     config, document = import_module(_APPS).read_file(options.target)
     sources = import_module(_SOURCES)
-    if (error := sources.misplaced(options)) is not None:
-        raise error
+    sources.refuse_misplaced(options.target, options.args, options.name, options.route_prefix)
     doors = config.proxy_location != "Disabled"
     http = _http(address, config.http_options or {})
     logging = read_logging(config.logging_config)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from asyncio import Runner
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -18,6 +20,7 @@ from salver.build import build
 from salver.cli.apps import ConfigApps, read_file
 from salver.cli.numbers import Number, Whole
 from salver.cli.outcome import table
+from salver.cli.run import look_first_in
 from salver.cli.target import load
 from salver.cli.traffic import (
     SHAPES,
@@ -28,7 +31,7 @@ from salver.cli.traffic import (
     read_trace,
     shape,
 )
-from salver.control.policies import Wish, load_policy, read_wish, read_wishes
+from salver.control.policies import Policy, Wish, read_wish, read_wishes, said
 from salver.core.autoscale import default_autoscaling_policy
 from salver.core.simulation import PolicyFunction, Scenario
 from salver.core.simulation import simulate as play
@@ -125,6 +128,7 @@ def _simulate(**given: Any) -> None:
     chart = _chart() if given["plot"] else None  # before the work, not after it
     chance = Random(given["seed"])  # noqa: S311 - no secret
     target, fields = _words(given["words"])
+    look_first_in(given["app_dir"])  # a policy may be named by its path alone
     spec, app = _deployment(target, given["deployment"], given["app_dir"])
     options = spec.options if spec is not None else DeploymentOptions()
     config = _config(options.autoscaling_config, given["config"], fields)
@@ -142,7 +146,8 @@ def _simulate(**given: Any) -> None:
     if spec is not None:
         scenario = msgspec.structs.replace(scenario, deployment=spec.id)
     service = read_service(given["service"], chance)
-    outcome = play(scenario, traffic, service, _policy(config, app))
+    with _policy(config, app) as policy:
+        outcome = play(scenario, traffic, service, policy)
     if spec is not None and options.autoscaling_config is None:
         click.echo(f"{spec.id.name} has no autoscaling_config; this is how it would scale.")
     click.echo(table(scenario, outcome, given["rows"]))
@@ -263,28 +268,32 @@ def _traffic(given: dict[str, Any], chance: Random | None) -> tuple[Iterable[flo
     return arrivals(rate, duration, chance), duration, f"--{kind} {text}{drawn}"
 
 
-def _policy(config: AutoscalingConfig, app: AppSpec | None) -> PolicyFunction:
+@contextmanager
+def _policy(config: AutoscalingConfig, app: AppSpec | None) -> Iterator[PolicyFunction]:
+    """The rule that decides; a user's own is asked as the controller asks it."""
     whole = app.autoscaling_policy if app is not None else None
-    if whole is not None and not whole.is_default:
-        for_all = load_policy(whole)
+    for_all = whole is not None and not whole.is_default
+    spec = whole if whole is not None and for_all else config.policy
+    if spec.is_default:
+        yield default_autoscaling_policy
+        return
+    policy = Policy(spec, app.sys_path if app is not None else ())
+    with Runner() as runner:
 
-        def ask_for_all(ctx: AutoscalingContext) -> Wish:
-            told = {ctx.deployment_id: ctx}
-            wishes = read_wishes(_asked(for_all, told, ctx), told)
-            return wishes.get(ctx.deployment_id, (ctx.target_num_replicas, {}))
+        def wish(ctx: AutoscalingContext) -> Wish:
+            try:
+                if not for_all:
+                    return read_wish(runner.run(policy.ask(ctx)))
+                told = {ctx.deployment_id: ctx}
+                wishes = read_wishes(runner.run(policy.ask(told)), told)
+            except Exception as error:
+                raise SalverError(
+                    f"The policy failed with {ctx.target_num_replicas} replicas and "
+                    f"{ctx.total_num_requests:.3g} requests: {said(error)}"
+                ) from error
+            return wishes.get(ctx.deployment_id, (float(ctx.target_num_replicas), {}))
 
-        return ask_for_all
-    if config.policy.is_default:
-        return default_autoscaling_policy
-    function = load_policy(config.policy)
-    return lambda ctx: read_wish(_asked(function, ctx, ctx))
-
-
-def _asked(policy: Callable[[Any], Any], told: Any, ctx: AutoscalingContext) -> Any:
-    try:
-        return policy(told)
-    except Exception as error:
-        raise SalverError(
-            f"The policy failed with {ctx.target_num_replicas} replicas and "
-            f"{ctx.total_num_requests:.3g} requests: {type(error).__name__}: {error}"
-        ) from error
+        try:
+            yield wish
+        finally:
+            policy.close()

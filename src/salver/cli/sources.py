@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +22,7 @@ from salver.spec.environment import read_runtime_env
 from salver.spec.file import ConfigFile
 from salver.spec.ids import check_name, check_prefix
 
-__all__ = ("FileSource", "Source", "TargetSource", "Work")
+__all__ = ("FileSource", "Source", "TargetSource", "Work", "refuse_misplaced")
 
 _RELOAD: Final = "salver.cli.reload"
 
@@ -134,16 +134,19 @@ def _essence(app: AppSpec) -> Any:
     return msgspec.structs.replace(app, deployments=tuple(bare))
 
 
-def misplaced(options: RunOptions) -> ConfigError | None:
-    """What goes with an app's name does not go with a file, which says it itself."""
+def refuse_misplaced(
+    target: str, args: Mapping[str, str], name: str = "default", route_prefix: str | None = "/"
+) -> None:
+    """ConfigError: what goes with an app's name does not go with a file, which says it itself."""
     given = [
-        ("ARGS", bool(options.args), "applications[].args"),
-        ("--name", options.name != "default", "applications[].name"),
-        ("--route-prefix", options.route_prefix != "/", "applications[].route_prefix"),
+        ("ARGS", bool(args), "applications[].args"),
+        ("--name", name != "default", "applications[].name"),
+        ("--route-prefix", route_prefix != "/", "applications[].route_prefix"),
     ]
     problems = [
-        Problem(path, f"{name} is for an app that is named by module: write it into the file.")
-        for name, said, path in given
+        Problem(path, f"{what} is for an app that is named by module: write it into the file.")
+        for what, said, path in given
         if said
     ]
-    return ConfigError(options.target, problems) if problems else None
+    if problems:
+        raise ConfigError(target, problems)

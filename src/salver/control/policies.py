@@ -17,7 +17,7 @@ from salver.spec.autoscaling import AutoscalingContext, AutoscalingPolicy
 from salver.spec.code import ImportedCode, PickledCode
 from salver.spec.ids import DeploymentId
 
-__all__ = ("Policy", "Wish", "WishError", "load_policy", "read_wish", "read_wishes")
+__all__ = ("Policy", "Wish", "WishError", "read_wish", "read_wishes", "said")
 
 LIMIT_S: Final = 5.0  # for one answer
 
@@ -90,7 +90,7 @@ class Policy:
 
     def _load(self) -> Callable[[Any], Any]:
         sys.path += [entry for entry in self._sys_path if entry not in sys.path]
-        return load_policy(self.spec)
+        return _load_policy(self.spec)
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
@@ -99,7 +99,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         runner.get_loop().run_forever()
 
 
-def load_policy(policy: AutoscalingPolicy) -> Callable[[Any], Any]:
+def _load_policy(policy: AutoscalingPolicy) -> Callable[[Any], Any]:
     """The function, or what the class makes, with its arguments."""
     found, kwargs = load_code(_code(policy.policy_function)), policy.policy_kwargs
     if inspect.isclass(found):
@@ -168,6 +168,12 @@ def _state(state: Any) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise WishError(f"it returned the state {_short(state)}: expected a dict.")
     return state
+
+
+def said(error: Exception) -> str:
+    """The policy's own error by its name; what we say of it as it is."""
+    ours = isinstance(error, SalverError | WishError)
+    return str(error) if ours else f"{type(error).__name__}: {error}"
 
 
 def _short(value: Any) -> str:

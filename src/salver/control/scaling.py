@@ -10,12 +10,11 @@ from typing import Any, Final
 
 from salver.control.events import Events
 from salver.control.members import App, Member
-from salver.control.policies import Policy, Wish, WishError, read_wish, read_wishes
+from salver.control.policies import Policy, Wish, read_wish, read_wishes, said
 from salver.control.stats import Stats
 from salver.core.autoscale import Autoscaler, default_autoscaling_policy
 from salver.core.ports import Store
 from salver.core.rollout import SERVING
-from salver.errors import SalverError
 from salver.spec.app import AppSpec, DeploymentSpec
 from salver.spec.autoscaling import AutoscalingContext, AutoscalingPolicy
 from salver.spec.ids import DeploymentId, ReplicaId
@@ -227,7 +226,7 @@ class Scaling:
             try:
                 wish = read_wish(await policy.ask(contexts[deployment]))
             except Exception as error:  # noqa: BLE001 - boundary: the user's code
-                self._trouble(known, deployment, _POLICY, _said(error))
+                self._trouble(known, deployment, _POLICY, said(error))
             else:
                 self._granted(known, deployment, wish)
 
@@ -238,7 +237,7 @@ class Scaling:
             wishes = read_wishes(await policy.ask(contexts), contexts)
         except Exception as error:  # noqa: BLE001 - boundary: the user's code
             for deployment in contexts:
-                self._trouble(known, deployment, _POLICY, _said(error))
+                self._trouble(known, deployment, _POLICY, said(error))
         else:
             for deployment, wish in wishes.items():
                 self._granted(known, deployment, wish)
@@ -289,9 +288,3 @@ def _renewed(
     if policy is None or policy.is_default:
         return None
     return before if before is not None and before.spec == policy else Policy(policy, spec.sys_path)
-
-
-def _said(error: Exception) -> str:
-    """The policy's own error by its name; what we say of it as it is."""
-    ours = isinstance(error, SalverError | WishError)
-    return str(error) if ours else f"{type(error).__name__}: {error}"
