@@ -7,29 +7,26 @@ import logging
 import pickle
 import secrets
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
-from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import cloudpickle
 import msgspec
 
 from salver.companions import companion_app
-from salver.core.autoscale import default_autoscaling_policy
 from salver.core.graph import Graph
 from salver.environment.prepare import Prepared, prepare
-from salver.errors import SalverError, TargetError
-from salver.pickler import CodePickler
+from salver.errors import SalverError
+from salver.pickler import CodePickler, by_value, importable, leads_to
+from salver.portable import imported, portable_router, portable_scaling
 from salver.program import INGRESS_MARK, Application, Deployment, answers_http
+from salver.replica.code import load_code
 from salver.settings import Settings
 from salver.spec.app import AppSpec, DeploymentSpec
-from salver.spec.autoscaling import AutoscalingPolicy
 from salver.spec.code import ImportedCode, PickledCode, digest
 from salver.spec.companions import DeploymentActorConfig
 from salver.spec.endpoint import endpoints_of
@@ -37,7 +34,7 @@ from salver.spec.environment import RuntimeEnv
 from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions
 
-__all__ = ("ChangeError", "Changes", "build", "is_installed", "portable_policy")
+__all__ = ("ChangeError", "Changes", "build")
 
 _logger = logging.getLogger("salver")
 
@@ -53,8 +50,9 @@ class Changes:
 class ChangeError(SalverError):
     """A configuration asks of a deployment what does not go with its code."""
 
-    def __init__(self, deployment: str, message: str) -> None:
+    def __init__(self, deployment: str, path: tuple[str | int, ...], message: str) -> None:
         self.deployment = deployment
+        self.path = path  # within what is said of the deployment
         super().__init__(message)
 
 
@@ -132,18 +130,19 @@ class _Building:
     def _spec(self, app: Application, unique: str, version: str = "") -> DeploymentSpec:
         """`version` is that of a companion's owner."""
         deployment = app.deployment
-        options = self._options(deployment, unique)
+        with self._said_of(unique):
+            options = deployment.options(**self._changes.options.get(unique, {})).settings
         companions = options.deployment_actors
         version = version or self._add_companions(unique, companions)
-        prepared = _prepared(options)
+        with self._said_of(unique, "ray_actor_options", "runtime_env"):
+            prepared = _prepared(options)
         env_vars = {**self._changes.environment.env_vars, **options.env_vars}
+        options = msgspec.structs.replace(options, env_vars=env_vars, deployment_actors=[])
         return DeploymentSpec(
             id=DeploymentId(unique, self.app_name),
             code=code_of(deployment),
             arguments=_pickled((app.args, app.kwargs), self, deployment),
-            options=_portable(
-                msgspec.structs.replace(options, env_vars=env_vars, deployment_actors=[])
-            ),
+            options=self._portable(unique, options),
             version=version,
             endpoints=endpoints_of(deployment.func_or_class, unique),
             answers_http=answers_http(deployment.func_or_class),
@@ -171,21 +170,36 @@ class _Building:
         return version
 
     def _companion(self, owner: str, config: DeploymentActorConfig) -> Application:
-        try:
+        with self._said_of(owner, "deployment_actors"):
             code = config.actor_class
-            code = _imported(code, "actor_class") if isinstance(code, str) else code
-            return companion_app(config, getattr(code, "func_or_class", code))
-        except (TypeError, ValueError) as error:
-            raise ChangeError(owner, str(error)) from None
+            code = imported(code, "actor_class") if isinstance(code, str) else code
+            try:
+                return companion_app(config, getattr(code, "func_or_class", code))
+            except (TypeError, ValueError) as error:
+                raise SalverError(str(error)) from None
 
-    def _options(self, deployment: Deployment, unique: str) -> DeploymentOptions:
-        changed = self._changes.options.get(unique)
-        if not changed:
-            return deployment.settings
+    def _portable(self, unique: str, options: DeploymentOptions) -> DeploymentOptions:
+        with self._said_of(unique, "request_router_config", "request_router_class"):
+            router = portable_router(options.request_router_config)
+        with self._said_of(unique, "autoscaling_config", "policy", "policy_function"):
+            scales = portable_scaling(options.autoscaling_config)
+        return msgspec.structs.replace(
+            options, request_router_config=router, autoscaling_config=scales
+        )
+
+    @contextmanager
+    def _said_of(self, unique: str, *path: str) -> Iterator[None]:
+        """What is wrong within is the configuration's mistake, if it says this of the deployment:
+        ChangeError tells where. What the code says is not its mistake."""
         try:
-            return deployment.options(**changed).settings
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise ChangeError(unique, str(error)) from None
+            yield
+        except (TypeError, ValueError, NotImplementedError, SalverError) as error:
+            said: Any = self._changes.options.get(unique)
+            for step in path if said is not None else ():
+                said = said.get(step) if isinstance(said, Mapping) else None
+            if said is None:
+                raise
+            raise ChangeError(unique, path, str(error)) from error
 
 
 def _prepared(options: DeploymentOptions) -> Prepared:
@@ -200,66 +214,38 @@ def code_of(deployment: Deployment) -> ImportedCode | PickledCode:
     """By import path where every process can import it, else by value."""
     code = deployment.func_or_class
     module, qualname = code.__module__, code.__qualname__
-    if importable(module) and _found(module, qualname, code):
+    if importable(module) and leads_to(module, qualname, code):
         return ImportedCode(module, qualname)
-    return PickledCode(_pickled(code, None, deployment))
-
-
-def importable(module: str) -> bool:
-    """Whether another process, with the same `sys.path`, can import the module by its name."""
-    spec = getattr(sys.modules.get(module), "__spec__", None)
-    if module == "__main__" or spec is None:
-        return False
-    found = _searched(module)
-    return found is not None and found.origin == spec.origin
-
-
-def _searched(module: str) -> ModuleSpec | None:
-    """What an import would find. Tests and notebooks load modules that no import finds."""
-    spec, path = None, None
-    name = ""
-    for part in module.split("."):
-        name = f"{name}.{part}" if name else part
-        specs = (finder.find_spec(name, path) for finder in sys.meta_path)
-        spec = next((found for found in specs if found is not None), None)
-        if spec is None:
-            return None
-        path = spec.submodule_search_locations
-    return spec
-
-
-def _found(module: str, qualname: str, code: object) -> bool:
-    """Whether the name leads to this very code, or to a deployment made of it."""
-    found: Any = sys.modules[module]
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
-    return found is code or getattr(found, "func_or_class", None) is code
-
-
-@contextmanager
-def _by_value(module: str, *, always: bool = False) -> Iterator[None]:
-    """Within, what this module defines is pickled by value if no other process can import it."""
-    loaded = sys.modules.get(module)
-    if (
-        loaded is None
-        or module == "__main__"  # which is by value anyway
-        or module in cloudpickle.list_registry_pickle_by_value()
-        or (importable(module) and not always)
-    ):
-        yield
-        return
-    cloudpickle.register_pickle_by_value(loaded)
     try:
-        yield
-    finally:
-        cloudpickle.unregister_pickle_by_value(loaded)
+        return PickledCode(_pickled(code, None, deployment))
+    except SalverError:
+        app = getattr(code, INGRESS_MARK, None)
+        name = None if app is None else _name_of(app)
+        if name is None:
+            raise
+        return PickledCode(_pickled(code, None, deployment, {id(app): name}))
 
 
-def _pickled(value: object, building: _Building | None, owner: Deployment) -> bytes:
+def _name_of(app: Any) -> ImportedCode | None:
+    """Where an ASGI app is found that holds what cannot be pickled: it is a module's."""
+    for module, loaded in list(sys.modules.items()):
+        for name, value in list(getattr(loaded, "__dict__", {}).items()):
+            if value is app and importable(module):
+                return ImportedCode(module, name)
+    return None
+
+
+def _pickled(
+    value: object,
+    building: _Building | None,
+    owner: Deployment,
+    named: Mapping[int, ImportedCode] = MappingProxyType({}),
+) -> bytes:
+    """`named`: objects that go by their names instead, by their ids."""
     buffer = io.BytesIO()
-    pickler = _Pickler(buffer, building)
+    pickler = _Pickler(buffer, building, named)
     try:
-        with _by_value(owner.func_or_class.__module__):
+        with by_value(owner.func_or_class.__module__):
             pickler.dump(value)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         what = "arguments" if building else "code"
@@ -272,99 +258,24 @@ def _pickled(value: object, building: _Building | None, owner: Deployment) -> by
 
 
 class _Pickler(CodePickler):
-    """Apps become references to handles."""
+    """Apps become references to handles; what is `named` is imported by its name."""
 
-    def __init__(self, file: io.BytesIO, building: _Building | None) -> None:
+    def __init__(
+        self,
+        file: io.BytesIO,
+        building: _Building | None = None,
+        named: Mapping[int, ImportedCode] = MappingProxyType({}),
+    ) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self.building = building
+        self._named = named
+
+    def reducer_override(self, obj: object) -> Any:
+        name = self._named.get(id(obj))
+        return (load_code, (name,)) if name is not None else super().reducer_override(obj)
 
     def persistent_id(self, obj: object) -> tuple[str, str, str] | None:
         if self.building is not None and isinstance(obj, Application):
             _refuse_hidden_routes(obj.deployment)
             return ("handle", self.building.add(obj), self.building.app_name)
         return None
-
-
-# ---- autoscaling policies and request routers: other processes run them
-
-
-def _portable(options: DeploymentOptions) -> DeploymentOptions:
-    routing = options.request_router_config
-    if routing is not None and not routing.is_default:
-        routing = msgspec.structs.replace(
-            routing, request_router_class=_portable_router(routing.request_router_class)
-        )
-        options = msgspec.structs.replace(options, request_router_config=routing)
-    scales = options.autoscaling_config
-    if scales is None or scales.policy.is_default:
-        return options
-    scales = msgspec.structs.replace(scales, policy=portable_policy(scales.policy))
-    return msgspec.structs.replace(options, autoscaling_config=scales)
-
-
-def _portable_router(code: Any) -> ImportedCode | PickledCode:
-    """Its code: callers, the doors among them, do not look where the app's modules are."""
-    if isinstance(code, ImportedCode | PickledCode):
-        return code
-    if isinstance(code, str):
-        code = _imported(code, "request_router_class")
-    return _sent_code(code, "request router", "callers")
-
-
-def portable_policy(policy: AutoscalingPolicy) -> AutoscalingPolicy:
-    """The same policy with its code, which is sent by value: the controller imports no app.
-
-    So it runs as it is now, whatever happens to the file. What is installed is imported there.
-    """
-    function = policy.policy_function
-    if isinstance(function, str) and not policy.is_default:
-        function = _imported(function, "policy_function")
-    if policy.is_default or function is default_autoscaling_policy:
-        return AutoscalingPolicy()
-    if isinstance(function, ImportedCode | PickledCode):
-        return policy
-    return AutoscalingPolicy(
-        _sent_code(function, "autoscaling policy", "the controller"), policy.policy_kwargs
-    )
-
-
-def _sent_code(function: Any, what: str, whom: str) -> ImportedCode | PickledCode:
-    """Code for processes that import no app: by value, unless it is installed."""
-    module, qualname = function.__module__, function.__qualname__
-    by_name = importable(module) and _found(module, qualname, function)
-    if by_name and is_installed(module):
-        return ImportedCode(module, qualname)
-    buffer = io.BytesIO()
-    try:
-        with _by_value(module, always=True):
-            _Pickler(buffer, None).dump(function)
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
-        if by_name:
-            return ImportedCode(module, qualname)
-        raise SalverError(
-            f"The {what} {qualname} cannot be sent to {whom}: {error}. "
-            "Move it to a module that can be imported."
-        ) from error
-    return PickledCode(buffer.getvalue())
-
-
-def _imported(path: str, what: str) -> Any:
-    module, colon, name = path.partition(":")
-    if not colon:
-        module, _, name = path.rpartition(".")
-    try:
-        found: Any = import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except Exception as error:
-        raise TargetError(f"{what}={path!r} cannot be imported: {error}.") from error
-    return found
-
-
-def is_installed(module: str) -> bool:
-    """Whether it is no code of the user's own, and the same in every process."""
-    if module.partition(".")[0] == "salver":  # also where it runs from a checkout
-        return True
-    file = getattr(sys.modules[module], "__file__", None)
-    places = (sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib"))
-    return file is None or any(Path(file).is_relative_to(place) for place in places)

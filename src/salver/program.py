@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import types
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, Protocol, TypeVar, Unpack, overload
 
@@ -283,10 +284,35 @@ def ingress(app: Any = None) -> _Decorate:
             raise TypeError(
                 f"@ingress({app!r}): expected an ASGI app or a function that returns one."
             )
-        setattr(cls, INGRESS_MARK, app)
-        return cls
+        return _with_app(cls, app)
 
     return decorate
+
+
+def _with_app(cls: type, app: Any) -> type:
+    """The class itself while it is being defined; of one that others know already, a subclass.
+
+    Other processes know it by its import path, too, and would find it without the app.
+    """
+    if not _is_known(cls):
+        setattr(cls, INGRESS_MARK, app)
+        return cls
+    named = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return types.new_class(
+        cls.__name__, (cls,), exec_body=lambda body: body.update(named, **{INGRESS_MARK: app})
+    )
+
+
+def _is_known(cls: type) -> bool:
+    """Whether its name leads to it, in a module whose own code has run to its end."""
+    module = sys.modules.get(cls.__module__)
+    spec = getattr(module, "__spec__", None)
+    if spec is None or getattr(spec, "_initializing", False):
+        return False
+    found: Any = module
+    for part in cls.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return getattr(found, "func_or_class", found) is cls
 
 
 def answers_http(code: Any) -> bool:

@@ -200,6 +200,81 @@ def test_every_app_that_is_wrong_is_told(salver_command: Command, folder: Path, 
     )
 
 
+ELSEWHERE = """\
+applications:
+  - name: one
+    import_path: shop:app
+    autoscaling_policy:
+      policy_function: shop:nothing
+  - name: two
+    route_prefix: /two
+    import_path: shop:app
+    deployments:
+      - name: Shop
+        request_router_config:
+          request_router_class: shop:Router
+  - name: three
+    route_prefix: /three
+    import_path: shop:app
+    deployments:
+      - name: Shop
+        num_replicas: 2
+        request_router_config: {request_router_class: "shop:Args"}
+  - name: four
+    route_prefix: /four
+    import_path: shop:app
+    deployments:
+      - name: Shop
+        autoscaling_config:
+          max_replicas: 2
+          policy:
+            policy_function: nowhere:rule
+  - name: five
+    route_prefix: /five
+    import_path: shop:app
+    deployments:
+      - name: Shop
+        deployment_actors:
+          - {name: counts, actor_class: "shop:Counts"}
+  - name: six
+    route_prefix: /six
+    import_path: shop:app
+    deployments:
+      - name: Shop
+        ray_actor_options:
+          runtime_env: {working_dir: nowhere}
+  - name: seven
+    route_prefix: /seven
+    import_path: shop:ruled
+    deployments:
+      - {name: Shop, num_replicas: 2}
+"""
+
+
+def test_a_path_that_leads_nowhere_is_told_at_its_own_place(
+    salver_command: Command, folder: Path
+) -> None:
+    """Unless it is the code's: that is where the import path leads."""
+    ruled = 'ruled = Shop.options(request_router_config={"request_router_class": "shop:R"}).bind()'
+    (folder / "shop.py").write_text(f"{SHOP}\n\n{ruled}\n")
+    (folder / "elsewhere.yaml").write_text(ELSEWHERE)
+    served = salver_command("check", "elsewhere.yaml", cwd=folder)
+    assert served.process.wait() == 1
+    errors = served.errors()
+    deployment = "deployments[0]"
+    for told in (
+        "5:24: applications[0].autoscaling_policy.policy_function: policy_function='shop:nothing' ",
+        f"12:33: applications[1].{deployment}.request_router_config.request_router_class: request_",
+        f"19:55: applications[2].{deployment}.request_router_config.request_router_class: request_",
+        f"28:30: applications[3].{deployment}.autoscaling_config.policy.policy_function: policy_fu",
+        f"35:11: applications[4].{deployment}.deployment_actors: actor_class='shop:Counts' cannot ",
+        f"42:24: applications[5].{deployment}.ray_actor_options.runtime_env: working_dir='",
+        "45:18: applications[6].import_path: request_router_class='shop:R' cannot be imported",
+    ):
+        assert f"elsewhere.yaml:{told}" in errors
+    assert "has 7 problems" in errors
+
+
 def test_check_says_what_would_run(salver_command: Command, folder: Path) -> None:
     served = salver_command("check", "config.yaml", cwd=folder)
     assert served.process.stdout is not None

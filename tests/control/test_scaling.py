@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from salver.build import portable_policy
 from salver.control import policies
 from salver.control.controller import Controller
 from salver.control.store import MemoryStore, SqliteStore
 from salver.errors import SalverError
+from salver.portable import portable_policy
 from salver.serve.config import DeploymentID
 from salver.spec.app import AppSpec
 from salver.spec.autoscaling import AutoscalingConfig, AutoscalingContext, AutoscalingPolicy

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -34,6 +35,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from salver import serve
+from salver.program import INGRESS_MARK
 from salver.serve.exceptions import BackPressureError
 from salver.serve.handle import DeploymentHandle
 
@@ -443,6 +445,124 @@ def test_routes_of_a_class_that_a_function_makes(client: httpx.Client) -> None:
     assert client.get("/local/own?times=2").json() == "LocalLocal"
     assert client.get("/local/inherited").json() == "w"
     serve.delete("local")
+
+
+late_api = FastAPI()
+open_api = FastAPI()
+connected_api = FastAPI()  # which holds what no pickle does: it goes by its name
+connected_api.state.connection = (number for number in range(3))
+
+
+class Late:
+    """A plain class of an importable module: what is made of it elsewhere must not be lost."""
+
+    def __init__(self, word: str = "plain") -> None:
+        self.word = word
+
+    @late_api.get("/word")
+    def answer(self) -> str:
+        return f"{type(self).__name__} {self.word}"
+
+    @connected_api.get("/connected")
+    def connected(self, request: Request) -> int:
+        return next(request.app.state.connection)  # type: ignore[no-any-return]
+
+    @open_api.get("/open")
+    def opened(self) -> str:
+        return f"open {self.word}"
+
+
+@serve.deployment(name="Wrapped")
+class LateDeployment:
+    @late_api.get("/deployed")
+    def answer(self) -> str:
+        return "deployed"
+
+
+def counted(cls: type) -> type:
+    """As class decorators of users are: a subclass that looks like the class."""
+
+    @functools.wraps(cls, updated=())
+    class Counted(cls):  # type: ignore[misc]
+        counts = 1
+
+    return Counted
+
+
+@serve.deployment
+@counted
+@serve.ingress(late_api)
+class Looks:
+    @late_api.get("/looks")
+    def looks(self) -> int:
+        return self.counts  # type: ignore[no-any-return]
+
+
+@serve.deployment
+@serve.ingress(late_api)
+@counted
+class LooksBelow:
+    @late_api.get("/below")
+    def looks(self) -> int:
+        return self.counts  # type: ignore[no-any-return]
+
+
+def late(word: str) -> Any:
+    return serve.deployment(serve.ingress(late_api)(Late)).bind(word)
+
+
+def opened(word: str) -> Any:
+    return serve.deployment(num_replicas=1)(serve.ingress(open_api)(counted(Late))).bind(word)
+
+
+def connected() -> Any:
+    return serve.deployment(serve.ingress(connected_api)(Late)).bind()
+
+
+def undone() -> Any:
+    return serve.deployment(serve.ingress(late_api)(LateDeployment.func_or_class)).bind()
+
+
+def built_late() -> Any:
+    return serve.deployment(serve.ingress(lambda: starlette_app)(Late)).bind()
+
+
+@pytest.mark.parametrize(
+    ("build", "path", "body"),
+    [
+        (lambda: late("w"), "/word", '"Late w"'),
+        (lambda: opened("o"), "/open", '"open o"'),
+        (connected, "/connected", "0"),
+        (undone, "/deployed", '"deployed"'),
+        (built_late, "/home", "/late/home /late"),
+        (Looks.bind, "/looks", "1"),
+        (LooksBelow.bind, "/below", "1"),
+    ],
+    ids=[
+        "late",
+        "wrapped",
+        "connected",
+        "of-a-deployment",
+        "builder",
+        "wrapped-above",
+        "wrapped-below",
+    ],
+)
+def test_an_importable_class_is_given_its_app_where_it_is_used(
+    client: httpx.Client, build: Any, path: str, body: str
+) -> None:
+    serve.run(build(), name="late", route_prefix="/late")
+    assert client.get(f"/late{path}").text == body
+    serve.delete("late")
+
+
+def test_a_class_may_be_given_several_apps() -> None:
+    """And is itself left as it was."""
+    one, other = serve.ingress(late_api)(Late), serve.ingress(open_api)(Late)
+    assert (one.__name__, one.__qualname__, one.__module__) == ("Late", "Late", __name__)
+    assert getattr(one, INGRESS_MARK) is late_api
+    assert getattr(other, INGRESS_MARK) is open_api
+    assert not hasattr(Late, INGRESS_MARK)
 
 
 def test_a_route_of_a_class_without_self_is_told(door: str) -> None:

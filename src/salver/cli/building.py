@@ -16,10 +16,11 @@ from typing import Any
 
 import msgspec
 
-from salver.build import ChangeError, Changes, build, portable_policy
+from salver.build import ChangeError, Changes, build
 from salver.cli.target import load
 from salver.environment.prepare import prepare
 from salver.errors import SalverError
+from salver.portable import portable_policy
 from salver.settings import Settings
 from salver.spec.app import AppSpec
 from salver.spec.environment import read_runtime_env
@@ -98,17 +99,21 @@ def _build(order: Order) -> AppSpec:
         return _whole(app.with_logging(read_logging(entry.logging_config)), order)
     except ChangeError as error:
         index = list(options).index(error.deployment)
-        raise _Misplaced(("deployments", index), str(error)) from None
-    except (SalverError, ValueError) as error:
+        raise _Misplaced(("deployments", index, *error.path), str(error)) from None
+    except (SalverError, TypeError, ValueError) as error:
         raise _Misplaced(("import_path",), str(error)) from None
 
 
 def _whole(app: AppSpec, order: Order) -> AppSpec:
     """What is said of all its deployments together."""
-    policy = order.entry.autoscaling_policy
+    said = order.entry.autoscaling_policy
+    try:
+        policy = portable_policy(read_policy(said)) if said else None
+    except (SalverError, TypeError) as error:
+        raise _Misplaced(("autoscaling_policy", "policy_function"), str(error)) from None
     return msgspec.structs.replace(
         app,
-        autoscaling_policy=portable_policy(read_policy(policy)) if policy else None,
+        autoscaling_policy=policy,
         target_capacity=order.target_capacity,
     )
 
