@@ -125,7 +125,8 @@ class Session:
 
     def handle(self, deployment: DeploymentId) -> DeploymentHandle[Any]:
         """The same object for all who hold one."""
-        key = deployment, self.address
+        inline = self._inline.get(deployment.app)
+        key = deployment, self.address if inline is None else inline.address
         handle = self._handles.get(key)
         if handle is None:
             handle = self._handles[key] = DeploymentHandle(*key)
@@ -179,6 +180,9 @@ class Session:
 
     def has(self, deployment: DeploymentId) -> bool:
         """Whether such a deployment is wanted now."""
+        inline = self._inline.get(deployment.app)
+        if inline is not None:
+            return bool(inline.has(deployment))
         own = _own_cluster()
         if own is not None:
             directory = own.directory

@@ -73,6 +73,19 @@ def test_it_is_found_by_its_name_and_its_state_is_shown() -> None:
         serve.get_app_handle("mine")
 
 
+def test_any_deployment_is_called_from_outside_and_from_other_apps() -> None:
+    serve.run(Caller.bind(Callee.bind()), name="a", _local_testing_mode=True)
+    callee = serve.get_deployment_handle("Callee", "a")
+    assert serve.get_deployment_handle("Callee", "a") is callee
+    assert callee.where.remote().result() == os.getpid()
+    with pytest.raises(KeyError, match="No deployment 'Calee' in app 'a'"):
+        serve.get_deployment_handle("Calee", "a")
+    with pytest.raises(KeyError, match="No deployment 'Callee' in app 'other'"):
+        serve.get_deployment_handle("Callee", "other")
+    other = serve.run(Caller.bind(), name="b", _local_testing_mode=True)
+    assert other.by_name.remote("a").result() == os.getpid()
+
+
 def test_one_of_the_same_name_takes_its_place() -> None:
     first = serve.run(Callee.bind(), _local_testing_mode=True)
     second = serve.run(Callee.bind(), _local_testing_mode=True)

@@ -32,6 +32,7 @@ from salver.engine.process import current_environment
 from salver.errors import DeployFailedError
 from salver.spec.app import AppSpec
 from salver.spec.http import HttpSettings
+from salver.spec.ids import DeploymentId
 from salver.spec.start import Attachment
 from salver.spec.status import ApplicationStatus, ServeStatus
 from salver.wire.memory import MemoryHub
@@ -69,6 +70,15 @@ class InlineApp:
     def status(self) -> ServeStatus:
         """What runs, as `salver.status` shows it."""
         return self._do(self._status())
+
+    @property
+    def address(self) -> str:
+        """What a handle needs to know of it."""
+        return self._cluster.address
+
+    def has(self, deployment: DeploymentId) -> bool:
+        """Whether it is a deployment of this app's."""
+        return deployment in self._cluster.directory.views
 
     def close(self) -> None:
         """Drain, stop, end the thread. Again: nothing happens."""
