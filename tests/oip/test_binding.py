@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from salver.oip.binding import Binder
+from salver.oip.codecs.json import to_json
 from salver.oip.datatypes import DATATYPES, name_of
 from salver.oip.errors import (
     ContentError,
@@ -102,6 +103,14 @@ def several(data: bytes, image: Image.Image) -> tuple[bytes, int, Image.Image]:
     return data, len(data), image
 
 
+def nothing(n: int) -> None:
+    pass
+
+
+def several_or_none(n: int) -> tuple[bytes, int, Image.Image | None]:
+    return b"", n, None
+
+
 def frame(frame: pd.DataFrame, k: int = 1) -> pd.DataFrame:
     return frame
 
@@ -169,7 +178,7 @@ def test_one_function_gives_the_same_over_every_format(over: Any, array: Any) ->
 def test_plain_json_gives_the_same_as_tensors(array: Any) -> None:
     binder = Binder(Signature.of(scale))
 
-    by_json = binder.bind_json(binder.pack_json({"x": array, "factor": 3}))
+    by_json = binder.bind_json(to_json({"x": array, "factor": 3}))
 
     assert np.array_equal(by_json["x"], array)
     assert by_json["x"].dtype == np.float32
@@ -350,11 +359,11 @@ def test_plain_json_becomes_arguments(function: Any, body: bytes, expected: Any)
         (anything, b'{"z":1}', r"^\$: unknown input 'z'"),
         (scale, b'{"x":[["a","b","c"]]}', r"^\$\.x\[0\]\[0\]: Expected a number, null"),
         (scale, b'{"x":[[1,2,1e39]]}', r"^\$\.x\[2\]: 1e\+39 is too large for FP32$"),
-        (scale, b'{"x":[[1,2]]}', r"^\$\.x\.shape: expected \[-1, 3\], got \[1, 2\]$"),
+        (scale, b'{"x":[[1,2]]}', r"^\$\.x: expected shape \[-1, 3\], got \[1, 2\]$"),
         (scale, b'{"x":[[1,2,3]],"factor":"2"}', r"^\$\.factor: Expected `float`, got `str`$"),
         (scale, b'{"z":1}', r"^\$: unknown input 'z'; the inputs are x, factor$"),
         (scale, b"{}", r"^\$: input 'x' is missing; required: 'x'$"),
-        (scale, b"[1]", r"^\$\.shape: expected \[-1, 3\], got \[1\]$"),
+        (scale, b"[1]", r"^\$: expected shape \[-1, 3\], got \[1\]$"),
         (pair, b"[1]", r"^\$: expected an object with a, when$"),
         (scale, b"{", r"^\$: no valid JSON"),
         (scale, b"[" * 100_000, r"^\$: no valid JSON"),
@@ -395,7 +404,7 @@ def test_tables_may_come_as_columns_or_rows() -> None:
     [
         (scale, np.array([[1.5, np.nan]], "f4"), b"[[1.5,null]]"),
         (person, Person(name="A"), b'{"name":"A","age":0}'),
-        (several, (b"\xff", 1, None), b'{"output-0":"/w==","output-1":1,"output-2":null}'),
+        (several_or_none, (b"\xff", 1, None), b'{"output-0":"/w==","output-1":1,"output-2":null}'),
         (scores, {"probabilities": np.ones(1, "f4"), "label": "a"},
          b'{"probabilities":[1.0],"label":"a"}'),
         (whole, InferResponse([Tensor.of("x", np.ones(1))]), b'{"x":[1.0]}'),
@@ -428,24 +437,30 @@ def test_a_model_of_pydantic_is_written_under_the_names_of_its_schema() -> None:
 @pytest.mark.parametrize(
     ("function", "result", "message"),
     [
-        (scores3, np.ones((3, 1)), r"^Output 'output-0' is declared with the shape \[-1, 3\], but"),
-        (scale, np.array(["a"]), r"^Output 'output-0' is declared FP32, but an array of <U1"),
-        (
-            scores,
-            {"label": "a"},
-            r"^The result has no 'probabilities', which its annotation promises",
-        ),
-        (several, b"x", r"^A tuple of 3 was declared, got b'x'\.$"),
-        (later, "x", r"^Output 'output-0' is declared <class 'int'>, but 'x' was returned"),
-        (texts, "abc", r"^Output 'output-0' is declared a list, got 'abc'\.$"),
-        (texts, [1], r"^Output 'output-0': element 0 \(int\) cannot be written as 'str'"),
+        (scores3, np.ones((3, 1)), r"output 'output-0' is declared with the shape \[-1, 3\], but an"),
+        (scale, np.array(["a"]), r"output 'output-0' is declared FP32, but an array of <U1"),
+        (scale, {"a": 1}, r"output 'output-0' is declared FP32, but {'a': 1} was returned\."),
+        (scores, {"label": "a"}, r"the result has no 'probabilities', which its annotation prom"),
+        (several, b"x", r"a tuple of 3 is declared, but b'x' was returned\.$"),
+        (several, (1, 1, 1), r"output 'output-0': element 0 \(int\) cannot be written as 'bytes': e"),
+        (later, "5", r"output 'output-0' is declared int, but '5' was returned\.$"),
+        (later, 5.5, r"output 'output-0' is declared int, but 5.5 was returned\.$"),
+        (texts, "abc", r"output 'output-0' is declared a list of str, but 'abc' was returned\.$"),
+        (texts, [1], r"output 'output-0': element 0 \(int\) cannot be written as 'str': expected"),
+        (person, {"nam": "x"}, r"output 'output-0' is declared Person, but {'nam': 'x'} was return"),
+        (many, [Point(1)], r"output 'output-0' is declared list\[.*Person\], but \[Point"),
+        (frame, [1], r"a DataFrame is declared, but \[1\] was returned\.$"),
+        (whole, 1, r"an InferResponse is declared, but 1 was returned\.$"),
+        (nothing, 1, r"None is declared, but 1 was returned\.$"),
     ],
 )
 def test_results_that_break_their_promise_are_the_models_fault(
     function: Any, result: Any, message: str
 ) -> None:
-    with pytest.raises(InvalidResultError, match=message):
-        Binder(Signature.of(function)).pack(result)
+    binder = Binder(Signature.of(function))
+    for pack in (binder.pack, binder.pack_json):
+        with pytest.raises(InvalidResultError, match=rf"^{function.__name__}\(\): {message}"):
+            pack(result)
 
 
 def test_functions_that_no_protocol_can_carry_are_refused_when_defined() -> None:

@@ -44,7 +44,7 @@ def test_a_function_of_tensors_is_a_model() -> None:
     request = InferRequest([Tensor.of("x", np.ones((2, 2), "f4"))])
 
     response = binder.pack(double(**binder.bind(request)))
-    plain: Any = double(**binder.bind_json(b'{"x":[[1,2]]}'))
+    plain: Any = double(**binder.bind_json(b'{"x":[[1,2.0]]}'))
 
     assert response.outputs[0].array().tolist() == [[2, 2], [2, 2]]
     assert plain.tolist() == [[2, 4]]

@@ -15,8 +15,10 @@ from salver.oip.errors import (
     InvalidResultError,
     MismatchError,
 )
-from salver.oip.signature import Argument, Output, Signature
-from salver.oip.slots import AnySlot, JsonSlot
+from salver.oip.json_slots import JsonSlot
+from salver.oip.packing import packed, plain_of
+from salver.oip.signature import Argument, Signature
+from salver.oip.slots import AnySlot
 from salver.oip.types import InferRequest, InferResponse, Tensor
 
 __all__ = ("Binder",)
@@ -113,31 +115,12 @@ class Binder:
 
     def pack(self, result: Any, request: InferRequest | None = None) -> InferResponse:
         """The response that a result is; only the requested outputs, if any were named."""
-        response = result if isinstance(result, InferResponse) else self._packed(result)
+        response = packed(self.signature, result)
         if request is None:
             return response
         if not response.id:
             response.id = request.id
         return response.select(request.outputs)
-
-    def _packed(self, result: Any) -> InferResponse:
-        signature = self.signature
-        if signature.group:
-            return InferResponse(signature.registry.encode_all(result))
-        values = self._values(result)
-        return InferResponse([o.slot.encode(o.tensor, v) for o, v in values])
-
-    def _values(self, result: Any) -> list[tuple[Output, Any]]:
-        outputs = self.signature.outputs
-        if self.signature.several:
-            if not isinstance(result, tuple) or len(result) != len(outputs):
-                raise InvalidResultError(
-                    f"A tuple of {len(outputs)} was declared, got {result!r:.60}."
-                )
-            return list(zip(outputs, result, strict=True))
-        if outputs and outputs[0].field is not None:
-            return [(output, _field(result, str(output.field))) for output in outputs]
-        return [(output, result) for output in outputs]
 
     # Plain JSON
 
@@ -231,12 +214,8 @@ class Binder:
         return {name: InferRequest([]) for name in self.signature.requests}
 
     def pack_json(self, result: Any) -> bytes:
-        """The JSON of a result: arrays as nested lists, NaN as null."""
-        if isinstance(result, InferResponse):
-            result = {t.name: _listed(t) for t in result.outputs}
-        if self.signature.several:
-            result = {output.tensor: value for output, value in self._values(result)}
-        return to_json(result)
+        """The JSON of a result: arrays as nested lists, NaN as null, bytes as base64."""
+        return to_json(plain_of(self.signature, result))
 
 
 def _decoded(argument: Argument, tensor: Tensor, index: int) -> Any:
@@ -269,22 +248,6 @@ def _text(argument: Argument, text: bytes | msgspec.Raw, path: str) -> Any:
         return slot.from_text(text)
     except InvalidMessageError as error:
         raise error.under(path) from None
-
-
-def _field(result: Any, name: str) -> Any:
-    try:
-        return result[name] if isinstance(result, Mapping) else getattr(result, name)
-    except (KeyError, AttributeError):
-        raise InvalidResultError(
-            f"The result has no {name!r}, which its annotation promises; got {result!r:.60}."
-        ) from None
-
-
-def _listed(tensor: Tensor) -> Any:
-    array = tensor.array()
-    if tensor.datatype != "BYTES":
-        return array
-    return [element.decode(errors="replace") for element in array.ravel().tolist()]
 
 
 def columns_of(rows: Iterable[Any], path: str) -> dict[str, list[Any]]:

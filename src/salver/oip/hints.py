@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import types
+import uuid
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints, is_typeddict
+from datetime import date, time, timedelta
+from decimal import Decimal
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 import msgspec
 import numpy as np
 
+from salver.oip.array_slots import ArraySlot
 from salver.oip.codecs.elements import ElementCodec
 from salver.oip.codecs.foreign import is_type
 from salver.oip.codecs.frame import SeriesCodec
@@ -17,7 +32,9 @@ from salver.oip.codecs.numpy import NumpyCodec
 from salver.oip.codecs.registry import Registry
 from salver.oip.codecs.torch import TorchCodec
 from salver.oip.datatypes import DATATYPES, datatype_named
-from salver.oip.slots import AnySlot, ArraySlot, ElementSlot, JsonSlot, NumberSlot, Slot
+from salver.oip.json_slots import JsonSlot
+from salver.oip.slots import AnySlot, Slot
+from salver.oip.value_slots import ChoiceSlot, ElementSlot, NumberSlot
 from salver.spec.endpoint import Field
 
 __all__ = ("is_record", "record_fields", "slot_for", "split_hint")
@@ -25,6 +42,7 @@ __all__ = ("is_record", "record_fields", "slot_for", "split_hint")
 
 _NO_FIELD: Final = Field()
 _SCALARS: Final = (bool, int, float)
+_AS_TEXT: Final = (date, time, timedelta, Decimal, uuid.UUID)
 _DTYPES: Final[Mapping[type, str]] = types.MappingProxyType(
     {kind.dtype.type: name for name, kind in DATATYPES.items() if name not in ("BF16", "BYTES")}
     | {np.str_: "BYTES", np.bytes_: "BYTES", np.object_: "BYTES", np.bool_: "BOOL"}
@@ -57,24 +75,50 @@ def slot_for(hint: Any, registry: Registry, field: Field = _NO_FIELD) -> Slot:
     codec = registry.for_hint(hint)
     if isinstance(codec, NumpyCodec | TorchCodec):
         return _array_slot(hint, codec, field)
+    if isinstance(codec, SeriesCodec):
+        return ArraySlot(codec, field.datatype, field.shape)
+    carrier = _carrier(hint, codec, registry)
+    if carrier is not None:
+        return carrier
+    items = get_args(hint) if get_origin(hint) is list else ()
+    told = _told_by(items[0] if items else hint)
+    if told is not None:
+        told = list[told] if items else told  # type: ignore[valid-type]
+        carrier = _carrier(told, registry.for_hint(told), registry)
+        assert carrier is not None  # noqa: S101 - it is bool, int, float or str
+        return ChoiceSlot(carrier, hint)
+    return JsonSlot(hint, items[0] if items and is_record(items[0]) else None)
+
+
+def _carrier(hint: Any, codec: object, registry: Registry) -> NumberSlot | ElementSlot | None:
     number = _number(hint)
     if number is not None:
         return NumberSlot(*number, hint)
     if isinstance(codec, ElementCodec):
         return ElementSlot(codec, get_origin(hint) is list, registry)
-    if isinstance(codec, SeriesCodec):
-        slot = ArraySlot(codec, field.datatype, field.shape)
-        slot.shape = field.shape
-        return slot
-    items = get_args(hint) if get_origin(hint) is list else ()
-    return JsonSlot(hint, items[0] if items and is_record(items[0]) else None)
+    return None
+
+
+def _told_by(hint: Any) -> type | None:
+    """bool, int, float or str, if JSON tells values of this annotation by such values alone."""
+    if hint in _AS_TEXT:
+        return str
+    if get_origin(hint) is Literal:
+        values: Any = get_args(hint)
+    elif isinstance(hint, type) and issubclass(hint, enum.Enum):
+        values = [member.value for member in hint]
+    else:
+        return None
+    kinds = set(map(type, values))
+    kind = kinds.pop() if len(kinds) == 1 else None
+    return kind if kind in (*_SCALARS, str) else None
 
 
 def _content_slot(hint: Any, content_type: str, registry: Registry) -> Slot:
     codec = registry.named(content_type)
     if isinstance(codec, ElementCodec):
         return ElementSlot(codec, get_origin(hint) is list, registry)
-    return ArraySlot(codec, None, None)
+    return ArraySlot(codec)
 
 
 def _array_slot(hint: Any, codec: NumpyCodec | TorchCodec, field: Field) -> ArraySlot:
@@ -90,9 +134,7 @@ def _array_slot(hint: Any, codec: NumpyCodec | TorchCodec, field: Field) -> Arra
         if datatype is None and kinds and isinstance(kinds[0], type):
             datatype = _DTYPES.get(kinds[0])
             text = kinds[0] is np.str_
-    slot = ArraySlot(codec, datatype, shape, field.writable)
-    slot.text = text
-    return slot
+    return ArraySlot(codec, datatype, shape, own=field.writable, text=text)
 
 
 def _number(hint: Any) -> tuple[type, int] | None:

@@ -27,7 +27,7 @@ from salver.oip.datatypes import DATATYPES, Datatype
 from salver.oip.errors import InvalidTensorError, MalformedBodyError
 from salver.oip.framing import as_objects
 
-__all__ = ("narrowed", "read_data")
+__all__ = ("from_base64", "narrowed", "read_data")
 
 Text = bytes | memoryview | msgspec.Raw
 

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import base64
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import numpy.typing as npt
 import simdjson
 
-from salver.oip import simdata
+from salver.oip import bfloat16, simdata
 from salver.oip.datatypes import DATATYPES, MAX_DIMS, Datatype
-from salver.oip.errors import ContentError, InvalidMessageError
-from salver.oip.jsondata import read_data
+from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError
+from salver.oip.jsondata import from_base64, read_data
+from salver.oip.types import Tensor
 
-__all__ = ("read_plain",)
+__all__ = ("read_plain", "write_plain")
 
 _LISTS: Final = (list, simdjson.Array)
+_NO_INTEGERS: Final = (b".", b"e", b"E", b"n", b'"')  # what fractions, null and strings have
 
 
 def read_plain(
-    text: bytes | msgspec.Raw, kind: Datatype | None
+    text: bytes | msgspec.Raw,
+    kind: Datatype | None,
+    *,
+    floats: Datatype = DATATYPES["FP64"],
+    coded: bool = False,
 ) -> tuple[Datatype, npt.NDArray[Any]]:
     """The array that a JSON text spells, and its datatype; ragged and mixed lists are refused.
 
-    Without a datatype numbers are FP32, as metadata say of such arrays: 1 is no other than 1.5.
+    Without a datatype integers are INT64, or UINT64 where one of them needs it, and other numbers
+    `floats`. Strings are text, or base64 where elements are `coded`.
     """
     content = bytes(text)
     value = _parsed(content)
@@ -32,19 +42,79 @@ def read_plain(
     if scalar:
         content, value = b"[" + content + b"]", [value]
     shape, leaf = _shape_of(value)
-    kind = kind or _kind_of(leaf)
-    count = math.prod(shape)
+    kinds = (kind,) if kind is not None else _kinds_of(leaf, content, floats)
     try:
-        if isinstance(value, list):
-            array = read_data(content, kind, shape, count)
-        else:
-            regular = simdata.lists_in(content) == simdata.brackets(value, shape)
-            read = simdata.read_array if regular else simdata.read_exactly
-            array = read(value, kind, shape, count)
+        found, array = _first_of(kinds, content, value, shape)
+        if coded and found.kind == "bytes":
+            array = from_base64(array)
     except InvalidMessageError as error:
         path = error.path.removeprefix(".data")
         raise ContentError(error.message, path.removeprefix("[0]") if scalar else path) from None
-    return kind, array.reshape(()) if scalar else array
+    return found, array.reshape(()) if scalar else array
+
+
+def _first_of(
+    kinds: Sequence[Datatype], content: bytes, value: Any, shape: tuple[int, ...]
+) -> tuple[Datatype, npt.NDArray[Any]]:
+    """The array in the first of the datatypes that can say it."""
+    refused: InvalidMessageError | None = None
+    for kind in kinds:
+        try:
+            return kind, _read(content, value, kind, shape)
+        except InvalidMessageError as error:
+            refused = refused or error
+    assert refused is not None  # noqa: S101 - there is a datatype
+    raise refused
+
+
+def _read(content: bytes, value: Any, kind: Datatype, shape: tuple[int, ...]) -> Any:
+    count = math.prod(shape)
+    if isinstance(value, list):
+        return read_data(content, kind, shape, count)
+    regular = simdata.lists_in(content) == simdata.brackets(value, shape)
+    read = simdata.read_array if regular else simdata.read_exactly
+    return read(value, kind, shape, count)
+
+
+def write_plain(tensor: Tensor, *, coded: bool | None = None) -> Any:
+    """The contents of a tensor as something that `to_json` writes.
+
+    Elements of BYTES are text if the tensor says that they are, else base64 if they are `coded`;
+    without a word on that, what is no UTF-8 is `{"b64": base64}`, as in TensorFlow Serving.
+    """
+    array = tensor.array()
+    if tensor.datatype == "BF16":
+        return bfloat16.widen(array)
+    if tensor.datatype != "BYTES":
+        return array
+    write = _text_or_b64 if coded is None else _base64 if coded else _text
+    content_type = tensor.parameters.get("content_type")
+    if content_type == "json":
+        write = msgspec.json.decode
+    elif content_type == "str" or "dtype" in tensor.parameters:
+        write = _text
+    written = np.empty(array.size, dtype=object)
+    for at, element in enumerate(array.ravel().tolist()):
+        written[at] = write(element)
+    return written.reshape(array.shape).tolist()
+
+
+def _text(element: bytes) -> str:
+    try:
+        return element.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidResultError(f"An element that is to be text is no UTF-8: {error}.") from None
+
+
+def _base64(element: bytes) -> str:
+    return base64.b64encode(element).decode()
+
+
+def _text_or_b64(element: bytes) -> Any:
+    try:
+        return element.decode()
+    except UnicodeDecodeError:
+        return {"b64": _base64(element)}
 
 
 def _parsed(content: bytes) -> Any:
@@ -73,11 +143,14 @@ def _shape_of(value: Any) -> tuple[tuple[int, ...], Any]:
     return tuple(shape), value
 
 
-def _kind_of(leaf: Any) -> Datatype:
+def _kinds_of(leaf: Any, content: bytes, floats: Datatype) -> tuple[Datatype, ...]:
+    """What the first element and the text show; the first one that can hold all elements is it."""
     if isinstance(leaf, bool):
-        return DATATYPES["BOOL"]
+        return (DATATYPES["BOOL"],)
     if isinstance(leaf, str):
-        return DATATYPES["BYTES"]
+        return (DATATYPES["BYTES"],)
+    if isinstance(leaf, int) and not any(mark in content for mark in _NO_INTEGERS):
+        return (DATATYPES["INT64"], DATATYPES["UINT64"])
     if leaf is None or isinstance(leaf, int | float):
-        return DATATYPES["FP32"]
+        return (floats,)
     raise ContentError("expected nested lists of numbers, booleans or strings")

@@ -42,18 +42,21 @@ class Output(msgspec.Struct, frozen=True):
     tensor: str
     slot: Slot
     field: str | None = None
+    nullable: bool = False  # None is a value: the tensor is left out
 
 
 class Signature(msgspec.Struct, frozen=True):
     """What a function takes and gives, in the words of the protocol."""
 
+    name: str  # of the function, with that of its class
     arguments: tuple[Argument, ...]
     outputs: tuple[Output, ...]
     registry: Registry
     streams: bool = False
     several: bool = False  # a tuple is returned
     direct: bool = False  # an InferResponse is returned
-    group: bool = False  # a value that makes its own set of tensors is returned
+    group: GroupCodec | None = None  # a value that makes its own set of tensors is returned
+    nullable: bool = False  # None may be returned
     description: str = ""
 
     @property
@@ -82,15 +85,19 @@ class Signature(msgspec.Struct, frozen=True):
             raise UnservableError(f"{_name(function)} takes more than one frame or dict of arrays.")
         hint = hints.get("return", Any)
         item = _streamed(function, hint)
+        returned = hint if item is None else item
+        bare, _, nullable = split_hint(returned)
         text_input = any(argument.tensor == "text_input" for argument in arguments)
         return cls(
+            _name(function),
             arguments,
-            tuple(_outputs(function, hint if item is None else item, registry, text_input)),
+            tuple(_outputs(function, returned, registry, text_input)),
             registry,
             streams=item is not None,
-            several=get_origin(hint if item is None else item) is tuple,
-            direct=(hint if item is None else item) is InferResponse,
-            group=registry.group_for_hint(hint if item is None else item) is not None,
+            several=_is_several(bare),
+            direct=bare is InferResponse,
+            group=registry.group_for_hint(bare),
+            nullable=nullable,
             description=inspect.getdoc(function) or "",
         )
 
@@ -107,7 +114,7 @@ class Signature(msgspec.Struct, frozen=True):
             name,
             platform,
             [_input_metadata(argument) for argument in self.carried],
-            [_tensor_metadata(output.tensor, output.slot, {}) for output in self.outputs],
+            [_output_metadata(output) for output in self.outputs],
             versions or [],
         )
 
@@ -189,10 +196,9 @@ def _outputs(
         return
     if registry.group_for_hint(bare) is not None:
         return
-    items = get_args(bare) if get_origin(bare) is tuple else ()
     fields = record_fields(bare)
-    if items and Ellipsis not in items:
-        for index, item in enumerate(items):
+    if _is_several(bare):
+        for index, item in enumerate(get_args(bare)):
             yield _output(where, f"output-{index}", item, registry)
     elif fields:
         for name, kind in fields.items():
@@ -203,13 +209,19 @@ def _outputs(
         yield _output(where, name, hint, registry)
 
 
+def _is_several(hint: Any) -> bool:
+    """Whether it is a tuple of so many values; `tuple[T, ...]` is one value, as a list is."""
+    items = get_args(hint) if get_origin(hint) is tuple else ()
+    return bool(items) and Ellipsis not in items
+
+
 def _output(
     where: str, name: str, hint: Any, registry: Registry, field_name: str | None = None
 ) -> Output:
-    bare, field, _ = split_hint(hint)
+    bare, field, nullable = split_hint(hint)
     tensor = field.name or name
     slot = _slot(f"{where}: output {tensor!r}", bare, registry, field)
-    return Output(tensor, slot, field_name)
+    return Output(tensor, slot, field_name, nullable)
 
 
 def _input_metadata(argument: Argument) -> TensorMetadata:
@@ -219,6 +231,11 @@ def _input_metadata(argument: Argument) -> TensorMetadata:
     content_type = argument.group.content_type if argument.group else ""
     parameters = {"content_type": content_type} | parameters
     return TensorMetadata(argument.tensor, "BYTES", [-1], parameters)
+
+
+def _output_metadata(output: Output) -> TensorMetadata:
+    parameters = {"optional": True} if output.nullable else {}
+    return _tensor_metadata(output.tensor, output.slot, parameters)
 
 
 def _tensor_metadata(name: str, slot: Slot, parameters: dict[str, Any]) -> TensorMetadata:

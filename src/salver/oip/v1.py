@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from salver.oip.array_slots import ArraySlot
 from salver.oip.binding import Binder, columns_of
 from salver.oip.codecs.json import to_json
 from salver.oip.errors import (
@@ -16,7 +17,8 @@ from salver.oip.errors import (
     InvalidResultError,
     MalformedBodyError,
 )
-from salver.oip.slots import ArraySlot, ElementSlot, JsonSlot, NumberSlot
+from salver.oip.json_slots import JsonSlot
+from salver.oip.packing import plain_of
 
 __all__ = ("V1Request", "bind_v1", "read_v1", "takes_batches", "write_v1")
 
@@ -78,13 +80,9 @@ def takes_batches(binder: Binder) -> bool:
     """Whether the function takes all rows in one call: all it needs are arrays, lists or frames."""
     for argument in binder.signature.carried:
         slot = argument.slot
-        if isinstance(slot, NumberSlot) and slot.depth:
+        if slot is None or slot.many or isinstance(slot, ArraySlot):
             continue
-        if isinstance(slot, ElementSlot) and slot.many:
-            continue
-        if isinstance(slot, JsonSlot) and slot.item is not None:
-            continue
-        if argument.required and slot is not None and not isinstance(slot, ArraySlot):
+        if argument.required:
             return False
     return True
 
@@ -114,18 +112,10 @@ def bind_v1(binder: Binder, request: V1Request) -> list[dict[str, Any]]:
 def write_v1(binder: Binder, request: V1Request, results: Sequence[Any]) -> bytes:
     """The answer to a request whose calls gave these results."""
     if request.columns is not None:
-        return to_json({"outputs": _columns(binder, results[0])})
+        return to_json({"outputs": plain_of(binder.signature, results[0])})
     if not takes_batches(binder):
-        return to_json({"predictions": [_columns(binder, result) for result in results]})
-    return to_json({"predictions": _rows(_columns(binder, results[0]))})
-
-
-def _columns(binder: Binder, result: Any) -> Any:
-    """A result by output name, where it has several; else as it is."""
-    signature = binder.signature
-    if signature.several:
-        return {o.tensor: v for o, v in zip(signature.outputs, result, strict=True)}
-    return result
+        return to_json({"predictions": [plain_of(binder.signature, result) for result in results]})
+    return to_json({"predictions": _rows(plain_of(binder.signature, results[0]))})
 
 
 def _rows(result: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, get_args, get_origin
 
 from salver.oip.codecs.image import is_image, is_image_hint, read_image, write_image
@@ -57,7 +57,7 @@ class ElementCodec:
                 elements.append(self.write(value))
             except (TypeError, ValueError, AttributeError) as error:
                 raise InvalidResultError(
-                    f"Output {name!r}: element {index} ({type(value).__name__}) cannot be written "
+                    f"output {name!r}: element {index} ({type(value).__name__}) cannot be written "
                     f"as {self.content_type!r}: {error}"
                 ) from None
         parameters = {"content_type": self.content_type} if self.content_type else {}
@@ -95,9 +95,31 @@ def _from_base64(element: bytes) -> bytes:
         raise ValueError(f"no valid base64 ({error})") from None
 
 
+def _write_text(value: object) -> bytes:
+    if not isinstance(value, str):
+        raise TypeError("expected str")
+    return value.encode()
+
+
+def _write_image(value: object) -> bytes:
+    if not is_image(value):
+        raise TypeError("expected an image of PIL")
+    return write_image(value)
+
+
+def _write_bytes(value: object) -> bytes:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError("expected bytes")
+    return bytes(value)
+
+
 def _write_time(value: object) -> bytes:
-    text = value if isinstance(value, str) else value.isoformat()  # type: ignore[attr-defined]
-    return text.encode()
+    if isinstance(value, str):
+        datetime.fromisoformat(value)
+        return value.encode()
+    if not isinstance(value, date):
+        raise TypeError("expected a datetime")
+    return value.isoformat().encode()
 
 
 def _never(_: object) -> bool:
@@ -106,11 +128,11 @@ def _never(_: object) -> bool:
 
 # The order is that in which a value is offered to them.
 ELEMENT_CODECS: Final[tuple[ElementCodec, ...]] = (
-    ElementCodec("str", _is(str), _hints(str), str.encode, bytes.decode),
-    ElementCodec("bytes", _is(bytes), _hints(bytes), bytes, bytes),
+    ElementCodec("str", _is(str), _hints(str), _write_text, bytes.decode),
+    ElementCodec("bytes", _is(bytes), _hints(bytes), _write_bytes, bytes),
     ElementCodec("datetime", _is(datetime), _hints(datetime), _write_time,
                  lambda element: datetime.fromisoformat(element.decode())),
-    ElementCodec("image", is_image, is_image_hint, write_image, read_image),
+    ElementCodec("image", is_image, is_image_hint, _write_image, read_image),
     ElementCodec("pillow_image", _never, _never,
                  lambda image: base64.b64encode(write_image(image)), read_image),
     ElementCodec("base64", _never, _never, base64.b64encode, _from_base64),

@@ -18,7 +18,16 @@ from salver.oip.codecs.image import is_image, write_image
 from salver.oip.datatypes import name_of
 from salver.oip.errors import ContentError, InvalidResultError
 
-__all__ = ("convert", "from_json", "is_plain", "parse_as", "schema_of", "to_json")
+__all__ = (
+    "convert",
+    "from_json",
+    "held",
+    "is_plain",
+    "parse_as",
+    "schema_of",
+    "to_builtins",
+    "to_json",
+)
 
 
 def to_json(value: object) -> bytes:
@@ -29,6 +38,11 @@ def to_json(value: object) -> bytes:
         raise InvalidResultError(
             f"A value of type {type(value).__name__} cannot be written as JSON: {error}"
         ) from None
+
+
+def to_builtins(value: object) -> Any:
+    """The same as str, numbers, lists and dicts."""
+    return msgspec.to_builtins(value, enc_hook=_plain)
 
 
 def from_json(data: bytes) -> Any:
@@ -95,6 +109,27 @@ def convert(value: Any, hint: Any) -> Any:
         raise _refused(error) from None
     except RecursionError:
         raise ContentError("nested too deeply") from None
+
+
+def held(value: Any, hint: Any) -> Any:
+    """A result as one of this annotation: it is one already, or its JSON reads as one.
+
+    ContentError: it does not. An annotation that JSON knows nothing of holds nobody to anything.
+    """
+    if hint is Any or hint in type(value).__mro__:
+        return value
+    try:
+        if _uses_pydantic(hint):
+            return _validated(hint, "validate_python", value)
+        return _complete(msgspec.convert(value, hint), hint)
+    except (msgspec.ValidationError, ContentError) as error:
+        refused = _refused(error) if isinstance(error, msgspec.ValidationError) else error
+    except TypeError:
+        return value
+    try:
+        return parse_as(to_json(value), hint)
+    except (ContentError, InvalidResultError):
+        raise refused from None
 
 
 def parse_as(data: bytes, hint: Any) -> Any:

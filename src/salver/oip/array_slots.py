@@ -1,0 +1,146 @@
+"""Arrays of NumPy, torch and pandas: of the datatype and shape that are declared, or of any."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from salver.oip.codecs.numpy import NumpyCodec, array_of
+from salver.oip.codecs.registry import Codec
+from salver.oip.datatypes import DATATYPES
+from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError
+from salver.oip.plainarrays import read_plain, write_plain
+from salver.oip.slots import Slot, fits, promised
+from salver.oip.types import Tensor
+
+__all__ = ("ArraySlot",)
+
+
+class ArraySlot(Slot):
+    """Arrays; in plain JSON nested lists, whose own numbers tell the datatype if none is declared.
+
+    Elements of BYTES are text where `text` says so, and else base64 in plain JSON.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        datatype: str | None = None,
+        shape: tuple[int, ...] | None = None,
+        *,
+        own: bool = True,
+        text: bool = False,
+    ) -> None:
+        self.codec = codec
+        self.any = datatype is None
+        self._floats = "FP32" if codec.content_type == "torch" else "FP64"  # their own default
+        self.datatype = datatype or self._floats
+        self.shape = shape
+        self.own = own
+        self.text = text
+        self.content_type = codec.content_type
+
+    def takes(self, datatype: str) -> bool:
+        return self.any or datatype == self.datatype
+
+    def decode(self, tensor: Tensor) -> Any:
+        if self.text and "dtype" not in tensor.parameters:
+            tensor.parameters["dtype"] = "str"
+        if not self.own and isinstance(self.codec, NumpyCodec):
+            return array_of(tensor, own=False)
+        return self.codec.decode(tensor)
+
+    def encode(self, name: str, value: Any) -> Tensor:
+        if not self.codec.can_encode(value):
+            value = self._array(name, value)
+        if not self.any and isinstance(value, np.ndarray):
+            value = self._cast(name, value)
+        codec = self.codec if self.codec.can_encode(value) else NumpyCodec()
+        tensor = codec.encode(name, value)
+        if not self.takes(tensor.datatype):
+            raise promised(name, self.datatype, f"an array of {tensor.datatype}")
+        if self.shape is not None and not fits(tensor.shape, self.shape):
+            raise InvalidResultError(
+                f"output {name!r} is declared with the shape {list(self.shape)}, but an array of "
+                f"{list(tensor.shape)} was returned."
+            )
+        return tensor
+
+    def _array(self, name: str, value: Any) -> Any:
+        """What is no array, such as a list of numbers, as one."""
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise promised(name, self._declared, f"{value!r:.60}", str(error)) from None
+        if array.dtype.kind == "O" and not _is_bytes(array):
+            raise promised(name, self._declared, f"{value!r:.60}")
+        return array
+
+    @property
+    def _declared(self) -> str:
+        return "an array" if self.any else self.datatype
+
+    def _cast(self, name: str, value: Any) -> Any:
+        """Promised one dtype, returned another: widened silently, narrowed within a kind."""
+        wanted = DATATYPES[self.datatype].dtype
+        if self.datatype in ("BYTES", "BF16") or value.dtype == wanted:
+            return value
+        if not np.can_cast(value.dtype, wanted, "same_kind"):
+            raise promised(name, self.datatype, f"an array of {value.dtype}")
+        return value.astype(wanted)
+
+    def from_plain(self, value: Any) -> Any:
+        return self.from_text(msgspec.json.encode(value))
+
+    def from_text(self, text: bytes | msgspec.Raw) -> Any:
+        coded = self.datatype == "BYTES" and not self.text
+        kind = None if self.any else DATATYPES[self.datatype]
+        kind, array = read_plain(text, kind, floats=DATATYPES[self._floats], coded=coded)
+        shape = self._completed(array.shape)
+        tensor = Tensor("", kind.name, shape, array.reshape(shape))
+        if self.text or (self.any and kind.kind == "bytes"):
+            tensor.parameters["dtype"] = "str"
+        try:
+            self.check(tensor)
+            return self.codec.decode(tensor)
+        except InvalidMessageError as error:  # there are no members of these names in plain JSON
+            what = "shape " if error.path == ".shape" else ""
+            sentence = error.message.replace("expected ", f"expected {what}", 1)
+            raise ContentError(sentence) from None
+
+    def _completed(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """An empty list says nothing of the sizes within it: they are as declared."""
+        wanted = self.shape
+        if wanted is None or shape[-1:] != (0,) or len(shape) >= len(wanted):
+            return shape
+        return shape + tuple(max(size, 0) for size in wanted[len(shape) :])
+
+    def to_plain(self, name: str, value: Any) -> Any:
+        return write_plain(self.encode(name, value), coded=not self.text)
+
+    def schema(self) -> dict[str, Any]:
+        item = _ITEMS[DATATYPES[self.datatype].kind] if not self.any else {}
+        if self.datatype == "BYTES" and not self.text:
+            item = item | {"contentEncoding": "base64"}
+        if self.shape is None:
+            return {"type": "array"} if self.any else {"type": "array", "items": {}}
+        for size in reversed(self.shape):
+            item = {"type": "array", "items": item}
+            if size >= 0:
+                item |= {"minItems": size, "maxItems": size}
+        return item
+
+
+def _is_bytes(array: Any) -> bool:
+    return all(isinstance(element, bytes | str) for element in array.ravel().tolist())
+
+
+_ITEMS: Final[dict[str, dict[str, Any]]] = {
+    "bool": {"type": "boolean"},
+    "uint": {"type": "integer", "minimum": 0},
+    "int": {"type": "integer"},
+    "float": {"type": ["number", "null"]},
+    "bytes": {"type": "string"},
+}
