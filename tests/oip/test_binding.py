@@ -437,17 +437,29 @@ def test_a_model_of_pydantic_is_written_under_the_names_of_its_schema() -> None:
 @pytest.mark.parametrize(
     ("function", "result", "message"),
     [
-        (scores3, np.ones((3, 1)), r"output 'output-0' is declared with the shape \[-1, 3\], but an"),
+        (
+            scores3,
+            np.ones((3, 1)),
+            r"output 'output-0' is declared with the shape \[-1, 3\], but an",
+        ),
         (scale, np.array(["a"]), r"output 'output-0' is declared FP32, but an array of <U1"),
         (scale, {"a": 1}, r"output 'output-0' is declared FP32, but {'a': 1} was returned\."),
         (scores, {"label": "a"}, r"the result has no 'probabilities', which its annotation prom"),
         (several, b"x", r"a tuple of 3 is declared, but b'x' was returned\.$"),
-        (several, (1, 1, 1), r"output 'output-0': element 0 \(int\) cannot be written as 'bytes': e"),
+        (
+            several,
+            (1, 1, 1),
+            r"output 'output-0': element 0 \(int\) cannot be written as 'bytes': e",
+        ),
         (later, "5", r"output 'output-0' is declared int, but '5' was returned\.$"),
         (later, 5.5, r"output 'output-0' is declared int, but 5.5 was returned\.$"),
         (texts, "abc", r"output 'output-0' is declared a list of str, but 'abc' was returned\.$"),
         (texts, [1], r"output 'output-0': element 0 \(int\) cannot be written as 'str': expected"),
-        (person, {"nam": "x"}, r"output 'output-0' is declared Person, but {'nam': 'x'} was return"),
+        (
+            person,
+            {"nam": "x"},
+            r"output 'output-0' is declared Person, but {'nam': 'x'} was return",
+        ),
         (many, [Point(1)], r"output 'output-0' is declared list\[.*Person\], but \[Point"),
         (frame, [1], r"a DataFrame is declared, but \[1\] was returned\.$"),
         (whole, 1, r"an InferResponse is declared, but 1 was returned\.$"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -87,7 +87,7 @@ def write_plain(tensor: Tensor, *, coded: bool | None = None) -> Any:
         return bfloat16.widen(array)
     if tensor.datatype != "BYTES":
         return array
-    write = _text_or_b64 if coded is None else _base64 if coded else _text
+    write: Callable[[bytes], Any] = _text_or_b64 if coded is None else _base64 if coded else _text
     content_type = tensor.parameters.get("content_type")
     if content_type == "json":
         write = msgspec.json.decode
