@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import Enum, EnumType
+from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
@@ -73,7 +74,13 @@ def unknown(name: str, known: Iterable[str], what: str) -> str:
 
 
 def _field(kind: type[msgspec.Struct], name: str) -> Any:
-    return next(field for field in msgspec.structs.fields(kind) if field.name == name)
+    return _fields(kind)[name]
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """By name. Reading the types of a struct's fields takes milliseconds, every time."""
+    return {field.name: field for field in msgspec.structs.fields(kind)}
 
 
 def _lower(text: str) -> str:
