@@ -214,7 +214,7 @@ def test_metadata_tell_what_the_signature_says() -> None:
             ["output-0:BYTES[1]", "output-1:INT64[1]", "output-2:BYTES[1]"],
             False,
         ),
-        (frame, ["frame:BYTES[-1]", "k:INT64[1]"], [], False),
+        (frame, ["frame:BYTES[-1]", "k:INT64[1]"], ["output-0:BYTES[-1]"], False),
         (whole, ["x:INT64[1]"], [], False),
         (tell, ["text_input:BYTES[1]", "max_tokens:INT64[1]"], ["text_output:BYTES[1]"], True),
         (later, ["text:BYTES[1]"], ["output-0:INT64[1]"], True),
@@ -568,3 +568,37 @@ def test_an_annotation_that_cannot_be_hashed_is_validated_all_the_same() -> None
     assert function(**binder.bind_json(b'{"people": [{"name": "Ada"}]}')) == 1
     with pytest.raises(ContentError, match=r"^\$\.people"):
         binder.bind_json(b'{"people": [{}]}')
+
+
+def test_a_result_that_is_none_where_it_may_be_has_no_tensor() -> None:
+    def maybe(x: int) -> tuple[int | None, int]:
+        return (x or None), x
+
+    binder = Binder(Signature.of(maybe))
+    asked = InferRequest([], [RequestedOutput("output-0")])
+    assert [t.name for t in binder.pack((None, 0)).outputs] == ["output-1"]
+    assert binder.pack((None, 0), asked).outputs == []
+    assert [t.name for t in binder.pack((1, 1), asked).outputs] == ["output-0"]
+    assert binder.pack_json((None, 0)) == b'{"output-0":null,"output-1":0}'
+    assert binder.signature.metadata("m").outputs[0].optional
+
+
+def test_undeclared_arrays_in_plain_json_are_exact_integers_or_doubles() -> None:
+    binder = Binder(Signature.of(echoed))
+    for text, dtype in (
+        (b"[16777217,1]", "int64"),
+        (b"[18446744073709551615]", "uint64"),
+        (b"[1,2.0]", "float64"),
+        (b'["Infinity",1]', "float64"),
+        (b"[null]", "float64"),
+        (b"[true]", "bool"),
+    ):
+        array = binder.bind_json(text)["x"]
+        assert array.dtype == dtype
+        assert binder.bind_json(binder.pack_json(array))["x"].tobytes() == array.tobytes()
+    with pytest.raises(ContentError, match=r"^\$\[0\]: 18446744073709551616 is no INT64"):
+        binder.bind_json(b"[18446744073709551616]")
+
+
+def echoed(x: np.ndarray) -> np.ndarray:
+    return x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import hypothesis.strategies as st
 import numpy as np
@@ -17,7 +17,7 @@ from salver.oip import v1_tensors
 from salver.oip.binding import Binder
 from salver.oip.classification import classified
 from salver.oip.errors import InvalidMessageError
-from salver.oip.generate import event, read_generate, write_generate
+from salver.oip.generate import event, named, read_generate, write_generate
 from salver.oip.metadata import ModelMetadata, TensorMetadata
 from salver.oip.rest import RestFormat
 from salver.oip.signature import Signature
@@ -93,8 +93,8 @@ def test_one_function_answers_v1(function: Any, body: bytes, expected: Any) -> N
         (double, b'{"instances":1}', r"^\$\.instances: Expected `array`, got `int`$"),
         (double, b'{"instances":[1],"inputs":[1]}', r'expected either "instances" or "inputs"$'),
         (double, b"{", r"^no valid JSON"),
-        (double, b'{"instances":[[1],[2,3]]}', r"^\$\.instances\.x\[1\]: a list of 2 where"),
-        (double, b'{"instances":["a"]}', r"^\$\.instances\.x\[0\]: Expected a number"),
+        (double, b'{"instances":[[1],[2,3]]}', r"^\$\.instances\[1\]: a list of 2 where"),
+        (double, b'{"instances":["a"]}', r"^\$\.instances\[0\]: Expected a number"),
         (total, b'{"instances":[{"x":1},{"y":1}]}', r"^\$\.instances\[1\]: expected rows with"),
         (total, b'{"instances":[{"z":1}]}', r"^\$\.instances: unknown input 'z'"),
         (greet, b'{"instances":["a",1]}', r"^\$\.instances\[1\]: expected a string, got int$"),
@@ -238,3 +238,32 @@ def test_a_request_without_outputs_is_left_alone() -> None:
     response = InferResponse([Tensor.of("y", np.ones(2))])
 
     assert classified(response, InferRequest([]).outputs).outputs[0].datatype == "FP64"
+
+
+def test_what_is_wrong_in_rows_is_named_in_the_rows() -> None:
+    def both(a: npt.NDArray[np.float32], b: list[str]) -> int:
+        return len(b)
+
+    def one(a: npt.NDArray[np.float32]) -> int:
+        return len(a)
+
+    for function, body, path in (
+        (one, b'{"instances":[[1,"a"]]}', "$.instances[0][1]"),
+        (both, b'{"instances":[{"a":1,"b":"x"},{"a":2,"b":3}]}', "$.instances[1].b"),
+    ):
+        with pytest.raises(InvalidMessageError) as caught:
+            bind_v1(Binder(Signature.of(function)), read_v1(body))
+        assert caught.value.path == path
+
+
+def test_what_is_wrong_in_a_generate_body_is_named_in_that_body() -> None:
+    def moody(mode: Literal["a", "b"], people: list[dict[str, int]] | None = None) -> str:
+        return mode
+
+    binder = Binder(Signature.of(moody))
+    body = b'{"mode":"c"}'
+    metadata = binder.signature.metadata("m")
+    request = read_generate(body, metadata, RestFormat())
+    with pytest.raises(InvalidMessageError) as caught:
+        binder.bind(request)
+    assert str(named(caught.value, request, metadata)) == "$.mode: Invalid enum value 'c'"

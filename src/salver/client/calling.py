@@ -79,7 +79,8 @@ class Calling:
         """The output of a call, or a dict of several."""
         deadline = self.deadline(wish.timeout)
         request, metadata = await self._request(wish, deadline)
-        return values_of(await self.transport.infer(request, deadline), metadata)
+        response = await self.transport.infer(request, deadline)
+        return values_of(response, metadata, wish.outputs)
 
     async def stream(self, wish: Wish) -> AsyncGenerator[Any, None]:
         """The same of each item of a stream."""
@@ -88,7 +89,7 @@ class Calling:
         responses = self.transport.stream(request, deadline)
         try:
             async for response in responses:
-                yield values_of(response, metadata)
+                yield values_of(response, metadata, wish.outputs)
         finally:
             await responses.aclose()
 

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +21,7 @@ from salver.oip.datatypes import DATATYPES, Datatype
 from salver.oip.errors import InvalidResultError, ProtocolError
 from salver.oip.framing import as_objects
 from salver.oip.metadata import ModelMetadata, TensorMetadata
+from salver.oip.plainarrays import completed
 from salver.oip.types import InferResponse, Tensor
 
 __all__ = ("named", "signature_of", "tensors_of", "values_of")
@@ -94,7 +96,7 @@ def _tensors(wanted: TensorMetadata, value: Any) -> list[Tensor]:
     if content_type in ("pd", "dict"):
         return _REGISTRY.group_named(content_type).encode_all(value)
     if wanted.parameters.get("any_datatype"):
-        return [_any(wanted.name, value)]
+        return [_any(wanted.name, content_type, value)]
     kind = DATATYPES[wanted.datatype]
     tensor = (
         _bytes(wanted, content_type, value) if kind.width == 0 else _numbers(wanted, kind, value)
@@ -104,7 +106,12 @@ def _tensors(wanted: TensorMetadata, value: Any) -> list[Tensor]:
     return [tensor]
 
 
-def _any(name: str, value: Any) -> Tensor:
+def _any(name: str, content_type: str, value: Any) -> Tensor:
+    if isinstance(value, list | tuple) and content_type in ("np", "torch"):
+        array = _array(value)
+        if array.dtype == np.float64 and content_type == "torch":  # as torch.tensor has it
+            array = array.astype(np.float32)
+        value = array if array.dtype.kind != "O" else value
     if isinstance(value, np.ndarray):
         return tensor_of(name, value)
     try:
@@ -124,6 +131,8 @@ def _bytes(wanted: TensorMetadata, content_type: str, value: Any) -> Tensor:
         elements = [to_json(item) for item in (value if many else (value,))]
         parameters = {"content_type": "json"}
         return Tensor(name, "BYTES", (len(elements),), as_objects(elements), parameters)
+    if content_type == "str":
+        value = _as_told(value)
     codec = _REGISTRY.named(content_type) if content_type not in ("", "np") else None
     if isinstance(codec, ElementCodec):
         if value != [] and not codec.can_encode(value):
@@ -134,6 +143,14 @@ def _bytes(wanted: TensorMetadata, content_type: str, value: Any) -> Tensor:
     return Tensor.of(name, as_objects(_flat(value)).reshape(np.shape(value) or (1,)))
 
 
+def _as_told(value: Any) -> Any:
+    """Members of an Enum, dates and the like as the text or number that JSON has for them."""
+    try:
+        return msgspec.to_builtins(value)
+    except TypeError:
+        return value
+
+
 def _flat(value: Any) -> list[Any]:
     if isinstance(value, list | tuple):
         return [element for item in value for element in _flat(item)]
@@ -142,6 +159,8 @@ def _flat(value: Any) -> list[Any]:
 
 def _numbers(wanted: TensorMetadata, kind: Datatype, value: Any) -> Tensor:
     array = _array(value)
+    if array.dtype.kind == "O":
+        array = _array(_as_told(value))
     exact = isinstance(value, np.ndarray) or hasattr(value, "__array__")
     if kind.name == "BF16":
         array = _as_bf16(array)
@@ -198,36 +217,63 @@ def _shaped(tensor: Tensor, wanted: Sequence[int]) -> Tensor:
     if fits:
         return tensor
     if tensor.count == 1 and not given and all(size in (-1, 1) for size in wanted):
-        shape = (1,) * len(wanted)
-        return Tensor(
-            tensor.name, tensor.datatype, shape, tensor.array().reshape(shape), tensor.parameters
-        )
+        return _reshaped(tensor, (1,) * len(wanted))
+    if completed(given, wanted) != given:
+        return _shaped(_reshaped(tensor, completed(given, wanted)), wanted)
     raise InputError(f"expected the shape {list(wanted)}, got {list(given)}")
+
+
+def _reshaped(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    array = tensor.array().reshape(shape)
+    return Tensor(tensor.name, tensor.datatype, shape, array, tensor.parameters)
 
 
 # ---- outputs
 
 
-def values_of(response: InferResponse, metadata: ModelMetadata) -> Any:
-    """The output, or a dict of several; columns of a frame are a frame where pandas is at hand."""
-    if _is_frame(response) and find_spec("pandas") is not None:
-        return _REGISTRY.group_named("pd").decode_all(response.outputs)
+def values_of(response: InferResponse, metadata: ModelMetadata, asked: Sequence[str] = ()) -> Any:
+    """The output, or a dict of several; columns of a frame are a frame where pandas is at hand.
+
+    What is optional and was not given is None.
+    """
     wanted = {tensor.name: tensor for tensor in metadata.outputs}
-    values = {t.name: _value(t, wanted.get(t.name)) for t in response.outputs}
-    return next(iter(values.values())) if len(values) == 1 else values
+    if _is_frame(response, metadata):
+        return _REGISTRY.group_named("pd").decode_all(response.outputs)
+    values: dict[str, Any] = dict.fromkeys(
+        name for name in asked or wanted if name in wanted and wanted[name].optional
+    )
+    values |= {t.name: _value(t, wanted.get(t.name)) for t in response.outputs}
+    whole = any(tensor.parameters.get("content_type") == "dict" for tensor in metadata.outputs)
+    return next(iter(values.values())) if len(values) == 1 and not whole else values
 
 
-def _is_frame(response: InferResponse) -> bool:
-    return bool(response.outputs) and all("pd_dtype" in t.parameters for t in response.outputs)
+def _is_frame(response: InferResponse, metadata: ModelMetadata) -> bool:
+    return (
+        bool(response.outputs)
+        and all("pd_dtype" in tensor.parameters for tensor in response.outputs)
+        and not any(t.parameters.get("content_type") == "series" for t in metadata.outputs)
+        and find_spec("pandas") is not None
+    )
 
 
 def _value(tensor: Tensor, wanted: TensorMetadata | None) -> Any:
-    content_type = tensor.parameters.get("content_type", "np" if tensor.datatype != "BYTES" else "")
-    if content_type in ("", "np"):
-        return array_of(tensor, own=False)
-    codec = _REGISTRY.named(str(content_type))
+    content_type = _content_type(tensor, wanted)
+    single = wanted is not None and wanted.shape == [1]
+    if content_type == "number":
+        numbers = tensor.array().tolist()
+        return numbers[0] if single and tensor.shape == (1,) else numbers
+    if content_type == "series" and find_spec("pandas") is not None:
+        return _REGISTRY.named("series").decode(tensor)
+    codec = _REGISTRY.named(content_type) if content_type not in ("", "np") else None
     if not isinstance(codec, ElementCodec):
         return array_of(tensor, own=False)
     values = codec.decode(tensor)
-    single = wanted is not None and wanted.shape == [1] and len(values) == 1
-    return values[0] if single else values
+    return values[0] if single and len(values) == 1 else values
+
+
+def _content_type(tensor: Tensor, wanted: TensorMetadata | None) -> str:
+    """What the tensor says that it is, or the model of it."""
+    found = tensor.parameters.get("content_type")
+    if found is None and wanted is not None:
+        found = wanted.parameters.get("content_type")
+    return "" if found is None else str(found)

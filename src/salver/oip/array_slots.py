@@ -11,7 +11,7 @@ from salver.oip.codecs.numpy import NumpyCodec, array_of
 from salver.oip.codecs.registry import Codec
 from salver.oip.datatypes import DATATYPES
 from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError
-from salver.oip.plainarrays import read_plain, write_plain
+from salver.oip.plainarrays import completed, read_plain, write_plain
 from salver.oip.slots import Slot, fits, promised
 from salver.oip.types import Tensor
 
@@ -98,7 +98,7 @@ class ArraySlot(Slot):
         coded = self.datatype == "BYTES" and not self.text
         kind = None if self.any else DATATYPES[self.datatype]
         kind, array = read_plain(text, kind, floats=DATATYPES[self._floats], coded=coded)
-        shape = self._completed(array.shape)
+        shape = completed(array.shape, self.shape or ())
         tensor = Tensor("", kind.name, shape, array.reshape(shape))
         if self.text or (self.any and kind.kind == "bytes"):
             tensor.parameters["dtype"] = "str"
@@ -109,13 +109,6 @@ class ArraySlot(Slot):
             what = "shape " if error.path == ".shape" else ""
             sentence = error.message.replace("expected ", f"expected {what}", 1)
             raise ContentError(sentence) from None
-
-    def _completed(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """An empty list says nothing of the sizes within it: they are as declared."""
-        wanted = self.shape
-        if wanted is None or shape[-1:] != (0,) or len(shape) >= len(wanted):
-            return shape
-        return shape + tuple(max(size, 0) for size in wanted[len(shape) :])
 
     def to_plain(self, name: str, value: Any) -> Any:
         return write_plain(self.encode(name, value), coded=not self.text)

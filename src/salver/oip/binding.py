@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -12,13 +12,13 @@ from salver.oip.codecs.json import parse_as, to_json
 from salver.oip.errors import (
     ContentError,
     InvalidMessageError,
-    InvalidResultError,
     MismatchError,
 )
 from salver.oip.json_slots import JsonSlot
 from salver.oip.packing import packed, plain_of
 from salver.oip.signature import Argument, Signature
 from salver.oip.slots import AnySlot
+from salver.oip.tables import column_of, columns_of
 from salver.oip.types import InferRequest, InferResponse, Tensor
 
 __all__ = ("Binder",)
@@ -34,6 +34,7 @@ class Binder:
         self._by_tensor = {a.tensor: a for a in signature.arguments if a.slot is not None}
         whole = signature.direct or signature.group  # which outputs it has shows when it has run
         self._outputs = () if whole else tuple(output.tensor for output in signature.outputs)
+        self._optional = frozenset(o.tensor for o in signature.outputs if o.nullable)
         self._group = next((a for a in signature.arguments if a.group is not None), None)
 
     # Open Inference Protocol
@@ -120,7 +121,13 @@ class Binder:
             return response
         if not response.id:
             response.id = request.id
-        return response.select(request.outputs)
+        missing = self._optional.difference(tensor.name for tensor in response.outputs)
+        if not missing:
+            return response.select(request.outputs)
+        wanted = [output for output in request.outputs if output.name not in missing]
+        if request.outputs and not wanted:  # all that was asked for is None
+            response.outputs = []
+        return response.select(wanted)
 
     # Plain JSON
 
@@ -198,15 +205,13 @@ class Binder:
             if isinstance(inner, dict | list):
                 table, path = inner, f"{path}.{group.tensor}"
         columns = columns_of(table, path) if isinstance(table, list) else table
-        registry = self.signature.registry
+        whole = group.group.content_type == "pd"  # whose cells can be anything
+        tensors = [
+            column_of(name, cells, whole, f"{path}.{name}") for name, cells in columns.items()
+        ]
         try:
-            return group.group.decode_all(
-                [
-                    registry.encode(name, cells if isinstance(cells, list) else [cells])
-                    for name, cells in columns.items()
-                ]
-            )
-        except (InvalidMessageError, InvalidResultError) as error:
+            return group.group.decode_all(tensors)
+        except InvalidMessageError as error:
             raise ContentError(f"no table: {error}", path) from None
 
     def _specials(self) -> dict[str, Any]:
@@ -248,24 +253,3 @@ def _text(argument: Argument, text: bytes | msgspec.Raw, path: str) -> Any:
         return slot.from_text(text)
     except InvalidMessageError as error:
         raise error.under(path) from None
-
-
-def columns_of(rows: Iterable[Any], path: str) -> dict[str, list[Any]]:
-    """Rows (objects of the same members, or equally long lists) as columns."""
-    columns: dict[str, list[Any]] = {}
-    for index, row in enumerate(rows):
-        cells = (
-            row
-            if isinstance(row, dict)
-            else dict(enumerate(row))
-            if isinstance(row, list)
-            else None
-        )
-        if cells is None or (index and len(cells) != len(columns)):
-            raise ContentError("expected rows with the same members each", f"{path}[{index}]")
-        for name, cell in cells.items():
-            column = columns.setdefault(str(name), [])
-            if len(column) != index:
-                raise ContentError("expected rows with the same members each", f"{path}[{index}]")
-            column.append(cell)
-    return columns

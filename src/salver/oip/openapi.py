@@ -159,7 +159,8 @@ def _request(metadata: ModelMetadata) -> Schema:
 
 
 def _requested(metadata: ModelMetadata) -> Schema:
-    name = {"enum": [t.name for t in metadata.outputs]} if metadata.outputs else _STRING
+    known = metadata.outputs and not any(t.parameters.get("any_tensors") for t in metadata.outputs)
+    name = {"enum": [t.name for t in metadata.outputs]} if known else _STRING
     return _object({"name": name, "parameters": _ref("Parameters")}, ["name"])
 
 

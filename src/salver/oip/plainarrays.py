@@ -18,7 +18,7 @@ from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultEr
 from salver.oip.jsondata import from_base64, read_data
 from salver.oip.types import Tensor
 
-__all__ = ("read_plain", "write_plain")
+__all__ = ("completed", "read_plain", "write_plain")
 
 _LISTS: Final = (list, simdjson.Array)
 _NO_INTEGERS: Final = (b".", b"e", b"E", b"n", b'"')  # what fractions, null and strings have
@@ -74,6 +74,13 @@ def _read(content: bytes, value: Any, kind: Datatype, shape: tuple[int, ...]) ->
     regular = simdata.lists_in(content) == simdata.brackets(value, shape)
     read = simdata.read_array if regular else simdata.read_exactly
     return read(value, kind, shape, count)
+
+
+def completed(shape: tuple[int, ...], wanted: Sequence[int]) -> tuple[int, ...]:
+    """An empty list says nothing of the sizes within it: they are those that are wanted."""
+    if shape[-1:] != (0,) or len(shape) >= len(wanted):
+        return shape
+    return shape + tuple(max(size, 0) for size in wanted[len(shape) :])
 
 
 def write_plain(tensor: Tensor, *, coded: bool | None = None) -> Any:
@@ -147,8 +154,10 @@ def _kinds_of(leaf: Any, content: bytes, floats: Datatype) -> tuple[Datatype, ..
     """What the first element and the text show; the first one that can hold all elements is it."""
     if isinstance(leaf, bool):
         return (DATATYPES["BOOL"],)
+    if leaf in ("Infinity", "-Infinity"):
+        return (floats, DATATYPES["BYTES"])
     if isinstance(leaf, str):
-        return (DATATYPES["BYTES"],)
+        return (DATATYPES["BYTES"], floats) if leaf == "NaN" else (DATATYPES["BYTES"],)
     if isinstance(leaf, int) and not any(mark in content for mark in _NO_INTEGERS):
         return (DATATYPES["INT64"], DATATYPES["UINT64"])
     if leaf is None or isinstance(leaf, int | float):

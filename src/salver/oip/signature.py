@@ -114,9 +114,17 @@ class Signature(msgspec.Struct, frozen=True):
             name,
             platform,
             [_input_metadata(argument) for argument in self.carried],
-            [_output_metadata(output) for output in self.outputs],
+            [_output_metadata(output) for output in self.outputs] or self._unknown(),
             versions or [],
         )
+
+    def _unknown(self) -> list[TensorMetadata]:
+        """Tensors whose names only a result shows: those of a frame, or of a dict of arrays."""
+        if self.group is None:
+            return []
+        return [
+            _group_metadata("output-0", self.group, {"optional": True} if self.nullable else {})
+        ]
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
@@ -228,9 +236,14 @@ def _input_metadata(argument: Argument) -> TensorMetadata:
     parameters: dict[str, Any] = {} if argument.required else {"optional": True}
     if argument.slot is not None:
         return _tensor_metadata(argument.tensor, argument.slot, parameters)
-    content_type = argument.group.content_type if argument.group else ""
-    parameters = {"content_type": content_type} | parameters
-    return TensorMetadata(argument.tensor, "BYTES", [-1], parameters)
+    assert argument.group is not None  # noqa: S101 - it comes from the caller
+    return _group_metadata(argument.tensor, argument.group, parameters)
+
+
+def _group_metadata(name: str, group: GroupCodec, more: dict[str, Any]) -> TensorMetadata:
+    """One entry that stands for tensors of any names and datatypes."""
+    parameters = {"content_type": group.content_type, "any_tensors": True} | more
+    return TensorMetadata(name, "BYTES", [-1], parameters)
 
 
 def _output_metadata(output: Output) -> TensorMetadata:
@@ -241,6 +254,8 @@ def _output_metadata(output: Output) -> TensorMetadata:
 def _tensor_metadata(name: str, slot: Slot, parameters: dict[str, Any]) -> TensorMetadata:
     if slot.content_type:
         parameters = {"content_type": slot.content_type} | parameters
+    if slot.text:
+        parameters = parameters | {"dtype": "str"}
     # What metadata cannot say otherwise: that a client need not hold to what is written there.
     if slot.any:
         parameters = parameters | {"any_datatype": True}

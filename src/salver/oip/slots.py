@@ -29,6 +29,7 @@ class Slot:
     content_type: str = ""
     scalar: bool = False  # may also be given as a request parameter
     any: bool = False  # takes every datatype
+    text: bool = False  # an array of str, not of bytes
     many: bool = False  # a list: a value for each row of a batch
 
     def check(self, tensor: Tensor) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from salver.oip.array_slots import ArraySlot
-from salver.oip.binding import Binder, columns_of
+from salver.oip.binding import Binder
 from salver.oip.codecs.json import to_json
 from salver.oip.errors import (
     ContentError,
@@ -19,6 +19,7 @@ from salver.oip.errors import (
 )
 from salver.oip.json_slots import JsonSlot
 from salver.oip.packing import plain_of
+from salver.oip.tables import columns_of
 
 __all__ = ("V1Request", "bind_v1", "read_v1", "takes_batches", "write_v1")
 
@@ -100,13 +101,28 @@ def bind_v1(binder: Binder, request: V1Request) -> list[dict[str, Any]]:
         len(carried) == 1 and isinstance(carried[0].slot, JsonSlot)
     )  # fmt: skip
     if named or (carried and carried[0].group is not None):
-        return [binder.bind_plain(columns_of(rows, "$.instances"), "$.instances")]
+        return [_bound(binder, columns_of(rows, "$.instances"), rows_are_objects=True)]
     if len(carried) != 1 and sum(argument.required for argument in carried) != 1:
         raise ContentError(
             "expected rows that are objects, as there are several inputs", "$.instances"
         )
     first = next((a for a in carried if a.required), carried[0])
-    return [binder.bind_plain({first.tensor: rows}, "$.instances")]
+    return [_bound(binder, {first.tensor: rows}, rows_are_objects=False)]
+
+
+def _bound(binder: Binder, columns: dict[str, Any], *, rows_are_objects: bool) -> dict[str, Any]:
+    """Rows that became columns, bound; what is wrong is named where it is in the rows."""
+    try:
+        return binder.bind_plain(columns, "$.instances")
+    except InvalidMessageError as error:
+        for name in columns:
+            head, found, rest = error.path.partition(f"$.instances.{name}[")
+            if found and not head and rows_are_objects:
+                index, _, rest = rest.partition("]")
+                raise type(error)(error.message, f"$.instances[{index}].{name}{rest}") from None
+            if found and not head:
+                raise type(error)(error.message, f"$.instances[{rest}") from None
+        raise
 
 
 def write_v1(binder: Binder, request: V1Request, results: Sequence[Any]) -> bytes:

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from salver.oip.binding import columns_of
 from salver.oip.codecs.json import to_json
 from salver.oip.datatypes import datatype_named
 from salver.oip.errors import InvalidMessageError, MismatchError
 from salver.oip.metadata import ModelMetadata, TensorMetadata
 from salver.oip.plainarrays import read_plain
+from salver.oip.tables import columns_of
 from salver.oip.types import InferRequest, InferResponse, Tensor
 from salver.oip.v1 import V1Request
 

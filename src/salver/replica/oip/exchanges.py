@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from salver.oip.codecs.json import to_json
-from salver.oip.generate import read_generate, write_generate
+from salver.oip.errors import InvalidMessageError
+from salver.oip.generate import named, read_generate, write_generate
 from salver.oip.rest import HttpBody, RestFormat, write_response
 from salver.oip.types import InferRequest, InferResponse
 from salver.oip.v1 import V1Request, bind_v1, read_v1, write_v1
@@ -120,7 +121,10 @@ class GenerateExchange(HttpExchange):
     def read(self) -> list[dict[str, Any]]:
         model = self.model
         self.request = read_generate(self.body, model.metadata, self.rest)
-        return [model.arguments(self.request)]
+        try:
+            return [model.arguments(self.request)]
+        except InvalidMessageError as error:
+            raise named(error, self.request, model.metadata) from None
 
     def item(self, result: Any) -> bytes:
         response = self.model.response(result, self.request)
