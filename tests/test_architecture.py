@@ -43,7 +43,7 @@ KNOWN_FILES = {"serve/utils.py"}  # users of Ray Serve import it
 FORBIDDEN_WORDS = {"worker", "actor", "proxy", "manager", "info", "helper", "utils"}
 # Names that users of Ray Serve, or asyncio, know.
 KNOWN_NAMES = {
-    "ProxyLocation", "ray_actor_options", "get_extra_info", "DeploymentActorConfig",
+    "ProxyLocation", "ProxyStatus", "ray_actor_options", "get_extra_info", "DeploymentActorConfig",
     "get_deployment_actor", "get_deployment_actor_context", "get_actor_id", "get_actor_name",
     "get_worker_id", "ServerReflectionInfo", "DeploymentActorContext", "actor_class",
     "actor_name", "actor_options", "deployment_actors",

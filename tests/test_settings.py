@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from salver.settings import Settings
+from salver.spec.variables import HONOURED, told
 
 
 def test_what_is_set_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,6 +16,24 @@ def test_what_is_set_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings.read()
     assert settings.local_testing
     assert (settings.http_host, settings.http_port, settings.log_level) == ("0.0.0.0", 0, "DEBUG")
+
+
+def test_ray_serve_s_host_is_taken_where_ours_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_SERVE_DEFAULT_HTTP_HOST", "::1")
+    monkeypatch.setenv("RAY_SERVE_MADE_UP", "1")
+    assert Settings.read().http_host == "::1"
+    assert {"RAY_SERVE_DEFAULT_HTTP_HOST", "RAY_SERVE_MADE_UP"} <= {*Settings.read().ray_variables}
+    monkeypatch.setenv("SALVER_HTTP_HOST", "0.0.0.0")
+    assert Settings.read().http_host == "0.0.0.0"
+
+
+def test_variables_that_mean_nothing_are_told_with_the_reason() -> None:
+    set_here = ("RAY_SERVE_USE_GRPC_BY_DEFAULT", "RAY_SERVE_MADE_UP", "RAY_SERVE_DEFAULT_HTTP_HOST")
+    assert told(set_here) == (
+        "RAY_SERVE_MADE_UP (not known here); RAY_SERVE_USE_GRPC_BY_DEFAULT (there is one way for "
+        "all calls, and it is the fast one)"
+    )
+    assert told(HONOURED) == ""
 
 
 @pytest.mark.parametrize(

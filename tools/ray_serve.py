@@ -30,6 +30,7 @@ from salver.spec.familiar import http_settings
 from salver.spec.file import LATER, AppEntry, ConfigFile
 from salver.spec.given import OptionsDict, read_options
 from salver.spec.options import DeploymentOptions
+from salver.spec.variables import HONOURED, UNUSED
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LIST: Final = ROOT / "tools" / "ray-serve.yaml"
@@ -59,7 +60,7 @@ class Row:
 
 def rows(module: dict[str, Any]) -> Iterator[Row]:
     """Of one module of the list."""
-    for entry in module["names"]:
+    for entry in (*module["names"], *_unused(module["module"])):
         name = entry["name"]
         found = _resolve(module["module"], entry)
         words = tuple(part for part in name.replace("[]", "").split(".")[-2:] if part)
@@ -69,20 +70,29 @@ def rows(module: dict[str, Any]) -> Iterator[Row]:
             yield _parameter(name, found, parameter)
 
 
+def _unused(module: str) -> list[dict[str, Any]]:
+    """Variables that mean nothing here say why themselves."""
+    if module != "environment variables":
+        return []
+    return [{"name": name, "reason": f"{why[0].upper()}{why[1:]}."} for name, why in UNUSED.items()]
+
+
 def _resolve(module: str, entry: dict[str, Any]) -> Any:
     name = entry["name"]
     if module == "configuration file":
         return _in_file(name)
+    if module == "environment variables":
+        return True if name in HONOURED else ABSENT
     if module == "commands":
         return True if entry["name"].removeprefix("serve ") in COMMANDS else ABSENT
     if module.startswith("hooks"):
         return True if entry.get("test") else ABSENT
     try:
         found: Any = import_module(f"salver{module.removeprefix('ray')}")
+        for part in name.split("."):
+            found = getattr(found, part, _of_instances(found, part))
     except ImportError:  # there is none, or it says why not
         return ABSENT
-    for part in name.split("."):
-        found = getattr(found, part, _of_instances(found, part))
     return found
 
 

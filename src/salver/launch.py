@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 import sys
@@ -22,9 +23,11 @@ from salver.settings import Settings
 from salver.spec.grpc import GrpcPlace, gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.logging import LoggingConfig
+from salver.spec.variables import told
 
 __all__ = ("Capacity", "Instance", "check_doors", "prelude")
 
+_logger: Final = logging.getLogger("salver")
 # Every kind of process and where it begins; the keeper imports these once and forks.
 ENTRIES: Final = {
     "controller": "salver.control.main:main",
@@ -89,6 +92,7 @@ class Instance:
         """
         grpc = grpc if doors and grpc else gRPCOptions()
         check_doors(http, grpc)
+        _tell_of_variables()
         config = _config(http if doors else None, capacity, logging, grpc)
         sweep_runtimes()
         directory, lock = make_runtime()
@@ -152,6 +156,12 @@ class Instance:
     def _clear_away(self) -> None:
         shutil.rmtree(self.address, ignore_errors=True)
         self._lock.close()
+
+
+def _tell_of_variables() -> None:
+    unused = told(Settings.read().ray_variables)
+    if unused:
+        _logger.warning("Variables that are set and mean nothing here: %s.", unused)
 
 
 def prelude() -> tuple[str, ...]:

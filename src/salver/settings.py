@@ -20,18 +20,22 @@ class Settings:
     log_level: str = "INFO"
     cache_dir: str = ""  # of what is made once and kept, such as the packages of an app
     local_testing: bool = False
+    ray_variables: tuple[str, ...] = ()  # those of Ray Serve's that are set, whatever they mean
 
     @classmethod
     def read(cls) -> Settings:
-        """From SALVER_HTTP_HOST, SALVER_HTTP_PORT, SALVER_LOG_LEVEL, SALVER_CACHE_DIR, and the
-        variable by which Ray Serve's users have all apps run in the test's own process."""
+        """From SALVER_HTTP_HOST, SALVER_HTTP_PORT, SALVER_LOG_LEVEL, SALVER_CACHE_DIR, and what
+        `spec/variables.py` has of Ray Serve's."""
         get = os.environ.get
         return cls(
-            http_host=get("SALVER_HTTP_HOST", cls.http_host),
+            http_host=get("SALVER_HTTP_HOST")
+            or get("RAY_SERVE_DEFAULT_HTTP_HOST")
+            or cls.http_host,
             http_port=_port(get("SALVER_HTTP_PORT", str(cls.http_port))),
             log_level=_level(get("SALVER_LOG_LEVEL", cls.log_level)),
             cache_dir=get("SALVER_CACHE_DIR") or _cache_dir(get("XDG_CACHE_HOME")),
             local_testing=get("RAY_SERVE_FORCE_LOCAL_TESTING_MODE", "0") == "1",
+            ray_variables=tuple(name for name in os.environ if name.startswith("RAY_SERVE_")),
         )
 
 

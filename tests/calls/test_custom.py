@@ -50,6 +50,10 @@ class Listening(ByName):
 
     def initialize_state(self) -> None:
         self.heard: list[Any] = []
+        self.routed: list[str] = []
+
+    def on_request_routed(self, pending_request: Any, replica_id: Any, result: Any) -> None:
+        self.routed.append(pending_request.metadata.internal_request_id)
 
     def on_request_completed(self, replica_id: Any, internal_request_id: str) -> None:
         self.heard.append((replica_id.unique_id, internal_request_id))
@@ -217,7 +221,9 @@ async def test_who_listens_is_told_of_answers_and_deaths() -> None:
     rule: Any = bench.router.rule
     link = bench.router.links[0]
     assert isinstance(link, WatchedLink)
-    assert rule._user.heard == [("a", f"{link.name}-1")]
+    (name,) = rule._user.routed
+    assert name.startswith(bench.cluster.name)
+    assert rule._user.heard == [("a", name)]
     bench.replicas[0].die()
     bench.ask("b")
     assert rule._user.heard[-1] == "a died"

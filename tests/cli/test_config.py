@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import httpx
@@ -119,6 +120,59 @@ def test_the_command_line_wins_over_the_file(salver_command: Command, folder: Pa
     served = salver_command("run", "config.yaml", "--port", "0", cwd=folder)
     assert httpx.get(served.url).status_code == 200
     assert served.stop() == 0
+
+
+WAITS = """
+import asyncio
+import salver
+
+@salver.deployment
+async def waits(request):
+    if request.query_params:
+        await asyncio.Event().wait()
+    return f"{request.url.path} {request.scope['root_path']}"
+
+app = waits.bind()
+"""
+
+
+def test_the_file_s_http_options_reach_the_door(salver_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "waits.py").write_text(WAITS)
+    (tmp_path / "config.yaml").write_text(
+        "http_options: {host: 127.0.0.2, port: 0, root_path: /behind, request_timeout_s: 0.2,"
+        " keep_alive_timeout_s: 0.2}\napplications: [{import_path: 'waits:app'}]\n"
+    )
+    served = salver_command("run", "config.yaml", cwd=tmp_path)
+    url = httpx.URL(served.url)
+    assert url.host == "127.0.0.2"
+    assert httpx.get(url.join("/behind/x")).text == "/behind/x /behind"
+    assert httpx.get(url.join("/behind/x?wait")).status_code == 408
+    assert url.port is not None
+    with socket.create_connection((url.host, url.port), timeout=20) as idle:
+        idle.sendall(b"GET /-/healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        said = b"".join(iter(lambda: idle.recv(65536), b""))  # until the door closes it
+    assert said.startswith(b"HTTP/1.1 200")
+    assert said.count(b"HTTP/1.1") == 1
+    assert served.stop() == 0
+
+
+@pytest.mark.parametrize(("word", "told"), [("1", True), ("", False)])
+def test_variables_of_ray_serve_s_that_mean_nothing_are_told_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+    salver_command: Command,
+    folder: Path,
+    word: str,
+    told: bool,
+) -> None:
+    if word:
+        monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", word)
+    monkeypatch.setenv("RAY_SERVE_DEFAULT_HTTP_HOST", "127.0.0.1")
+    served = salver_command("run", "shop:app", "--port", "0", cwd=folder)
+    assert served.url
+    assert served.stop() == 0
+    errors = served.errors()
+    assert ("mean nothing here: RAY_SERVE_ENABLE_HA_PROXY (there is one way" in errors) is told
+    assert "RAY_SERVE_DEFAULT_HTTP_HOST" not in errors
 
 
 def test_an_app_that_fails_leaves_the_others(salver_command: Command, folder: Path) -> None:

@@ -35,7 +35,7 @@ class Tagged:
     def __call__(self, *_: Any) -> str:
         return serve.get_replica_context().replica_tag
 
-    def tag(self, *_: Any) -> str:
+    def tag(self, *_: Any, **_more: Any) -> str:
         return serve.get_replica_context().replica_tag
 
     def record_replica_metadata(self) -> dict[str, Any]:
@@ -105,6 +105,53 @@ def app() -> Iterator[Any]:
 def tags(handle: Any, count: int, **options: Any) -> list[str]:
     handle = handle.options(**options) if options else handle
     return [handle.tag.remote().result(timeout_s=20) for _ in range(count)]
+
+
+class Reads(RequestRouter):
+    """Which replica a call goes to says what the rule has read of it."""
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        assert pending_request is not None
+        asked = pending_request.metadata
+        if asked.is_http_request:
+            (request,) = pending_request.args
+            assert pending_request.kwargs == {}
+            assert (request.method, request.url.path) == ("POST", f"{asked.route}/some/path")
+            assert request.asgi_scope["query_string"] == b"rank=1"
+            assert (asked.multiplexed_model_id, asked.session_id) == ("m", "anna")
+            assert (asked.request_id, asked.call_method) == ("mine", "__call__")
+            if "content-length" in request.headers:
+                wanted = (await request.json())["rank"]
+            else:
+                with pytest.raises(serve.SalverError, match="has not come yet"):
+                    await request.body()
+                wanted = int(request.query_params["rank"])
+        else:
+            assert (asked.call_method, asked.is_http_request, asked.route) == ("tag", False, "")
+            wanted = pending_request.args[0] + pending_request.kwargs["more"]
+        return [[r for r in candidate_replicas if r.routing_stats.get("rank") == wanted]]
+
+
+def test_a_rule_of_one_s_own_reads_requests_and_arguments(client: httpx.Client, app: Any) -> None:
+    handle = app(Reads)
+    headers = {"x-session-id": "anna", "serve_multiplexed_model_id": "m", "x-request-id": "mine"}
+    seen = {
+        wanted: client.post(
+            f"/{handle.app_name}/some/path?rank=1", json={"rank": wanted}, headers=headers
+        ).text
+        for wanted in (0, 1, 2)
+    }
+    assert len(set(seen.values())) == 3
+    large = client.post(
+        f"/{handle.app_name}/some/path?rank=1", content=iter([b"x" * 3_000_000]), headers=headers
+    )
+    assert large.text == seen[1]
+    for wanted, tag in seen.items():
+        assert handle.tag.remote(0, more=wanted).result(timeout_s=20) == tag
 
 
 def test_calls_of_one_session_go_to_one_replica(door: str, client: httpx.Client, app: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from salver.wire.payload import Segments, load_error
 
@@ -44,6 +44,8 @@ class Call:
 
     # What routers with a rule of their own ask for; others do not.
 
+    protocol: ClassVar[str] = ""  # "http" or "grpc" of what came to a door
+
     @property
     def request_id(self) -> str:
         """The id of the request that it serves; empty: it is given one later."""
@@ -54,8 +56,13 @@ class Call:
         """The method of a handle's call; empty: it is an HTTP request."""
         return ""
 
+    @property
+    def route(self) -> str:
+        """The path that its app is under; empty: it came by none."""
+        return ""
+
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of a handle's call."""
+        """The arguments of a handle's call, or what a door has of a request."""
         return (), {}
 
     @property

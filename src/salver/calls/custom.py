@@ -53,11 +53,11 @@ class WatchedLink(Link):
         call_id: int,
         payload: bytes | Segments,
     ) -> None:
+        ended = type in (END, ERR) or (type == RES and not flags & STREAM)
+        call = self.pending.get(call_id) if ended else None
         super().frame(conn, type, flags, aux, call_id, payload)
-        if type in (END, ERR) or (type == RES and not flags & STREAM):
-            rule = self.router.rule
-            if isinstance(rule, CustomRule):
-                rule.completed(self, call_id, aux)
+        if ended and isinstance(rule := self.router.rule, CustomRule):
+            rule.completed(self, call, aux)
 
 
 class CustomRule:
@@ -143,11 +143,15 @@ class CustomRule:
         for task in self._tasks.values():
             task.cancel()
 
-    def completed(self, link: Link, call_id: int, under_way: int) -> None:
-        """A call has its answer."""
+    def completed(self, link: Link, call: Call | None, under_way: int) -> None:
+        """A call has its answer; None: nobody waits for it any more."""
         replica_id = ReplicaId.parse(link.replica.id)
         self._user.on_new_queue_len_info(replica_id, under_way)
-        self._user.on_request_completed(replica_id, request_id_of(link.name, call_id))
+        self._user.on_request_completed(replica_id, "" if call is None else self._name(call))
+
+    def _name(self, call: Call) -> str:
+        """A call's name among those of all callers."""
+        return request_id_of(self._router.cluster.name, call.ticket)
 
     # ---- choosing
 
@@ -160,7 +164,7 @@ class CustomRule:
             return None
         pending = self._pending.get(call.ticket)
         if pending is None:
-            pending = PendingRequest(call, _metadata(call, self._router.deployment.app))
+            pending = PendingRequest(call, self._metadata(call))
         choice = self._user.choose_replicas(list(self._replicas.values()), pending)
         self._forget_all_but_waiting()
         self._pending[call.ticket] = pending
@@ -225,6 +229,20 @@ class CustomRule:
         if pending is not None:
             self._user.on_request_routed(pending, replica_id, None)
 
+    def _metadata(self, call: Call) -> RequestMetadata:
+        return RequestMetadata(
+            request_id=call.request_id,
+            internal_request_id=self._name(call),
+            call_method=call.method or "__call__",
+            app_name=self._router.deployment.app,
+            route=call.route,
+            multiplexed_model_id=call.model_id,
+            session_id=call.session_id,
+            is_http_request=call.protocol == "http",
+            is_grpc_request=call.protocol == "grpc",
+            is_streaming=call.streaming,
+        )
+
     # ---- replicas
 
     def _follow(self) -> bool:
@@ -281,18 +299,6 @@ def _found(module: str, qualname: str) -> Any:
 def _awaits(function: Any) -> bool:
     """Whether a coroutine function can be held up: whether there is an `await` in it."""
     return any(step.opname in ("GET_AWAITABLE", "SEND") for step in dis.get_instructions(function))
-
-
-def _metadata(call: Call, app: str) -> RequestMetadata:
-    return RequestMetadata(
-        request_id=call.request_id,
-        call_method=call.method or "__call__",
-        app_name=app,
-        multiplexed_model_id=call.model_id,
-        session_id=call.session_id,
-        is_http_request=not call.method,
-        is_streaming=call.streaming,
-    )
 
 
 def _describe(replica: RunningReplica, facts: ReplicaFacts) -> None:

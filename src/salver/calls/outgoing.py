@@ -109,6 +109,10 @@ class HandleCall(Call):
     def method(self) -> str:
         return self._method
 
+    @property
+    def route(self) -> str:
+        return self._unpacked().route
+
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         payload = self._payload
         return decode_call(payload if isinstance(payload, bytes) else Segments(*payload))

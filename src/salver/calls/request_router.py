@@ -30,16 +30,23 @@ class RequestMetadata(msgspec.Struct, frozen=True):
     """What is known of a call besides its arguments."""
 
     request_id: str = ""
+    internal_request_id: str = ""  # what `on_request_completed` is told of this call
     call_method: str = "__call__"
     app_name: str = ""
+    route: str = ""
     multiplexed_model_id: str = ""
     session_id: str = ""
     is_http_request: bool = False
+    is_grpc_request: bool = False
     is_streaming: bool = False
 
 
 class PendingRequest:
-    """A call that is to be routed. A handle's arguments are there; of a request, none is parsed."""
+    """A call that is to be routed.
+
+    `args` are a handle's arguments, the request that came by HTTP (with its body, if that came
+    whole), or the bytes of the message that came by gRPC.
+    """
 
     future = None
     resolved = True  # responses among the arguments have become their results

@@ -109,6 +109,10 @@ class Choosing(Call):
     def method(self) -> str:
         return self._method
 
+    @property
+    def route(self) -> str:
+        return self._asked.route
+
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return self._arguments
 

@@ -9,7 +9,14 @@ from salver.control.doors import DoorStarts
 from salver.core.ports import Exit
 from salver.errors import EngineError
 from salver.spec.ids import DeploymentId
-from salver.spec.status import Delta, DeploymentView, ModelView, ReplicaFacts, RouteView
+from salver.spec.status import (
+    Delta,
+    DeploymentView,
+    ModelView,
+    ProxyStatus,
+    ReplicaFacts,
+    RouteView,
+)
 
 __all__ = ("Publisher", "Watcher")
 
@@ -56,10 +63,12 @@ class Publisher:
     def is_open(self) -> bool:
         return self._open
 
-    def doors(self) -> dict[str, str]:
+    def doors(self) -> dict[str, ProxyStatus]:
         """The state of each door, by its name."""
         doors = sorted(watcher.name for watcher in self._watchers if watcher.door)
-        return dict.fromkeys(doors, "HEALTHY") | dict.fromkeys(self._starts.hopeless, "UNHEALTHY")
+        return dict.fromkeys(doors, ProxyStatus.HEALTHY) | dict.fromkeys(
+            self._starts.hopeless, ProxyStatus.UNHEALTHY
+        )
 
     @property
     def trouble(self) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from salver.calls.call import DONE, QUEUED, SENT, Call
 from salver.calls.context import pack_meta
+from salver.doors.routed import RoutedRequest
 from salver.errors import DeploymentUnavailableError, ReplicaDiedError
 from salver.wire.frames import (
     BODY,
@@ -42,6 +43,8 @@ class HttpCall(Call):
 
     __slots__ = ("begun", "conn", "flow", "head", "owed", "payload", "slab")
 
+    protocol = "http"
+
     def __init__(
         self,
         conn: HttpProtocol,
@@ -76,6 +79,14 @@ class HttpCall(Call):
     @property
     def session_id(self) -> str:
         return self.head.session_id
+
+    @property
+    def route(self) -> str:
+        return self.head.route.prefix if self.head.route is not None else ""
+
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The request, as far as it has come."""
+        return (RoutedRequest(self),), {}
 
     def send(self, link: Link, call_id: int) -> None:
         """Write the request to a replica."""

@@ -15,6 +15,7 @@ from msgspec import Meta
 from salver.spec.code import ImportedCode, PickledCode
 from salver.spec.fields import check, unknown
 from salver.spec.ids import DeploymentId, ReplicaId
+from salver.spec.model import LikeModel
 
 __all__ = (
     "AUTO",
@@ -71,7 +72,9 @@ class _Named(msgspec.StructMeta):
         return super().__call__(*args, **given)
 
 
-class AutoscalingPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=_Named):
+class AutoscalingPolicy(
+    LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=_Named
+):
     """A rule of one's own: a function or a class, and arguments by name for it."""
 
     policy_function: Annotated[
@@ -112,7 +115,12 @@ _Positive = Annotated[float, Meta(gt=0)]
 
 
 class AutoscalingConfig(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, metaclass=_Named
+    LikeModel,
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    metaclass=_Named,
 ):
     """Bounds, target and patience of one deployment."""
 

@@ -7,12 +7,14 @@ from typing import Final
 
 import msgspec
 
+from salver.spec.model import LikeModel
+
 __all__ = ("BackpressureConfig",)
 
 _CODES: Final = (503, 429)
 
 
-class BackpressureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BackpressureConfig(LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`retry_after_s` is sent as the header `Retry-After`, in whole seconds."""
 
     status_code: int = 503

@@ -12,11 +12,12 @@ import msgspec
 from msgspec import Meta
 
 from salver.spec.ids import DeploymentId
+from salver.spec.model import LikeModel
 
 __all__ = ("Companions", "DeploymentActorConfig", "DeploymentActorContext", "check_companions")
 
 
-class DeploymentActorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DeploymentActorConfig(LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to make, of a class or its import path, and what its process asks for."""
 
     name: str

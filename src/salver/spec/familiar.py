@@ -10,6 +10,7 @@ import msgspec
 
 from salver.spec.fields import unknown
 from salver.spec.http import HttpSettings
+from salver.spec.model import LikeModel
 
 __all__ = (
     "ControllerOptions",
@@ -33,7 +34,7 @@ class ProxyLocation(StrEnum):
         return cls.Disabled if value == "NoServer" else None  # its name in old programs
 
 
-class HTTPOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+class HTTPOptions(LikeModel, msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """The HTTP door, as Ray Serve spells it. Without a value the door's own default holds."""
 
     host: str | None = "127.0.0.1"

@@ -76,6 +76,14 @@ _PROCESS_FIELDS: Final = (
 )  # fmt: skip
 
 
+# Of Ray Serve's own making; users have found them in its signatures.
+_PRIVATE: Final = {
+    "_init_args": "arguments are given to `.bind()`",
+    "_init_kwargs": "arguments are given to `.bind()`",
+    "_internal": "it marks deployments of Ray Serve's own",
+}
+
+
 def read_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """What was set, by field, each value checked; `name` is not among it.
 
@@ -94,6 +102,9 @@ def read_options(given: Mapping[str, Any]) -> dict[str, Any]:
             fields[name] = _checked(name, value)
         elif name == "version":
             _refuse_version(value)
+        elif name in _PRIVATE:
+            if value:
+                raise NotImplementedError(f"{name}={value!r}: {_PRIVATE[name]}. Leave it out.")
         elif name != "ray_actor_options":
             known = [*_FIELDS, "name", "ray_actor_options"]
             raise TypeError(unknown(name, known, "an option of a deployment"))

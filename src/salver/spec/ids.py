@@ -13,11 +13,11 @@ class DeploymentId(msgspec.Struct, frozen=True, order=True):
     """A deployment's name within its app."""
 
     name: str
-    app: str = "default"
+    app_name: str = "default"
 
     @property
-    def app_name(self) -> str:
-        return self.app
+    def app(self) -> str:
+        return self.app_name
 
     def companion(self, name: str, version: str) -> DeploymentId:
         """The deployment that is its deployment actor of this name, in this version of its code.
@@ -47,6 +47,12 @@ class ReplicaId(msgspec.Struct, frozen=True, order=True):
         """Read `app#deployment#unique`."""
         app, name, unique = text.rsplit("#", 2)
         return cls(unique, DeploymentId(name, app))
+
+    def to_full_id_str(self) -> str:
+        """What `parse` reads."""
+        return str(self)
+
+    from_full_id_str = parse
 
     def __str__(self) -> str:
         return f"{self.deployment_id}#{self.unique_id}"

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from salver.spec.fields import unknown
+from salver.spec.model import LikeModel
 
 __all__ = ("EncodingType", "LoggingConfig", "read_logging")
 
@@ -30,7 +31,9 @@ class EncodingType(StrEnum):
     JSON = "JSON"
 
 
-class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LoggingConfig(
+    LikeModel, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     """How processes log.
 
     Args:

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 if TYPE_CHECKING:
     from salver.spec.options import DeploymentOptions
+from salver.spec.model import LikeModel
 
 __all__ = (
     "GangPlacementStrategy",
@@ -74,7 +75,7 @@ class GangRuntimeFailurePolicy(StrEnum):
     RESTART_REPLICA = "RESTART_REPLICA"
 
 
-class GangSchedulingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class GangSchedulingConfig(LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Replicas that start together or not at all, and end together."""
 
     gang_size: int

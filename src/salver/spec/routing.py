@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from salver.spec.code import ImportedCode, PickledCode
 from salver.spec.fields import check, unknown
+from salver.spec.model import LikeModel
 
 __all__ = ("DEFAULT_ROUTER", "RequestRouterConfig", "read_routing")
 
@@ -23,7 +24,9 @@ _REFUSED: Final = {
 }
 
 
-class RequestRouterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RequestRouterConfig(
+    LikeModel, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     """Which replica a call goes to. The defaults: the less loaded, or one that holds the model."""
 
     request_router_class: Annotated[

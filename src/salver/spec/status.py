@@ -22,6 +22,7 @@ __all__ = (
     "Event",
     "Load",
     "ModelView",
+    "ProxyStatus",
     "ReplicaFacts",
     "ReplicaState",
     "ReplicaView",
@@ -65,6 +66,16 @@ class DeploymentStatusTrigger(StrEnum):
     DELETING = "DELETING"
 
 
+class ProxyStatus(StrEnum):
+    """How a door is; on one machine it is HEALTHY, or UNHEALTHY if it does not start."""
+
+    STARTING = "STARTING"
+    HEALTHY = "HEALTHY"
+    UNHEALTHY = "UNHEALTHY"
+    DRAINING = "DRAINING"
+    DRAINED = "DRAINED"
+
+
 class ReplicaState(StrEnum):
     STARTING = "STARTING"
     UPDATING = "UPDATING"
@@ -94,7 +105,7 @@ class AppStatus(msgspec.Struct, frozen=True):
 class ServeStatus(msgspec.Struct, frozen=True):
     """Everything that runs, at one moment."""
 
-    proxies: dict[str, str] = {}
+    proxies: dict[str, ProxyStatus] = {}
     applications: dict[str, AppStatus] = {}
     target_capacity: float | None = None
 

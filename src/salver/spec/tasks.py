@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from salver.spec.fields import check
+from salver.spec.model import LikeModel
 
 __all__ = ("CELERY", "CeleryAdapterConfig", "TaskProcessorConfig", "TaskResult")
 
@@ -23,7 +24,9 @@ _RESERVED: Final = (
 )
 
 
-class CeleryAdapterConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+class CeleryAdapterConfig(
+    LikeModel, msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True
+):
     """How Celery reaches its broker, and where it keeps results."""
 
     broker_url: Annotated[
@@ -53,7 +56,9 @@ class CeleryAdapterConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unkn
                 )
 
 
-class TaskProcessorConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+class TaskProcessorConfig(
+    LikeModel, msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True
+):
     """A queue of tasks, and who reads and fills it."""
 
     queue_name: Annotated[str, Meta(min_length=1, description="The queue that tasks wait in.")]

@@ -22,6 +22,20 @@ from salver.serve.request_router import PendingRequest, RequestRouter, RunningRe
 from tests.real.apps import Journal
 
 
+@salver.deployment
+class Stops:
+    """Takes the client's words until it has enough."""
+
+    async def Gather(self, words: gRPCInputStream[Word]) -> Word:
+        taken = []
+        assert not words.is_cancelled()
+        async for word in words:
+            taken.append(word.text)
+            if word.text == "enough":
+                words.cancel()
+        return Word(text=" ".join(taken), times=int(words.is_cancelled()))
+
+
 @salver.deployment(max_ongoing_requests=100)
 class Speaker:
     """All four kinds, as coroutines."""

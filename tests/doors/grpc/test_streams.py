@@ -165,9 +165,17 @@ async def test_a_conversation_that_is_cut_is_not_taken_for_one_that_has_ended(
     assert journal.lines == []
 
 
-async def test_a_method_that_ends_early_needs_no_more_of_the_client(
-    running: Running, apps: Any, channel: grpc.aio.Channel, journal: Journal
+async def test_a_method_that_cancels_the_stream_needs_no_more_of_the_client(
+    running: Running, apps: Any, channel: grpc.aio.Channel
 ) -> None:
+    await deploy(running, apps.Stops.bind(), "stops")
+    call = EchoStub(channel).Gather(metadata=(("application", "stops"),))
+    for text in ("some", "enough", "more"):
+        await call.write(Word(text=text))
+    assert await call == Word(text="some enough", times=1)
+
+
+async def test_a_client_that_streams_to_no_app_is_told_at_once(channel: grpc.aio.Channel) -> None:
     call = EchoStub(channel).Gather(metadata=(("application", "nobody"),))
     assert await call.code() is grpc.StatusCode.NOT_FOUND
 

@@ -51,6 +51,7 @@ class UnaryCall(Call):
 
     __slots__ = ("door", "find", "flags", "future", "head", "message", "path", "upstream", "wrote")
 
+    protocol = "grpc"
     door: GrpcDoor
     find: Callable[[], Router] | None
 
@@ -104,6 +105,10 @@ class UnaryCall(Call):
     @property
     def method(self) -> str:
         return self.path.rpartition("/")[2]
+
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The message, which nobody has read; without one, where the client sends a stream."""
+        return (self.message,) if self.upstream is None else (), {}
 
     @property
     def model_id(self) -> str:
