@@ -192,14 +192,17 @@ def test_what_makes_a_consumer_is_not_set_beside_it() -> None:
 def test_further_settings_are_those_of_the_celery_app_and_of_every_task(queue: Queue) -> None:
     made = queue()
     celery = made.adapter_config.copy(
-        update={"app_custom_config": {"result_expires": 77}, "task_custom_config": {"priority": 3}}
+        update={
+            "app_custom_config": {"result_expires": 77},
+            "task_custom_config": {"rate_limit": "7/m"},
+        }
     )
     adapter = instantiate_adapter_from_config(made.copy(update={"adapter_config": celery}))
     assert isinstance(adapter, CeleryTaskProcessorAdapter)
     assert adapter._app.conf.result_expires == 77
     assert adapter._app.conf.broker_transport_options == celery.broker_transport_options
     adapter.register_task_handle(print, "shout")
-    assert adapter._app.tasks["shout"].priority == 3
+    assert adapter._app.tasks["shout"].rate_limit == "7/m"
 
 
 def test_the_adapter_of_ray_serve_s_name_is_this_one(queue: Queue) -> None:
