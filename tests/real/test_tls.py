@@ -14,6 +14,12 @@ import httpx
 import pytest
 import trustme
 import websockets
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from fastapi import FastAPI, Request, WebSocket
 from starlette.responses import StreamingResponse
 
@@ -131,6 +137,24 @@ async def test_clients_must_be_certified_where_authorities_are_named(
         authority.issue_cert("me@example.org").configure_cert(trusting)
         async with httpx.AsyncClient(base_url=running.instance.url, verify=trusting) as client:
             assert (await client.post("/")).status_code == 200
+
+
+def lock(key: Path, password: bytes) -> None:
+    """Encrypt a key where it lies."""
+    plain = load_pem_private_key(key.read_bytes(), None)
+    secret = BestAvailableEncryption(password)
+    key.write_bytes(plain.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret))
+
+
+async def test_a_key_may_have_a_password(files: dict[str, Any], trusting: ssl.SSLContext) -> None:
+    lock(Path(files["ssl_keyfile"]), b"open sesame")
+    with Running.start(**files, ssl_keyfile_password="open sesame") as running:
+        await running.deploy(Echo.bind())
+        async with httpx.AsyncClient(base_url=running.instance.url, verify=trusting) as client:
+            assert (await client.post("/")).status_code == 200
+    wrong = HttpSettings(port=0, **files, ssl_keyfile_password="close sesame")
+    with pytest.raises(SalverError, match=r"cannot be used: .*wrong password"):
+        Instance.start(wrong, Capacity())
 
 
 def test_files_that_cannot_be_used_are_named(files: dict[str, Any], tmp_path: Path) -> None:

@@ -46,6 +46,19 @@ def test_a_histogram_counts_by_boundaries(name: str) -> None:
     assert counted(name) == {(): Distribution((2, 1, 1), 4, 56.5)}
 
 
+@pytest.mark.parametrize("kind", [Counter, Gauge, Histogram])
+def test_each_kind_has_a_description_and_keys_for_its_tags(kind: Any, name: str) -> None:
+    metric = kind(name, description="Things seen.", tag_keys=("kind",))
+    verbs = ("inc", "set", "observe")
+    write = next(getattr(metric, verb) for verb in verbs if hasattr(metric, verb))
+    write(1, tags={"kind": "cat"})
+    (family,) = (found for found in registry.collect(()) if found.name == name)
+    assert family.description == "Things seen."
+    assert [sample.tags for sample in family.samples] == [(("kind", "cat"),)]
+    with pytest.raises(ValueError, match="colour"):
+        write(1, tags={"colour": "red"})
+
+
 def test_two_metrics_of_one_name_are_one(name: str) -> None:
     Counter(name).inc()
     Counter(name).inc()
