@@ -46,7 +46,7 @@ UNUSED: Final[Mapping[str, str]] = {
     "RAY_SERVE_MODEL_LOAD_LATENCY_BUCKETS_MS": _METRICS,
     "RAY_SERVE_MULTIPLEXED_MODEL_ID_MATCHING_TIMEOUT_S": "a call goes elsewhere at once when all "
     "that hold its model are full",
-    "RAY_SERVE_PROXY_GC_THRESHOLD": "the door makes no garbage of circles",
+    "RAY_SERVE_PROXY_GC_THRESHOLD": "the collector runs as Python has it",
     "RAY_SERVE_PROXY_PREFER_LOCAL_AZ_ROUTING": "there is one machine",
     "RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "there is one machine",
     "RAY_SERVE_PROXY_USE_GRPC": _ONE_PATH,
