@@ -81,6 +81,15 @@ def test_nothing_survives_its_sudden_death(salver_command: Command, folder: Path
     assert served.stop(signal.SIGKILL) == -signal.SIGKILL
 
 
+def test_nobody_who_reads_on_ends_it_without_blame(salver_command: Command, folder: Path) -> None:
+    served = salver_command("run", "shop:app", "--port", "0", cwd=folder)  # | head -1
+    served.line(r"default DEPLOYING")
+    assert served.process.stdout is not None
+    served.process.stdout.close()
+    assert served.process.wait() == 1
+    assert "Error" not in served.errors()
+
+
 def test_name_route_and_arguments(salver_command: Command, folder: Path) -> None:
     served = salver_command(
         *("run", "shop:build", "word=built", "--name", "mine", "--route-prefix", "/mine"),

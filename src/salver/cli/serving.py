@@ -72,14 +72,18 @@ class _Serving:
         """It ended by itself: the app could not be brought up."""
         try:
             return serving.result()
+        except BrokenPipeError:  # nobody reads what we say, as in `salver run ... | head`
+            raise
         except OSError as error:  # nobody listens any more, not even the keeper
             raise SalverError(f"{_ENDED} ({error.strerror})") from None
         finally:
             await asyncio.to_thread(self._instance.stop)
 
     async def _shut_down(self) -> int:
-        _say("Stopping. Requests under way may finish; Ctrl-C again ends them.")
-        await asyncio.to_thread(self._instance.stop)
+        try:
+            _say("Stopping. Requests under way may finish; Ctrl-C again ends them.")
+        finally:
+            await asyncio.to_thread(self._instance.stop)
         if self._forced:
             return 130
         _say("Stopped.")
