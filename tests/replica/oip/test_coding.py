@@ -28,6 +28,20 @@ def test_deflate_may_be_bare() -> None:
     assert inflated(packer.compress(b"abc") + packer.flush(), "deflate", 10) == b"abc"
 
 
+def test_gzip_may_have_several_members() -> None:
+    packed = gzip.compress(b"one") + gzip.compress(b"") + gzip.compress(b"two")
+    assert inflated(packed, "gzip", 6) == b"onetwo"
+    with pytest.raises(TooLargeError):
+        inflated(packed, "gzip", 5)
+    for wrong in (packed[:-1], packed + b"more"):
+        with pytest.raises(MalformedBodyError):
+            inflated(wrong, "gzip", 6)
+    with pytest.raises(MalformedBodyError, match="no whole gzip stream"):
+        inflated(gzip.compress(b"") * 100_000, "gzip", 6)  # costs no more than some of them
+    with pytest.raises(MalformedBodyError, match="no whole deflate stream"):
+        inflated(zlib.compress(b"a") + zlib.compress(b"b"), "deflate", 6)
+
+
 def test_a_bomb_is_stopped_where_the_limit_is() -> None:
     bomb = gzip.compress(b"\0" * 1_000_000)
     with pytest.raises(TooLargeError, match=r"^the body is longer than 1000 bytes once"):

@@ -13,6 +13,8 @@ __all__ = ("TooLargeError", "compressed", "inflated", "preferred")
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _DEFLATE: Final = zlib.MAX_WBITS
 _LEVEL: Final = 1  # what is sent once is not worth more
+_PIECE: Final = 64 * 1024  # what is left behind a member is copied, so it is never much
+_MEMBERS: Final = 10_000  # of one gzip body
 _SMALL: Final = 1024  # bodies below are sent as they are
 _SAMPLE: Final = 16 * 1024
 _WORTH: Final = 0.85
@@ -40,16 +42,34 @@ def inflated(body: bytes | memoryview, coding: str, limit: int) -> bytes:
 
 
 def _inflate(data: bytes | memoryview, bits: int, name: str, limit: int) -> bytes:
-    reader = zlib.decompressobj(bits)
+    """A gzip body may be several members, one after the other; deflate is one stream."""
+    reader, left = zlib.decompressobj(bits), _MEMBERS if bits == _GZIP else 1
+    found, size = [], 0
+    for start in range(0, len(data), _PIECE):
+        piece = data[start : start + _PIECE]
+        while piece:
+            if reader.eof:
+                left -= 1
+                if not left:
+                    raise MalformedBodyError(f"the body is no whole {name} stream")
+                reader = zlib.decompressobj(bits)
+            found.append(_more(reader, piece, name, limit - size + 1))
+            size += len(found[-1])
+            if size > limit:
+                raise TooLargeError(
+                    f"the body is longer than {limit} bytes once it is decompressed"
+                )
+            piece = reader.unused_data
+    if not reader.eof:
+        raise MalformedBodyError(f"the body is no whole {name} stream")
+    return b"".join(found)
+
+
+def _more(reader: zlib._Decompress, piece: bytes | memoryview, name: str, room: int) -> bytes:
     try:
-        text = reader.decompress(data, limit + 1)
-        if len(text) > limit:
-            raise TooLargeError(f"the body is longer than {limit} bytes once it is decompressed")
+        return reader.decompress(piece, room)
     except zlib.error as error:
         raise MalformedBodyError(f"the body is no {name}: {error}") from None
-    if not reader.eof or reader.unused_data:
-        raise MalformedBodyError(f"the body is no whole {name} stream")
-    return text
 
 
 def preferred(accepted: str) -> str:
