@@ -9,6 +9,7 @@ import pytest
 
 from salver.control.publish import Watcher
 from salver.control.repository import DeploymentRepository
+from salver.control.store import MemoryStore
 from salver.errors import SalverError
 from salver.oip.repository import LoadRequest
 from salver.spec.app import AppSpec
@@ -66,6 +67,25 @@ async def test_an_unloaded_model_has_no_replica_and_is_back_when_its_load_return
         assert len(engine.replicas) == 2
         view = directory.views[DeploymentId("Door", "a")]
         assert (view.gone, len(view.replicas)) == ("", 2)
+
+
+async def test_what_is_unloaded_stays_so_through_the_controller_s_death() -> None:
+    engine, store = FakeEngine(), MemoryStore()
+    async with controlling(engine, store) as controller:
+        await run(controller, alone())
+        await DeploymentRepository(controller).unload("m", dependents=False)
+        await until(controller, lambda: not engine.replicas)
+    async with controlling(engine, store) as controller:
+        heard: list[Delta] = []
+        controller.publisher.add(Watcher("ear", heard.append, door=False))
+        await controller.wait("a")
+        told = [delta.models for delta in heard if delta.models]
+        assert [model.withheld for model in told[-1]] == [True]
+        assert not engine.replicas
+        await DeploymentRepository(controller).load("m", LoadRequest())
+        assert len(engine.replicas) == 1
+    async with controlling(engine, store) as controller:
+        assert not controller.unloaded.models
 
 
 async def test_a_load_that_fails_says_why() -> None:

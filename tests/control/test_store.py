@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from salver.control.store import MemoryStore, SqliteStore
+from salver.core.unloading import Unloaded
 from salver.spec.app import AppSpec, DeploymentSpec, ImportedCode, PickledCode
 from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions
@@ -42,4 +43,16 @@ def test_apps_come_back_as_they_were_put_the_latest_last(open_: Open) -> None:
         (app("a", "/new"), None),
         (app("d", "/2"), app("d", "/1")),  # an update that is not over
     ]
+    again.close()
+
+
+def test_what_was_unloaded_comes_back_as_it_was_put_last(open_: Open) -> None:
+    store = open_()
+    assert store.unloaded() == Unloaded()
+    wanted = Unloaded(frozenset({"m", "n"}), frozenset({"a"}))
+    store.put_unloaded(Unloaded(frozenset({"x"})))
+    store.put_unloaded(wanted)
+    store.close()
+    again = open_()
+    assert again.unloaded() == wanted
     again.close()

@@ -74,7 +74,7 @@ class Controller:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.news = News()
         self._recovering: set[str] = set()
-        self.unloaded = Unloaded()
+        self.unloaded = store.unloaded()
         self._watch: asyncio.Task[None] | None = None
         self._notices: set[asyncio.Task[None]] = set()
 
@@ -252,6 +252,7 @@ class Controller:
         apps = list(self._apps.values())
         views = [view for app in apps for view in views_of(app, self._plans.get(app.name))]
         self.unloaded = self.unloaded.among(self.specs())
+        self._store.put_unloaded(self.unloaded)
         self.publisher.update(views, routes_of(apps), models_of(apps, self.unloaded.models))
 
     def _tell(self) -> None:

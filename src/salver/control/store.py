@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from salver.core.unloading import Unloaded
 from salver.spec.app import AppSpec
 from salver.spec.ids import DeploymentId
 
@@ -19,6 +20,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._apps: dict[str, tuple[AppSpec, AppSpec | None]] = {}
         self._counts: dict[DeploymentId, int] = {}
+        self._unloaded = Unloaded()
 
     def load(self) -> list[tuple[AppSpec, AppSpec | None]]:
         return list(self._apps.values())
@@ -37,6 +39,12 @@ class MemoryStore:
         self._counts.pop(deployment, None)
         if count is not None:
             self._counts[deployment] = count
+
+    def unloaded(self) -> Unloaded:
+        return self._unloaded
+
+    def put_unloaded(self, unloaded: Unloaded) -> None:
+        self._unloaded = unloaded
 
     def close(self) -> None:
         """Nothing to close."""
@@ -60,6 +68,12 @@ class SqliteStore:
             "CREATE TABLE IF NOT EXISTS counts"
             " (app TEXT, deployment TEXT, count INTEGER, PRIMARY KEY (app, deployment))"
         )
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS unloaded (only INTEGER PRIMARY KEY, what BLOB)"
+        )
+        row = self._database.execute("SELECT what FROM unloaded").fetchone()
+        decode = msgspec.msgpack.Decoder(Unloaded).decode
+        self._unloaded = decode(row[0]) if row is not None else Unloaded()
 
     def load(self) -> list[tuple[AppSpec, AppSpec | None]]:
         rows = self._database.execute("SELECT spec, before FROM apps ORDER BY position")
@@ -86,6 +100,15 @@ class SqliteStore:
             self._database.execute("DELETE FROM counts WHERE app = ? AND deployment = ?", key)
         else:
             self._database.execute("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", (*key, count))
+
+    def unloaded(self) -> Unloaded:
+        return self._unloaded
+
+    def put_unloaded(self, unloaded: Unloaded) -> None:
+        if unloaded != self._unloaded:
+            self._unloaded = unloaded
+            what = self._encoder.encode(unloaded)
+            self._database.execute("INSERT OR REPLACE INTO unloaded VALUES (1, ?)", (what,))
 
     def close(self) -> None:
         self._database.close()

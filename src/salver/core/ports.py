@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from salver.core.unloading import Unloaded
 from salver.spec.app import AppSpec
 from salver.spec.ids import DeploymentId
 
@@ -122,6 +123,12 @@ class Store(Protocol):
 
     def put_count(self, deployment: DeploymentId, count: int | None) -> None:
         """None: the autoscaler has no say in it any more."""
+
+    def unloaded(self) -> Unloaded:
+        """What clients had unloaded."""
+
+    def put_unloaded(self, unloaded: Unloaded) -> None:
+        """Costs nothing where it is as before."""
 
     def load(self) -> list[tuple[AppSpec, AppSpec | None]]:
         """Every app, the last put last, and what it was before an update that is not over."""
