@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -231,11 +233,29 @@ def test_shared_memory_that_is_wrong(judge: Judge, regions: tuple[Region, Region
     judge.client.unregister_system_shared_memory("in")
     with pytest.raises(Exception, match="region 'in' is not registered"):
         infer("in")
-    judge.client.register_system_shared_memory("gone", "/salver_no_such_thing", 4000)
+    # What was there when it was registered may be gone, or smaller, when it is needed.
+    path = Path("/dev/shm", regions[0].key.strip("/"))
+    judge.client.register_system_shared_memory("in", regions[0].key, 4000)
+    os.truncate(path, 100)
     with pytest.raises(
-        Exception, match=r"\$\.inputs\[0\]\.parameters\.shared_memory_region: .*cannot be opened"
+        Exception, match=r"\$\.inputs\[0\]\.parameters\.shared_memory_region: .*has 100 bytes"
     ):
-        infer("gone")
+        infer("in")
+
+
+def test_only_what_is_there_can_be_registered(judge: Judge, regions: tuple[Region, Region]) -> None:
+    register, key = judge.client.register_system_shared_memory, regions[0].key
+    with pytest.raises(Exception, match="'/salver_no_such_thing' cannot be opened: No such file"):
+        register("other", "/salver_no_such_thing", 4000)
+    with pytest.raises(Exception, match=r"'\.\./tmp' is no name of shared memory"):
+        register("other", "../tmp", 4000)
+    with pytest.raises(Exception, match="'other' ends at 4001, but its memory has 4000 bytes"):
+        register("other", key, 4000, offset=1)
+    register("other", key, 3999, offset=1)
+    assert len(judge.told("get_system_shared_memory_status")) == 3
+    for _ in range(2):  # unknown: there is nothing to forget
+        judge.client.unregister_system_shared_memory("other")
+    assert len(judge.told("get_system_shared_memory_status")) == 2
 
 
 def test_gpu_memory_is_refused_by_name(judge: Judge) -> None:

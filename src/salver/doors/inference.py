@@ -12,6 +12,7 @@ from salver.doors.models import Model, ModelTable
 from salver.errors import SalverError
 from salver.oip.errors import InvalidMessageError, UnsupportedError
 from salver.oip.metadata import ModelIndexEntry, ServerMetadata, SharedMemoryRegion
+from salver.oip.posix_memory import check
 from salver.oip.repository import LoadRequest
 from salver.spec.ids import DeploymentId
 from salver.spec.status import DeploymentView, ModelView
@@ -146,8 +147,9 @@ class InferenceServer:
         return found
 
     async def register(self, region: SharedMemoryRegion) -> None:
-        """From now on tensors may lie there."""
+        """From now on tensors may lie there, if it is there."""
         self._refuse_memory()
+        check(region)
         await self._ask("register", {"region": msgspec.to_builtins(region)})
 
     async def unregister(self, name: str = "") -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import mmap
-import re
 from collections import OrderedDict
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from salver.oip.errors import InvalidMessageError
+from salver.oip.posix_memory import mapped
 from salver.oip.repository import Region
 from salver.oip.types import InferRequest, InferResponse, Tensor
 
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ("Regions",)
 
-_DIRECTORY: Final = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is found on Linux
-_KEY: Final = re.compile(r"/?[A-Za-z0-9_.+-]{1,200}")
 _KEPT: Final = 64
 _AT: Final = ".parameters.shared_memory_region"
 
@@ -89,28 +85,10 @@ class Regions:
             self._mapped.clear()
         view = self._mapped.get(region)
         if view is None:
-            view = self._mapped[region] = _mapped(region)
+            try:
+                view = self._mapped[region] = mapped(region)
+            except InvalidMessageError as error:  # it was there when it was registered
+                raise error.under(_AT) from None
             if len(self._mapped) > _KEPT:
                 self._mapped.popitem(last=False)
         return view[place.offset : place.offset + place.byte_size]
-
-
-def _mapped(region: SharedMemoryRegion) -> memoryview:
-    if _KEY.fullmatch(region.key) is None or region.key.strip("/.") == "":
-        raise InvalidMessageError(f"key {region.key!r:.60} is no name of shared memory", _AT)
-    path = _DIRECTORY / region.key.removeprefix("/")
-    try:
-        with path.open("r+b") as file:
-            size = file.seek(0, 2)
-            if not size or region.offset + region.byte_size > size:
-                raise InvalidMessageError(
-                    f"region {region.name!r:.60} ends at {region.offset + region.byte_size}, "
-                    f"but its memory has {size} bytes",
-                    _AT,
-                )
-            whole = mmap.mmap(file.fileno(), size)
-    except OSError as error:
-        raise InvalidMessageError(
-            f"shared memory {region.key!r:.60} cannot be opened: {error.strerror}", _AT
-        ) from None
-    return memoryview(whole)[region.offset : region.offset + region.byte_size]
