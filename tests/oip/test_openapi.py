@@ -49,10 +49,17 @@ def test_the_document_has_every_path_of_the_model() -> None:
         "/v2/models/m/versions/2",
         "/v2/models/m/versions/2/ready",
         "/v2/models/m/versions/2/infer",
+        "/v2/models/m/versions/2/infer_stream",
         "/v2/models/m/versions/2/generate",
         "/v2/models/m/versions/2/generate_stream",
         "/v1/models/m:predict",
     ]
+
+
+def test_only_models_that_explain_have_the_path_for_it() -> None:
+    found = document(SIGNATURE.metadata("m"), SIGNATURE, explains=True)
+    assert found["paths"].keys() - DOCUMENT["paths"].keys() >= {"/v1/models/m:explain"}
+    assert "/v1/models/m:explain" not in DOCUMENT["paths"]
 
 
 def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:

@@ -29,9 +29,10 @@ def document(
     version: str = "",
     title: str = "",
     plain: str = "",
+    explains: bool = False,
 ) -> Schema:
-    """The document for a model, as plain data; `signature` adds what only a function has, and
-    `plain` is the path at which it takes plain JSON."""
+    """The document for a model, as plain data; `signature` adds what only a function has, `plain`
+    is the path at which it takes plain JSON, `explains` says that V1's `:explain` is answered."""
     base = f"/v2/models/{metadata.name}" + (f"/versions/{version}" if version else "")
     schemas: dict[str, Schema] = {
         "Error": _object({"error": _STRING}),
@@ -46,14 +47,20 @@ def document(
         base: {"get": _operation("Metadata of the model", None, "ModelMetadata")},
         f"{base}/ready": {"get": _ready_operation()},
         f"{base}/infer": {"post": _operation("Inference", "InferRequest", "InferResponse")},
+        f"{base}/infer_stream": {"post": _stream_operation("Inference", "InferRequest")},
         f"{base}/generate": {"post": _operation("Generate", "GenerateRequest", "GenerateResponse")},
-        f"{base}/generate_stream": {"post": _stream_operation()},
+        f"{base}/generate_stream": {"post": _stream_operation("Generate", "GenerateRequest")},
     }
     if signature is not None:
         schemas |= {"V1Request": _v1_request(), "V1Response": _v1_response()}
         paths[f"/v1/models/{metadata.name}:predict"] = {
             "post": _operation("Predict (V1)", "V1Request", "V1Response")
         }
+        if explains:
+            schemas["V1Explanations"] = _object({"explanations": {}})
+            paths[f"/v1/models/{metadata.name}:explain"] = {
+                "post": _operation("Explain (V1)", "V1Request", "V1Explanations")
+            }
         if plain:
             schemas["Plain"] = plain_schema(signature)
             paths[plain] = {"post": _plain_operation(signature)}
@@ -114,8 +121,8 @@ def _operation(summary: str, takes: str | None, gives: str) -> Schema:
     return operation
 
 
-def _stream_operation() -> Schema:
-    operation = _operation("Generate, as a stream", "GenerateRequest", "GenerateResponse")
+def _stream_operation(what: str, takes: str) -> Schema:
+    operation = _operation(f"{what}, as a stream of events", takes, "Error")
     success = {"description": "Events"} | _content({}, "text/event-stream")
     operation["responses"]["200"] = success
     return operation

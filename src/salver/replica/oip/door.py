@@ -139,7 +139,10 @@ class EndpointDoor:
         if self._inner is None and self._host.route:
             own = "" if model is self._models.main else model.method.name
             plain = f"{self._host.route.rstrip('/')}/{own}"
-        found = document(model.metadata, model.signature, version=model.version, plain=plain)
+        explains = self._models.of_method("explain") is not None
+        found = document(
+            model.metadata, model.signature, version=model.version, plain=plain, explains=explains
+        )
         return found | {"servers": [{"url": self._host.mount}]} if self._host.mount else found
 
     # ---- plain JSON
