@@ -479,6 +479,17 @@ def test_pages_and_documents_are_there_for_people_and_tools(http: httpx.Client) 
     assert "/v2/models/{model}/infer" in http.get("/v2/docs/dataplane.json").json()["paths"]
 
 
+def test_each_row_of_a_request_is_counted_as_an_inference(http: httpx.Client) -> None:
+    def told() -> tuple[int, int, int]:
+        (found,) = http.get("/v2/models/double/stats").json()["model_stats"]
+        success = found["inference_stats"]["success"]["count"]
+        return found["inference_count"], found["execution_count"], success
+
+    before = told()
+    assert http.post("/v1/models/double:predict", json={"instances": [1, 2, 3]}).status_code == 200
+    assert [b - a for a, b in zip(before, told(), strict=True)] == [3, 3, 1]
+
+
 def test_a_batched_method_takes_single_items_and_batches_the_rows_of_a_request(
     http: httpx.Client,
 ) -> None:
@@ -491,6 +502,15 @@ def test_a_batched_method_takes_single_items_and_batches_the_rows_of_a_request(
     answer = http.post("/v1/models/batched:predict", json={"instances": rows})
     assert answer.json() == {"predictions": [f"{n}.0 w of 3" for n in range(3)]}
     assert http.post("/models/batched", json=rows[1]).json() == "1.0 w of 1"
+    (told,) = http.get("/v2/models/batched/stats").json()["model_stats"]
+    sizes = {one["batch_size"]: one["compute_infer"]["count"] for one in told["batch_stats"]}
+    assert told["inference_count"] == sum(size * count for size, count in sizes.items())
+    assert told["execution_count"] == sum(sizes.values())
+    assert sizes[1] >= 1
+    assert max(sizes) > 1
+    assert told["inference_count"] >= len(rows) + 1
+    assert told["inference_stats"]["queue"]["count"] == told["inference_count"]
+    assert told["inference_stats"]["queue"]["ns"] > 0
     stream = http.post("/v2/models/batched_stream/generate_stream", json={"text_input": "a"})
     assert [line for line in stream.text.split("\n\n") if line] == [
         'data: {"model_name":"batched_stream","text_output":"a 0"}',

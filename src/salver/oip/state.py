@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from salver.oip.errors import InvalidMessageError, UnsupportedError
-from salver.oip.metadata import Duration, InferStatistics, ModelStatistics, SharedMemoryRegion
+from salver.oip.metadata import (
+    BatchStatistics,
+    Duration,
+    InferStatistics,
+    ModelStatistics,
+    SharedMemoryRegion,
+)
 from salver.oip.service_settings import (
     LOG_DEFAULTS,
     TRACE_DEFAULTS,
@@ -19,6 +25,8 @@ from salver.oip.service_settings import (
 )
 
 __all__ = ("InferenceState", "merged", "registered", "with_log", "with_trace", "without_regions")
+
+S = TypeVar("S", InferStatistics, BatchStatistics)
 
 
 class InferenceState(msgspec.Struct, frozen=True):
@@ -92,14 +100,25 @@ def merged(statistics: Iterable[ModelStatistics]) -> list[ModelStatistics]:
 
 
 def _sum(a: ModelStatistics, b: ModelStatistics) -> ModelStatistics:
-    times = {}
-    for name in InferStatistics.__struct_fields__:
-        one, other = getattr(a.inference_stats, name), getattr(b.inference_stats, name)
-        times[name] = Duration(one.count + other.count, one.ns + other.ns)
+    batches = {one.batch_size: one for one in a.batch_stats}
+    for one in b.batch_stats:
+        known = batches.get(one.batch_size)
+        batches[one.batch_size] = _durations(known, one) if known is not None else one
     return msgspec.structs.replace(
         a,
         last_inference=max(a.last_inference, b.last_inference),
         inference_count=a.inference_count + b.inference_count,
         execution_count=a.execution_count + b.execution_count,
-        inference_stats=InferStatistics(**times),
+        inference_stats=_durations(a.inference_stats, b.inference_stats),
+        batch_stats=[batches[size] for size in sorted(batches)],
     )
+
+
+def _durations(a: S, b: S) -> S:
+    """Every time that they have, added."""
+    times = {}
+    for name in a.__struct_fields__:
+        one, other = getattr(a, name), getattr(b, name)
+        if isinstance(one, Duration):
+            times[name] = Duration(one.count + other.count, one.ns + other.ns)
+    return msgspec.structs.replace(a, **times)

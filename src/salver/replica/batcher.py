@@ -12,6 +12,7 @@ from typing import Any, Final
 from salver.calls.context import CallContext, current_call
 from salver.core.batch import Batches
 from salver.errors import SalverError, twin_of
+from salver.replica.tally import Tally
 from salver.spec.batching import BatchOptions
 
 __all__ = ("Batcher", "Feed", "Reply", "current_batch")
@@ -144,13 +145,14 @@ class Feed(_Waiter):
 class _Batch:
     """The items that run together."""
 
-    __slots__ = ("calls", "items", "resumed", "taken", "task")
+    __slots__ = ("began", "calls", "items", "resumed", "taken", "task")
 
     task: asyncio.Task[None]
 
     def __init__(self) -> None:
         self.items: Sequence[Any] = ()
         self.taken = False
+        self.began = 0.0
         self.calls: CallContext | None = None  # what the batch itself calls
         self.resumed: asyncio.Future[None] | None = None
 
@@ -216,8 +218,10 @@ class Batcher:
         options: BatchOptions,
         *,
         streams: bool,
+        tally: Tally,
     ) -> None:
         self._name = name
+        self._tally = tally
         self._work = work
         self._streams = streams
         self.loop = asyncio.get_running_loop()
@@ -292,7 +296,7 @@ class Batcher:
     async def _begin(self, batch: _Batch, opened: float) -> None:
         now = max(opened, self.loop.time())
         batch.items = self._waiting.take(now)
-        batch.taken = True
+        batch.taken, batch.began = True, now
         self._tell_refused()
         for item in batch.items:
             item.batch = batch
@@ -304,6 +308,11 @@ class Batcher:
                 await (self._feed(batch) if self._streams else self._answer(batch))
             finally:
                 batch.over()
+
+    def _count(self, batch: _Batch) -> None:
+        size, began = len(batch.items), batch.began
+        waited = size * began - sum(item.since for item in batch.items)
+        self._tally.add(size, waited, self.loop.time() - began)
 
     def _release(self, answer: Callable[..., None], *args: Any) -> None:
         """A batch has ended: what waits begins, and only then do its callers get the answer."""
@@ -323,6 +332,7 @@ class Batcher:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the callers are told
             self._release(_fail, batch.items, error)
         else:
+            self._count(batch)
             self._release(_give, batch.items, results)
 
     async def _feed(self, batch: _Batch) -> None:
@@ -335,6 +345,7 @@ class Batcher:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the callers are told
             self._release(_fail, batch.items, error)
         else:
+            self._count(batch)
             self._release(_end, batch.items)
 
     async def _give_out(self, lists: AsyncIterator[Any], batch: _Batch) -> None:

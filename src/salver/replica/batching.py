@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn, TypeVar, overload
 from salver.replica.batcher import Batcher, Feed, Reply
 from salver.replica.columns import Columns
 from salver.replica.context import current_replica
+from salver.replica.tally import Tally
 from salver.spec.batching import BatchOptions
 from salver.spec.fields import unknown
 
@@ -95,12 +96,13 @@ class Batched(functools.partial[Any]):
 class Place:
     """What belongs to one object (or to a plain function): its options, its queues by loop."""
 
-    __slots__ = ("_options", "batchers", "of")
+    __slots__ = ("_options", "batchers", "of", "tally")
 
     def __init__(self, options: BatchOptions, of: weakref.ref[Any] | None) -> None:
         self._options = options
         self.of = of
         self.batchers: dict[asyncio.AbstractEventLoop, Batcher] = {}
+        self.tally = Tally()
 
     @property
     def options(self) -> BatchOptions:
@@ -174,7 +176,7 @@ class Shared:
 
         place.forget_closed_loops()
         self._warn_of_few_calls(place.options)
-        made = Batcher(self.name, work, place.options, streams=self.streams)
+        made = Batcher(self.name, work, place.options, streams=self.streams, tally=place.tally)
         place.batchers[loop] = made
         return made
 
@@ -196,6 +198,10 @@ class Shared:
                 f"{type(owner).__name__} allows no weak references. Add '__weakref__' to its "
                 "__slots__."
             ) from None
+
+    def tally_of(self, owner: Any) -> Tally:
+        """What batches there were for this object."""
+        return self._place(owner).tally
 
     def options_of(self, owner: Any) -> BatchOptions:
         """What holds for this object."""

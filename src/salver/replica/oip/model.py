@@ -52,13 +52,15 @@ class Model:
         self.name = spec.model
         self.version = spec.version
         self.method = method
-        shared = method.call.args[0] if isinstance(method.call, Batched) else None
-        function = shared.function if shared is not None else method.call
+        function, tally = method.call, None
+        if isinstance(method.call, Batched):
+            shared, owner = method.call.args
+            function, tally = shared.function, shared.tally_of(owner)
         self.options = options
-        self.signature = Signature.of(function, batched=shared is not None)
+        self.signature = Signature.of(function, batched=tally is not None)
         self.binder = Binder(self.signature)
         self.metadata = self.signature.metadata(self.name, versions, self.options.platform)
-        self.counters = Counters()
+        self.counters = Counters(tally)
         self.regions = regions
         self._tracer = Tracer()
         self.streams = self.signature.streams or method.is_generator
@@ -115,10 +117,10 @@ class Model:
             if "shared_memory_region" in output.parameters:
                 self.regions.write(request, response, self.host.inference)
 
-    def done(self, request_id: str, *times: int) -> None:
-        """Count a call: when it began, was read, was answered by the model, and was written."""
-        began, read, ran, written = times
-        self.counters.success(began, read, ran, written)
+    def done(self, request_id: str, rows: int, waited: int, *times: int) -> None:
+        """Count a call of so many rows: how long it had `waited` for a thread, when it began, was
+        read, was answered by the model, and was written."""
+        self.counters.success(rows, waited, *times)
         state = self.host.inference
         if state is not None:
             settings = state.trace_of(self.name)

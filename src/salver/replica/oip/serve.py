@@ -112,6 +112,7 @@ def _in_thread(call: ServedCall, space: Context, exchange: Exchange) -> None:
     handler = model.method.call
 
     def work() -> Any:
+        waited = perf_counter_ns() - began
         if not call.begin():
             return _WITHDRAWN
         given = exchange.arguments()
@@ -121,7 +122,8 @@ def _in_thread(call: ServedCall, space: Context, exchange: Exchange) -> None:
             return _Unfinished(results)
         ran = perf_counter_ns()
         body = exchange.answer(results)
-        model.done(call.context.request_id, began, read, ran, perf_counter_ns())
+        written = perf_counter_ns()
+        model.done(call.context.request_id, len(given), waited, began, read, ran, written)
         return body
 
     def done(value: Any, error: BaseException | None) -> None:
@@ -164,7 +166,7 @@ async def _stream(call: ServedCall, space: Context, exchange: Exchange) -> None:
         async with aclosing(model.items(given[0], space)) as items:
             await exchange.send_items(call, items)
         ended = perf_counter_ns()
-        model.done(call.context.request_id, answering.began, read, ended, ended)
+        model.done(call.context.request_id, 1, 0, answering.began, read, ended, ended)
 
 
 # ---- what all tasks share
@@ -185,7 +187,8 @@ class _Answering:
         call, exchange = self._call, self._exchange
         ran = perf_counter_ns()
         answer = exchange.answer(results)
-        exchange.model.done(call.context.request_id, self.began, read, ran, perf_counter_ns())
+        written, request_id = perf_counter_ns(), call.context.request_id
+        exchange.model.done(request_id, len(results), 0, self.began, read, ran, written)
         exchange.send(call, answer)
 
     def __enter__(self) -> Self:
