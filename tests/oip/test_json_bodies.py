@@ -281,3 +281,19 @@ def test_requested_outputs_are_given_in_their_order_and_unknown_ones_refused() -
         InvalidMessageError, match=r"^\$\.outputs\[0\]\.name: .* no output 'z'; .*'a'"
     ):
         response.select([RequestedOutput("z")])
+
+
+@pytest.mark.parametrize(
+    ("more", "path"),
+    [
+        ({"parameters": {"binary_data_output": 1}}, "$.parameters.binary_data_output"),
+        (
+            {"outputs": [{"name": "a"}, {"name": "b", "parameters": {"binary_data": "yes"}}]},
+            "$.outputs[1].parameters.binary_data",
+        ),
+    ],
+)
+def test_what_asks_for_binary_data_is_true_or_false(more: dict[str, Any], path: str) -> None:
+    with pytest.raises(InvalidMessageError, match="expected true or false") as raised:
+        REST.read_request(json.dumps({"inputs": []} | more).encode())
+    assert raised.value.path == path

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from salver.oip.binary import Blobs, raw_request, split
+from salver.oip.errors import InvalidMessageError
 from salver.oip.jsonread import JsonReader, RequestEnvelope, ResponseEnvelope
 from salver.oip.jsontext import write_bytes, write_numbers
 from salver.oip.metadata import ModelMetadata
@@ -64,6 +65,9 @@ class RestFormat:
             return raw_request(blobs, metadata)
         envelope, inputs = self._requests.read(text, blobs)
         outputs = [RequestedOutput(o.name, o.parameters or {}) for o in envelope.outputs or ()]
+        for index, output in enumerate(outputs):
+            _flag(output.parameters, "binary_data", f"$.outputs[{index}].parameters")
+        _flag(envelope.parameters or {}, "binary_data_output", "$.parameters")
         return InferRequest(
             inputs, outputs, id=envelope.id or "", parameters=envelope.parameters or {}
         )
@@ -82,6 +86,12 @@ class RestFormat:
             envelope.id or "",
             envelope.parameters or {},
         )
+
+
+def _flag(parameters: Parameters, name: str, at: str) -> None:
+    value = parameters.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidMessageError(f"expected true or false, got {value!r:.40}", f"{at}.{name}")
 
 
 class _Tensor(msgspec.Struct, omit_defaults=True):
