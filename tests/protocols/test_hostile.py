@@ -1,0 +1,94 @@
+"""Requests made to hurt: each gets the protocol's own error, which says where, and costs little."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from typing import Any
+
+import httpx
+import pytest
+
+PATH = "/v2/models/identity/infer"
+DEEP = 100_000
+
+
+def tensor(**more: Any) -> dict[str, Any]:
+    return {"name": "x", "datatype": "FP32", "shape": [1], "data": [1.0]} | more
+
+
+def body(*inputs: dict[str, Any], **more: Any) -> bytes:
+    return json.dumps({"inputs": list(inputs), **more}).encode()
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (b'{"inputs":[{"data":' + b"[" * DEEP + b"]" * DEEP + b"}]}", "nested too deeply"),
+        (b'{"parameters":{"a":' + b"[" * DEEP + b"]" * DEEP + b'},"inputs":[]}', "too deeply"),
+        (body(tensor(shape=[2**62, 4])), "$.inputs[0].shape: "),
+        (body(tensor(shape=[2**32, 2**32])), "$.inputs[0].shape: "),
+        (body(tensor(shape=[2**70])), "$.inputs[0].shape: "),
+        (body(tensor(shape=[0, 2**62, 2**62], data=[])), "$.inputs[0].shape: "),
+        (body(tensor(shape=[1] * DEEP)), "$.inputs[0].shape: "),
+        (body(tensor(shape=[-1])), "$.inputs[0].shape[0]: "),
+        (body(tensor(), tensor()), "$.inputs[1].name: "),
+        (body(tensor(name="n" * 10**6)), "$.inputs[0].name: "),
+        (body(tensor(datatype="F" * 10**5)), "$.inputs[0].datatype: "),
+        (body(tensor(data=[10**400])), "$.inputs[0].data[0]: "),
+        (body(tensor(parameters=3)), "$.inputs[0].parameters: "),
+        (body(tensor(), outputs=[{"name": "output-0"}] * DEEP), "$.outputs[1].name: "),
+        (body(tensor())[:-5], "no valid JSON"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_json(http: httpx.Client, sent: bytes, told: str) -> None:
+    answer = http.post(PATH, content=sent)
+    assert answer.status_code == 400
+    assert told in answer.json()["error"]
+    assert len(answer.content) < 400
+
+
+@pytest.mark.parametrize(
+    ("datatype", "shape", "size", "blob"),
+    [
+        ("FP32", [1], 4000, b"1234"),
+        ("FP32", [1], -4, b"1234"),
+        ("FP32", [2**60], 2**62, b"1234"),
+        ("FP32", [2], 4, b"1234"),
+        ("BYTES", [1], 8, b"\xff\xff\xff\xff1234"),
+        ("BYTES", [2**40], 8, b"\0" * 8),
+    ],
+)
+def test_binary(
+    http: httpx.Client, datatype: str, shape: list[int], size: int, blob: bytes
+) -> None:
+    given = {"name": "x", "datatype": datatype, "shape": shape}
+    text = body(given | {"parameters": {"binary_data_size": size}})
+    length = {"Inference-Header-Content-Length": str(len(text))}
+    answer = http.post(PATH, content=text + blob, headers=length)
+    assert answer.status_code == 400
+    assert "$.inputs[0].parameters.binary_data_size: " in answer.json()["error"]
+
+
+@pytest.mark.parametrize("length", ["1000000", "-1", "abc", "9" * 5000])
+def test_lengths_of_the_header(http: httpx.Client, length: str) -> None:
+    answer = http.post(
+        PATH, content=body(tensor()), headers={"Inference-Header-Content-Length": length}
+    )
+    assert answer.status_code == 400
+    assert "Inference-Header-Content-Length" in answer.json()["error"]
+
+
+def test_chains_of_codings(http: httpx.Client) -> None:
+    packed = gzip.compress(zlib.compress(gzip.compress(body(tensor()))))
+    chain = {"Content-Encoding": "gzip, deflate, gzip"}
+    assert http.post(PATH, content=packed, headers=chain).status_code == 200
+    bomb = gzip.compress(gzip.compress(b"\0" * (300 << 20), 1))
+    answer = http.post(PATH, content=bomb, headers={"Content-Encoding": "gzip, gzip"})
+    assert answer.status_code == 413
+    members = gzip.compress(b"") * DEEP
+    answer = http.post(PATH, content=members, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 400
+    assert "no whole gzip stream" in answer.json()["error"]
