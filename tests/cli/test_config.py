@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from salver.cli.apps import ConfigApps, read_file
 from salver.spec.logging import EncodingType, LoggingConfig
 from tests.conftest import Command
+from tests.environment.shelf import Server, zipped
 from tests.environment.wheels import make_wheel
 
 SHOP = """
@@ -70,6 +72,13 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "shop.py").write_text(SHOP)
     (tmp_path / "config.yaml").write_text(CONFIG)
     return tmp_path
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.stop()
 
 
 def test_the_apps_of_a_file_run_side_by_side(salver_command: Command, folder: Path) -> None:
@@ -470,6 +479,31 @@ def test_every_app_has_its_packages_and_its_folder(
     assert httpx.get(urls["a"]).json() == [41]
     assert httpx.get(urls["b"]).json() == [42]
     assert served.stop() == 0
+
+
+def test_an_app_may_lie_in_a_zip_on_a_server(
+    salver_command: Command, folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SALVER_CACHE_DIR", str(folder / "cache"))
+    shop = (folder / "shop.py").rename(folder / "away.py").read_text()
+    address = server.put("code.zip", zipped({"code/shop.py": shop}))
+    one = CONFIG.partition("  - name: two")[0]
+    (folder / "config.yaml").write_text(
+        one.replace("env_vars: {LEVEL: app}", f"working_dir: {address}")
+    )
+    served = salver_command("run", "config.yaml", cwd=folder)
+    cwd = Path(httpx.get(served.url).json()["cwd"])
+    assert (cwd.name, cwd.is_relative_to(folder / "cache" / "folders")) == ("code", True)
+    assert served.stop() == 0
+    (folder / "config.yaml").write_text(
+        one.replace("env_vars: {LEVEL: app}", f"working_dir: {address}".replace("code", "nowhere"))
+    )
+    told = salver_command("check", "config.yaml", cwd=folder)
+    assert told.process.wait() == 1
+    assert "config.yaml:8:7: applications[0].runtime_env: working_dir='http://" in (
+        said := told.errors()
+    )
+    assert "cannot be fetched: the server answers 404 Not Found." in said
 
 
 SAID_OF_ALL = """\

@@ -100,8 +100,8 @@ def test_a_broken_zip_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"working_dir": "https://x/y.zip"}, "fetches nothing"),
-        ({"py_modules": ["s3://x"]}, "fetches nothing"),
+        ({"working_dir": "s3://x/y.zip"}, r"'s3://x/y.zip' is not .*: Salver fetches by https://"),
+        ({"py_modules": ["gs://x.whl"]}, r"'gs://x.whl' is not .*or download it"),
         ({"conda": "x"}, "pip environments only"),
         ({"container": {"image": "x"}}, "inside the container"),
         ({"uv": ["x"]}, "give the same list as `pip`"),

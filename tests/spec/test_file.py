@@ -140,7 +140,7 @@ APP, ENTRY = "applications[0]", "applications[0].deployments[0]"
         ("shop.main:app", "shop", f"13:18: {APP}.import_path", "expected 'module:name'."),
         ("import_path: shop.main:app", "args: {}", f"11:5: {APP}", "import_path is missing."),
         ('LEVEL: "3"', "LEVEL: 3", f"15:17: {APP}.runtime_env.env_vars", "Expected `str`"),
-        ("dir: code", "dir: s3://a", f"16:20: {APP}.runtime_env.working_dir", "fetches nothing"),
+        ("dir: code", "dir: s3://a", f"16:20: {APP}.runtime_env.working_dir", "fetches by https"),
         ("working_dir: code", "conda: x", f"16:14: {APP}.runtime_env.conda", "pip environments"),
         ("replicas: 2", "replicas: two", f"22:23: {ENTRY}.num_replicas", "expected"),
         ("replicas: 2", "replica: 2", f"22:9: {ENTRY}.num_replica", "Did you mean num_replicas?"),

@@ -8,23 +8,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ("locked_folder",)
+__all__ = ("is_filled", "locked_folder")
 
 
 @contextmanager
 def locked_folder(path: Path) -> Iterator[tuple[Path, bool]]:
     """The folder, and whether it is yours to fill. Others wait; half-filled ones start anew."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    done = path.with_name(f"{path.name}.done")
-    if done.exists():
+    if is_filled(path):
         yield path, False
         return
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if done.exists():
+        if is_filled(path):
             yield path, False
             return
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir()
         yield path, True
-        done.touch()
+        _done(path).touch()
+
+
+def is_filled(path: Path) -> bool:
+    """Whether the folder is there, and complete."""
+    return _done(path).exists()
+
+
+def _done(path: Path) -> Path:
+    return path.with_name(f"{path.name}.done")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -10,7 +11,15 @@ from msgspec import Meta
 
 from salver.spec.fields import unknown
 
-__all__ = ("EnvVars", "Pip", "PyModules", "RuntimeEnv", "WorkingDir", "read_runtime_env")
+__all__ = (
+    "EnvVars",
+    "Pip",
+    "PyModules",
+    "RuntimeEnv",
+    "WorkingDir",
+    "is_remote",
+    "read_runtime_env",
+)
 
 
 # What a change of one asks of replicas: `spec/options.py` has the other answers.
@@ -22,14 +31,16 @@ EnvVars = Annotated[
 WorkingDir = Annotated[
     str | None,
     Meta(
-        description="Folder, or zip of one, that replicas start in and import from first.",
+        description="Folder, or zip of one, that replicas start in and import from first; also by "
+        "its http(s) address.",
         extra=_RESTART,
     ),
 ]
 PyModules = Annotated[
     list[str],
     Meta(
-        description="Packages and modules to import: local folders, files, wheels.", extra=_RESTART
+        description="Packages and modules to import: folders, files, wheels; zips by http(s).",
+        extra=_RESTART,
     ),
 ]
 Pip = Annotated[
@@ -69,7 +80,9 @@ _REFUSED: Final = {
     "nsight": "start the profiler around `salver run`.",
     "config": "an environment is built when an app is deployed, without a limit of its own.",
 }
-_REMOTE: Final = "Salver fetches nothing: download it, and give the path of the folder or the zip."
+_LOCAL: Final = ("file", "local")
+_FETCHED: Final = ("https", "http")
+_PACKED: Final = {"working_dir": (".zip",), "py_modules": (".zip", ".whl")}
 
 
 def read_runtime_env(given: object) -> RuntimeEnv:
@@ -100,16 +113,31 @@ def _converted(fields: dict[str, Any]) -> RuntimeEnv:
         env = msgspec.convert(fields, RuntimeEnv)
     except msgspec.ValidationError as error:
         raise TypeError(f"runtime_env={fields!r} is not valid: {error}.") from None
-    _refuse_remote("working_dir", env.working_dir or "")
+    _check_place("working_dir", env.working_dir or "")
     for module in env.py_modules:
-        _refuse_remote("py_modules", module)
+        _check_place("py_modules", module)
     return env
 
 
-def _refuse_remote(name: str, place: str) -> None:
+def is_remote(place: str) -> bool:
+    """Whether it has to be fetched."""
     scheme, mark, _ = place.partition("://")
-    if mark and scheme not in ("file", "local"):
-        raise NotImplementedError(f"{name}: {place!r} is not supported. {_REMOTE}")
+    return bool(mark) and scheme in _FETCHED
+
+
+def _check_place(name: str, place: str) -> None:
+    scheme, mark, rest = place.partition("://")
+    if is_remote(place):
+        path, packed = re.split("[?#]", rest, maxsplit=1)[0], _PACKED[name]
+        if not path.endswith(packed):
+            raise ValueError(
+                f"{name}: {place!r} is not valid: expected the address of a {' or '.join(packed)}."
+            )
+    elif mark and scheme not in _LOCAL:
+        raise NotImplementedError(
+            f"{name}: {place!r} is not supported: Salver fetches by https:// and http:// only. "
+            "Give such an address of the zip, or download it and give its path."
+        )
 
 
 def _pip(value: Any) -> Any:

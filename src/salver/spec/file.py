@@ -17,7 +17,7 @@ from msgspec import Meta
 from salver.errors import SalverError
 from salver.spec.autoscaling import AutoscalingPolicy
 from salver.spec.document import Document, Path, read_document
-from salver.spec.environment import read_runtime_env
+from salver.spec.environment import is_remote, read_runtime_env
 from salver.spec.familiar import ProxyLocation, http_settings
 from salver.spec.given import OptionsDict, read_options
 from salver.spec.grpc import grpc_options
@@ -320,5 +320,7 @@ def _pip(given: list[str] | str | None, folder: Folder) -> list[str] | str | Non
 
 
 def _path(given: str, folder: Folder) -> str:
+    if is_remote(given):
+        return given
     scheme, mark, rest = given.partition("://")
     return str(folder / (rest if mark and scheme in ("file", "local") else given))
