@@ -187,8 +187,9 @@ class Session:
         if own is not None:
             directory = own.directory
             return directory.version == 0 or deployment in directory.views
-        app = self.status().applications.get(deployment.app)
-        return app is not None and deployment.name in app.deployments
+        if self.cluster() is None:
+            return False
+        return self._ask(lambda control: control.wants(deployment))
 
     def app_handle(self, app: str) -> DeploymentHandle[Any] | None:
         """The handle of an app's ingress; None: there is no such app."""

@@ -12,6 +12,7 @@ import msgspec
 
 from salver.core.ports import Resources
 from salver.spec.app import AppSpec
+from salver.spec.ids import DeploymentId
 from salver.spec.status import AppStatus, Event, ServeStatus
 from salver.wire.messages import Hello
 from salver.wire.rpc import Rpc
@@ -64,6 +65,10 @@ class ControlClient:
     async def status(self) -> ServeStatus:
         """What is wanted and what is, now."""
         return await self._rpc.call("status", type=ServeStatus)
+
+    async def wants(self, deployment: DeploymentId) -> bool:
+        """Whether there is to be such a deployment, now."""
+        return await self._rpc.call("wants", deployment, type=bool)
 
     async def capacity(self) -> tuple[Resources, Resources]:
         """What the machine has, and what of it is free."""

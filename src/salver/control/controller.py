@@ -36,6 +36,7 @@ from salver.core.rollout import ENDING, SERVING, Phase, Plan
 from salver.core.unloading import Unloaded, resting
 from salver.errors import DeployFailedError, SalverError
 from salver.spec.app import AppSpec
+from salver.spec.ids import DeploymentId
 from salver.spec.start import Attachment
 from salver.spec.status import ApplicationStatus, AppStatus, ServeStatus
 
@@ -44,6 +45,7 @@ __all__ = ("Controller",)
 _logger: Final = logging.getLogger("salver.control")
 
 ATTACH_LIMIT_S: Final = 5.0  # for living replicas to dial a new controller
+_QUICK_S: Final = 0.002  # a look at everything that is worth no thought
 DONE: Final = (ApplicationStatus.RUNNING, ApplicationStatus.DEPLOY_FAILED)
 
 
@@ -71,6 +73,7 @@ class Controller:
         self.scaling = Scaling(store, self.events, clock, self._touch)
         self._dirty: set[str] = set()
         self._scheduled: asyncio.Handle | None = None
+        self._rested_at = 0.0
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.news = News()
         self._recovering: set[str] = set()
@@ -159,6 +162,11 @@ class Controller:
             self._touch(app)
         await self.publisher.wait_applied(self.publisher.version)
 
+    def wants(self, deployment: DeploymentId) -> bool:
+        """Whether there is to be such a deployment."""
+        app = self._apps.get(deployment.app)
+        return app is not None and deployment in app.targets
+
     def has_acted_on(self, name: str) -> bool:
         """Whether an app's status tells what has become of the latest that is wanted of it."""
         return name not in self._dirty
@@ -205,9 +213,13 @@ class Controller:
     def _touch(self, app: App) -> None:
         self._dirty.add(app.name)
         if self._scheduled is None and self.publisher.is_open:
-            self._scheduled = self._loop.call_soon(self._step)
+            pause = self._rested_at - self._clock()
+            later = self._loop.call_later(pause, self._step) if pause > 0 else None
+            self._scheduled = later or self._loop.call_soon(self._step)
 
     def _step(self) -> None:
+        """All is looked at. Where that takes long, what happens meanwhile is looked at together."""
+        began = self._clock()
         self._scheduled = None
         dirty, self._dirty = self._dirty, set()
         for name in dirty:
@@ -221,6 +233,8 @@ class Controller:
             for member in app.members.values()
         )
         self._tell()
+        now = self._clock()
+        self._rested_at = now + 3 * max(0.0, now - began - _QUICK_S)
 
     def _reconcile(self, app: App) -> None:
         self.scaling.follow(app)

@@ -116,7 +116,8 @@ class App:
         self.deployed_at = at or self.deployed_at
         for part in spec.deployments if spec is not None else ():
             old, new = before.get(part.id), self.targets[part.id]
-            if old is None or old.version != new.version or has_failed(old, self._known(part.id)):
+            known = self._known(part.id, tuple(m.replica for m in self.of(part.id)))
+            if old is None or old.version != new.version or has_failed(old, known):
                 self._deployments[part.id] = _Deployment()
             else:
                 by_hand = part.options.autoscaling_config is None
@@ -159,7 +160,10 @@ class App:
         return part.options if part is not None else self.memory(member.deployment).options
 
     def memory(self, deployment: DeploymentId) -> _Deployment:
-        return self._deployments.setdefault(deployment, _Deployment())
+        found = self._deployments.get(deployment)
+        if found is None:
+            found = self._deployments[deployment] = _Deployment()
+        return found
 
     def learn(self, member: Member, news: Callable[[Failures], Failures]) -> None:
         """Something went wrong or well with the version of this replica."""
@@ -170,13 +174,14 @@ class App:
     def known(self) -> AppKnown:
         """As reconcile wants it."""
         standing = self.standing.targets if self.standing is not None and self.wanted else {}
-        members = (m.deployment for m in self.members.values())
-        ids = dict.fromkeys((*self.targets, *standing, *members))
-        return AppKnown(self.targets, {d: self._known(d) for d in ids}, self.order, standing)
+        replicas: dict[DeploymentId, list[Replica]] = {d: [] for d in (*self.targets, *standing)}
+        for member in self.members.values():
+            replicas.setdefault(member.deployment, []).append(member.replica)
+        known = {d: self._known(d, tuple(each)) for d, each in replicas.items()}
+        return AppKnown(self.targets, known, self.order, standing)
 
-    def _known(self, deployment: DeploymentId) -> Known:
+    def _known(self, deployment: DeploymentId, replicas: tuple[Replica, ...]) -> Known:
         memory = self.memory(deployment)
-        replicas = tuple(m.replica for m in self.of(deployment))
         target = self.targets.get(deployment)
         version = target.version if target is not None else ""
         memory.in_turn = memory.in_turn and any(r.version != version for r in replicas)

@@ -13,6 +13,7 @@ from salver.control.metrics import Metrics
 from salver.control.publish import Watcher
 from salver.errors import SalverError
 from salver.spec.app import AppSpec
+from salver.spec.ids import DeploymentId
 from salver.spec.start import Attachment
 from salver.spec.status import Delta, Event, Load, ReplicaFacts
 from salver.wire.rpc import Rpc
@@ -63,6 +64,7 @@ class Session:
                 "delete": self._delete,
                 "wait": self._wait,
                 "status": self._status,
+                "wants": self._wants,
                 "events": self._events,
                 "capacity": self._capacity,
                 "metrics": self._page,
@@ -128,6 +130,9 @@ class Session:
 
     def _status(self, _: Any) -> Any:
         return self._controller.status()
+
+    def _wants(self, body: Any) -> bool:
+        return self._controller.wants(msgspec.convert(body, DeploymentId))
 
     async def _capacity(self, _: Any) -> Any:
         return await self._controller.capacity()

@@ -35,10 +35,10 @@ __all__ = (
 
 
 def app_status(app: App, now: float) -> AppStatus:
-    known = app.known()
+    known, shortages = app.known(), app.shortages()
     every = {
         d: _with_troubles(
-            appraise_deployment(app.targets.get(d), k, app.shortages(), now),
+            appraise_deployment(app.targets.get(d), k, shortages, now),
             app.memory(d).troubles,
         )
         for d, k in known.known.items()

@@ -15,13 +15,14 @@ from salver.spec.status import AppStatus, DeploymentStatus, in_one_line
 
 __all__ = ("wait_aloud",)
 
+_NAMED: Final = 5  # of many deployments
 _TIMES: Final = re.compile(r"\b[\d.]+s\b")
 
 
 async def wait_aloud(
     control: ControlClient, name: str, say: Callable[[str], None], *, quiet_s: float
 ) -> AppStatus:
-    """`control.wait(name)`; what is missing is said after `quiet_s`, and when it changes."""
+    """`control.wait(name)`; what is missing is said each `quiet_s` in which it has changed."""
     telling = asyncio.create_task(_tell(control, name, say, quiet_s))
     try:
         return await control.wait(name)
@@ -33,11 +34,13 @@ async def _tell(
     control: ControlClient, name: str, say: Callable[[str], None], quiet_s: float
 ) -> None:
     await asyncio.sleep(quiet_s)
-    began = time.time()
+    looked = time.time()
     with suppress(SalverError):  # the link ended: who waits hears of it
         said = await _tell_news(control, name, say, "")
         async for event in control.events():
-            if event.at >= began and event.subject.partition("#")[0] == name:
+            if event.at >= looked and event.subject.partition("#")[0] == name:
+                await asyncio.sleep(quiet_s)
+                looked = time.time()
                 said = await _tell_news(control, name, say, said)
 
 
@@ -54,8 +57,11 @@ async def _tell_news(
 
 
 def _missing(app: AppStatus) -> list[str]:
-    return [
-        f"{name}: {in_one_line(deployment.message) or 'starting'}"
-        for name, deployment in app.deployments.items()
-        if deployment.status is not DeploymentStatus.HEALTHY
-    ]
+    """Those that have something to say come first."""
+    silent, telling = [], []
+    for name, deployment in app.deployments.items():
+        if deployment.status is not DeploymentStatus.HEALTHY:
+            why = in_one_line(deployment.message)
+            (telling if why else silent).append(f"{name}: {why or 'starting'}")
+    more = len(telling) + len(silent) - _NAMED
+    return [*telling, *silent][:_NAMED] + ([f"{more} more"] if more > 0 else [])
