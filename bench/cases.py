@@ -14,6 +14,7 @@ from bench.harness.load import (
     Start,
     Step,
     Streams,
+    Tensors,
     Wrk,
 )
 from bench.harness.stats import ideal_closed_queue_ms
@@ -180,6 +181,12 @@ CASES: dict[str, Case] = {
         (Rpc(4, "picture"),),
         (Entry("salver", "oip_grpc"), Entry("mlserver", "oip_grpc")),
     ),
+    "local-client": Case(
+        "a tensor of 10 MB to a model and back, by Salver's own client on the same machine, beside "
+        "one memcpy of it: by shared memory, and by HTTP",
+        (Tensors("shared"), Tensors("http")),
+        _all("oip_held", "salver"),
+    ),
     "start": Case(
         "from the command to the first 200",
         (Start(),),
@@ -269,6 +276,7 @@ TARGETS: tuple[Target, ...] = (
         _rate("oip-image", "c4", "mlserver"),
     ),
     _faster("oip-grpc", "rpc4", 8.0, "mlserver"),
+    at_most(1.5, Figure("local-client", "salver", "shared", "copies")),
     at_most(1.3 * IDEAL_MS, Figure("blocked", "salver", "c32", "p99_ms")),
     at_least(0.97 * 3200, _rate("batch", "c256")),
     at_least(0.97, _rate("batch", "c256"), _rate("batch", "k32", "loop")),

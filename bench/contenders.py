@@ -127,6 +127,7 @@ _PROGRAMS = {
     "batch_loop": Request(_is_loop),
     "oip_plain": Request(_is_tensor, "/", "POST", json.dumps(TENSOR).encode()),
     "oip_binary": _BINARY_IMAGE,
+    "oip_held": _SMALL,
     **_OIP,
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -10,6 +10,7 @@ import salver
 from salver import serve
 
 MANY = 256
+Readable = Annotated[np.ndarray, salver.Field("FP32", (-1, -1), writable=False)]
 
 
 class Echo:
@@ -17,6 +18,15 @@ class Echo:
 
     @salver.endpoint(name="m")
     async def echo(self, x: np.ndarray) -> np.ndarray:
+        """What came."""
+        return x
+
+
+class Held:
+    """The same with an array that lies where it came: it may be read, not written."""
+
+    @salver.endpoint(name="m")
+    async def echo(self, x: Readable) -> Readable:
         """What came."""
         return x
 
@@ -34,4 +44,5 @@ class Plain:
 oip_small = oip_image = oip_binary = oip_grpc = serve.deployment(max_ongoing_requests=MANY)(
     Echo
 ).bind()
+oip_held = serve.deployment(Held).bind()
 oip_plain = serve.deployment(max_ongoing_requests=MANY)(Plain).bind()

@@ -20,9 +20,10 @@ INSTALL_WRK = "wrk is missing: `apt install wrk` (Debian, Ubuntu) or https://git
 
 @dataclass(frozen=True)
 class Bench:
-    """What a load needs besides the server: an interpreter with uvloop, and a folder."""
+    """What a load needs besides the server: interpreters, and a folder."""
 
-    python: str
+    python: str  # with uvloop
+    client: str  # with what Salver needs
     scratch: Path
 
 
@@ -170,6 +171,22 @@ class Rpc:
         argv = [f"127.0.0.1:{rpc_port(server.port)}", "--talk", self.talk]
         argv += ["--clients", str(self.clients), "--channels", str(min(self.clients, 4))]
         return _own_client(bench, "bench.rpc", [*argv, "--seconds", str(seconds)], seconds)
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """One call after another of a model that gives back a tensor of 10 MB, by Salver's client."""
+
+    key: str  # "shared" memory, or "http"
+    timed: bool = True
+
+    def run(self, server: Server, request: Request, bench: Bench, seconds: float) -> Figures:
+        """Beside copies of the tensor in the same process."""
+        argv = [bench.client, "-m", "bench.local_client", f"http://127.0.0.1:{server.port}"]
+        argv += ["--seconds", str(seconds), *(["--http"] if self.key == "http" else [])]
+        # The temporary folder is the server's: there clients find the instances of this machine.
+        places = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "TMPDIR": str(bench.scratch)}
+        return _client(argv, {**os.environ, **places}, seconds)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ COLUMNS: dict[str, Cell] = {
     "ready ms": _number("ready_ms", "{:.1f}"),
     "second replica ms": _number("second_ms", "{:,.0f}"),
     "capacity ms": _number("capacity_ms", "{:,.0f}"),
+    "memcpy ms": _number("copy_ms", "{:.3f}"),
+    "x memcpy each way": _number("copies", "{:.2f}"),
     "added MiB": _number("added_mib", "{:.1f}"),
     "PSS MiB": _number("pss_mib", "{:,.0f}"),
     "processes": _number("processes", "{:.0f}"),

@@ -96,7 +96,8 @@ class Runner:
     ) -> tuple[dict[str, Figures], bool]:
         scratch = Path(tempfile.mkdtemp(prefix="sb-"))
         request = contender.requests[app]
-        bench = Bench(self._envs.executable("base", "python"), scratch)
+        python, client = (self._envs.executable(env, "python") for env in ("base", "salver"))
+        bench = Bench(python, client, scratch)
         figures: dict[str, Figures] = {}
         try:
             launch = contender.launch(app, free_port(), Site(self._envs, scratch))
@@ -162,6 +163,7 @@ _SHORT = {
     "pss_mib": "{:.1f} MiB",
     "ready_ms": "ready in {:.1f} ms",
     "second_ms": "second replica after {:,.0f} ms",
+    "copies": "{:.2f} x memcpy each way",
     "capacity_ms": "all after {:,.0f} ms",
     "added_mib": "+{:.1f} MiB",
     "foreign_cores": "foreign {:.2f}",

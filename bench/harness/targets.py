@@ -18,6 +18,7 @@ UNITS = {
     "start_s": ("{:,.3f} s", "command to first 200"),
     "pss_mib": ("{:,.1f} MiB", "PSS of the tree"),
     "ready_ms": ("{:,.1f} ms", "time to ready"),
+    "copies": ("{:,.2f} x memcpy", "a tensor of 10 MB, each way"),
     "capacity_ms": ("{:,.0f} ms", "load step to capacity"),
     "added_mib": ("{:,.1f} MiB", "PSS added"),
 }
