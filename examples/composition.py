@@ -25,7 +25,7 @@ class Combiner:
         self.adders = adders  # handles, once this runs in a replica
 
     async def __call__(self, request):
-        number = int(request.query_params["number"])
+        number = int(request.query_params.get("number", "1"))
         sums = await asyncio.gather(*(adder.add.remote(number) for adder in self.adders))
         return {"sums": sums, "product": sums[0] * sums[1]}
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import io
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response
 
 import salver
@@ -27,9 +28,12 @@ class Thumbnail:
     async def __call__(self, request):
         form = await request.form()
         upload = form.get("image")
-        if upload is None:
+        if not isinstance(upload, UploadFile):
             return JSONResponse({"error": "send a form with a file named image"}, 400)
-        small = await asyncio.to_thread(shrink, await upload.read())
+        try:
+            small = await asyncio.to_thread(shrink, await upload.read())
+        except UnidentifiedImageError:
+            return JSONResponse({"error": f"{upload.filename} is no picture"}, 415)
         return Response(small, media_type="image/png")
 
 

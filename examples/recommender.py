@@ -53,9 +53,10 @@ class Recommender:
         self.rankers = rankers
 
     async def __call__(self, request):
-        user = int(request.query_params.get("user", 0))
-        if not 0 <= user < len(RATINGS):
+        text = request.query_params.get("user", "0")
+        if not (text.isdecimal() and int(text) < len(RATINGS)):
             return JSONResponse({"error": f"user is 0 to {len(RATINGS) - 1}"}, 400)
+        user = int(text)
         features = await self.features.of.remote(user)
         scores = sum(await asyncio.gather(*(each.rank.remote(features) for each in self.rankers)))
         best = sorted(features["unseen"], key=lambda film: -scores[film])

@@ -80,7 +80,9 @@ def test_client(client: Client) -> None:
 
 
 def test_function(client: Client) -> None:
-    assert client("function").post("/", json={"celsius": 20}).json() == {"fahrenheit": 68}
+    http = client("function")
+    assert http.post("/", json={"celsius": 20}).json() == {"fahrenheit": 68}
+    assert http.post("/", json={"kelvin": 20}).status_code == 400
 
 
 def test_composition(client: Client) -> None:
@@ -113,6 +115,8 @@ def test_image_upload(client: Client) -> None:
     with Image.open(io.BytesIO(answer.content)) as thumbnail:
         assert thumbnail.size == (128, 64)
     assert http.post("/", files={"other": b""}).status_code == 400
+    assert http.post("/", data={"image": "a word"}).status_code == 400
+    assert http.post("/", files={"image": ("a.txt", b"text")}).status_code == 415
 
 
 def test_recommender(client: Client) -> None:
@@ -120,7 +124,8 @@ def test_recommender(client: Client) -> None:
     best = http.get("/", params={"user": 0}).json()
     assert best[0]["film"] == "Stalker"
     assert [each["score"] for each in best] == sorted((e["score"] for e in best), reverse=True)
-    assert http.get("/", params={"user": 9}).status_code == 400
+    for wrong in ("9", "-1", "me"):
+        assert http.get("/", params={"user": wrong}).json() == {"error": "user is 0 to 4"}
 
 
 def test_detector(client: Client) -> None:

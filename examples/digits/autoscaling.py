@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 import salver
+from digits import Args
 from digits.network import Reader
 
 
@@ -32,5 +33,5 @@ class Digits:
         return {"digit": self.reader.read([image])[0], "process": os.getpid()}
 
 
-def build(args: dict[str, str]) -> salver.Application:
-    return Digits.bind(args["weights"])
+def build(args: Args) -> salver.Application:
+    return Digits.bind(args.weights)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 import salver
+from digits import Args
 from digits.network import Reader
 
 
@@ -27,5 +28,5 @@ class Digits:
         return [(digit, len(images)) for digit in digits]
 
 
-def build(args: dict[str, str]) -> salver.Application:
-    return Digits.bind(args["weights"])
+def build(args: Args) -> salver.Application:
+    return Digits.bind(args.weights)

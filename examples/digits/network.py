@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +27,8 @@ class Reader:
     def __init__(self, weights: str) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.network = Network().to(self.device).eval()
+        if not Path(weights).exists():
+            raise FileNotFoundError(f"there is no {weights}: make it with `python -m digits.train`")
         self.network.load_state_dict(torch.load(weights, map_location=self.device))
 
     @torch.inference_mode()

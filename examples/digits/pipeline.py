@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 import salver
+from digits import Args
 
 
 @salver.deployment(num_replicas=2)
@@ -47,5 +48,5 @@ class Pipeline:
         return {"digit": await self.read.read.remote(pixels)}
 
 
-def build(args: dict[str, str]) -> salver.Application:
-    return Pipeline.bind(Preprocess.bind(), Read.bind(args["weights"]))
+def build(args: Args) -> salver.Application:
+    return Pipeline.bind(Preprocess.bind(), Read.bind(args.weights))

@@ -10,6 +10,7 @@ import os
 import torch
 
 import salver
+from digits import Args
 from digits.network import Reader
 
 PLACE = {"num_gpus": 0.25} if torch.cuda.is_available() else {"num_cpus": 1}
@@ -30,5 +31,5 @@ class Digits:
         }
 
 
-def build(args: dict[str, str]) -> salver.Application:
-    return Digits.bind(args["weights"])
+def build(args: Args) -> salver.Application:
+    return Digits.bind(args.weights)

@@ -6,6 +6,7 @@ curl -d '{"pixels": [[0, 0, 5, 13, 9, 1, 0, 0], ...]}' http://127.0.0.1:8000/
 from __future__ import annotations
 
 import salver
+from digits import Args
 from digits.network import Reader
 
 
@@ -19,5 +20,5 @@ class Digits:
         return {"digit": self.reader.read([image])[0]}
 
 
-def build(args: dict[str, str]) -> salver.Application:
-    return Digits.bind(args["weights"])
+def build(args: Args) -> salver.Application:
+    return Digits.bind(args.weights)

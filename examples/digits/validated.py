@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
 import salver
+from digits import Args
 from digits.network import Reader
 
 api = FastAPI(title="Digits")
@@ -44,5 +45,5 @@ class Digits:
         return self.reader.read(images)
 
 
-def build(args: dict[str, str]) -> salver.Application:
-    return Digits.bind(args["weights"])
+def build(args: Args) -> salver.Application:
+    return Digits.bind(args.weights)
