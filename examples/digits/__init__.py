@@ -7,6 +7,6 @@ from dataclasses import dataclass
 
 @dataclass
 class Args:
-    """What `salver run digits.serve:build weights=digits.pt` gives the function `build`."""
+    """What the function `build` of every step is given: `weights=digits.pt`."""
 
     weights: str = "digits.pt"  # where train.py has put them

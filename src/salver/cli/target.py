@@ -32,6 +32,11 @@ def _split(target: str) -> tuple[str, str]:
     module, colon, attribute = target.partition(":")
     if colon and module and attribute and "/" not in module and not module.endswith(".py"):
         return module, attribute
+    if Path(target).exists() and not module.endswith(".py"):
+        raise TargetError(
+            f"{target!r} is a file or a folder: expected 'module:name', such as 'hello:app' (or, "
+            "of run and check, a configuration file that ends in .yaml, .yml or .json)."
+        )
     stem = Path(module).stem if module.endswith(".py") else module.strip("/").replace("/", ".")
     raise TargetError(
         f"{target!r} does not name an app: expected 'module:name', for example "

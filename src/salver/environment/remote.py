@@ -56,7 +56,7 @@ def fetched(url: str, cache: Path, said: str) -> Path:
             why = f"the server answers {error.code} {error.reason}"
             raise EnvironmentFailedError(f"{said} cannot be fetched: {why}.") from None
     except (OSError, HTTPException) as error:
-        why = error.reason if isinstance(error, URLError) else error
+        why = str(error.reason if isinstance(error, URLError) else error)
         if known is None:
             raise EnvironmentFailedError(f"{said} cannot be fetched: {why}.") from None
         _tell(f"{place} cannot be fetched ({why}): what it was the last time is used.")
