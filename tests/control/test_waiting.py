@@ -48,8 +48,8 @@ class Starting:
 
     async def events(self) -> AsyncIterator[Event]:
         await self.over.wait()
-        return
-        yield
+        for event in list[Event]():
+            yield event
 
 
 async def said_of(deployments: int) -> str:

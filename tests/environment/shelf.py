@@ -13,23 +13,21 @@ __all__ = ("Server", "zipped")
 class Shelf(BaseHTTPRequestHandler):
     """Files by name; each has its content as its version."""
 
-    files: dict[str, bytes]
-    answers: list[int]
-    cut = False  # end before the end
+    server: Server
 
     def do_GET(self) -> None:
-        content = self.files.get(self.path.partition("?")[0])
+        content = self.server.files.get(self.path.partition("?")[0])
         tag = f'"{hash(content)}"'
         status = 404 if content is None else 200
         if self.headers["If-None-Match"] == tag:
             status = 304
-        self.answers.append(status)
+        self.server.answers.append(status)
         self.send_response(status)
         if status == 200 and content is not None:
             self.send_header("ETag", tag)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if self.cut else content)
+            self.wfile.write(content[: len(content) // 2] if self.server.cut else content)
         else:
             self.end_headers()
 
@@ -37,26 +35,26 @@ class Shelf(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-class Server:
+class Server(ThreadingHTTPServer):
     """A server on the loopback address."""
 
     def __init__(self) -> None:
-        self.handler = type("One", (Shelf,), {"files": {}, "answers": []})
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), self.handler)
-        self.thread = Thread(target=self.http.serve_forever, args=(0.01,))
+        super().__init__(("127.0.0.1", 0), Shelf)
+        self.files: dict[str, bytes] = {}
+        self.answers: list[int] = []
+        self.cut = False  # end before the end
+        self.thread = Thread(target=self.serve_forever, args=(0.01,))
         self.thread.start()
 
     def put(self, name: str, content: bytes) -> str:
-        self.handler.files[f"/{name}"] = content
-        return f"http://127.0.0.1:{self.http.server_port}/{name}"
-
-    @property
-    def answers(self) -> list[int]:
-        return self.handler.answers
+        """Where it is from now on."""
+        self.files[f"/{name}"] = content
+        return f"http://127.0.0.1:{self.server_port}/{name}"
 
     def stop(self) -> None:
-        self.http.shutdown()
-        self.http.server_close()
+        """Serve no more."""
+        self.shutdown()
+        self.server_close()
         self.thread.join()
 
 

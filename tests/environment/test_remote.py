@@ -85,7 +85,7 @@ def test_what_cannot_be_used_is_told_and_not_kept(server: Server, tmp_path: Path
     missing = server.put("gone.zip", b"").replace("gone", "nowhere")
     with pytest.raises(EnvironmentFailedError, match="the server answers 404 Not Found"):
         prepare(RuntimeEnv(working_dir=missing), tmp_path / "cache")
-    server.handler.cut = True
+    server.cut = True
     cut = server.put("cut.zip", zipped(ONE))
     with pytest.raises(EnvironmentFailedError, match=r"ended after \d+ of \d+ bytes"):
         prepare(RuntimeEnv(working_dir=cut), tmp_path / "cache")

@@ -58,7 +58,8 @@ async def _tell_news(
 
 def _missing(app: AppStatus) -> list[str]:
     """Those that have something to say come first."""
-    silent, telling = [], []
+    silent: list[str] = []
+    telling: list[str] = []
     for name, deployment in app.deployments.items():
         if deployment.status is not DeploymentStatus.HEALTHY:
             why = in_one_line(deployment.message)
