@@ -17,6 +17,7 @@ from salver.control.events import Events
 from salver.control.health import Health
 from salver.control.members import App, Member, Peer
 from salver.control.news import News
+from salver.control.pace import Pace
 from salver.control.publish import Publisher
 from salver.control.recovery import recover
 from salver.control.scaling import Scaling
@@ -45,7 +46,6 @@ __all__ = ("Controller",)
 _logger: Final = logging.getLogger("salver.control")
 
 ATTACH_LIMIT_S: Final = 5.0  # for living replicas to dial a new controller
-_QUICK_S: Final = 0.002  # a look at everything that is worth no thought
 DONE: Final = (ApplicationStatus.RUNNING, ApplicationStatus.DEPLOY_FAILED)
 
 
@@ -72,8 +72,7 @@ class Controller:
         self._health = Health(self.unhealthy)
         self.scaling = Scaling(store, self.events, clock, self._touch)
         self._dirty: set[str] = set()
-        self._scheduled: asyncio.Handle | None = None
-        self._rested_at = 0.0
+        self._pace = Pace(self._step, clock)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.news = News()
         self._recovering: set[str] = set()
@@ -94,9 +93,10 @@ class Controller:
             self._recovered()
 
     async def close(self) -> None:
+        self._pace.close()
         self._health.close()
         self.scaling.close()
-        for due in (*self._timers.values(), self._scheduled, self._watch, *self._notices):
+        for due in (*self._timers.values(), self._watch, *self._notices):
             if due is not None:
                 due.cancel()
         await self._steps.close()
@@ -212,29 +212,18 @@ class Controller:
 
     def _touch(self, app: App) -> None:
         self._dirty.add(app.name)
-        if self._scheduled is None and self.publisher.is_open:
-            pause = self._rested_at - self._clock()
-            later = self._loop.call_later(pause, self._step) if pause > 0 else None
-            self._scheduled = later or self._loop.call_soon(self._step)
+        if self.publisher.is_open:
+            self._pace.due()
 
     def _step(self) -> None:
-        """All is looked at. Where that takes long, what happens meanwhile is looked at together."""
-        began = self._clock()
-        self._scheduled = None
         dirty, self._dirty = self._dirty, set()
         for name in dirty:
             app = self._apps.get(name)
             if app is not None:
                 self._reconcile(app)
         self._publish()
-        self._health.watch(
-            (member, app.options_of(member))
-            for app in self._apps.values()
-            for member in app.members.values()
-        )
+        self._health.watch(pair for app in self._apps.values() for pair in app.with_options())
         self._tell()
-        now = self._clock()
-        self._rested_at = now + 3 * max(0.0, now - began - _QUICK_S)
 
     def _reconcile(self, app: App) -> None:
         self.scaling.follow(app)

@@ -159,6 +159,10 @@ class App:
         part = self.part_of(member)
         return part.options if part is not None else self.memory(member.deployment).options
 
+    def with_options(self) -> list[tuple[Member, DeploymentOptions]]:
+        """Every replica with the options of its version."""
+        return [(member, self.options_of(member)) for member in self.members.values()]
+
     def memory(self, deployment: DeploymentId) -> _Deployment:
         found = self._deployments.get(deployment)
         if found is None:
