@@ -190,7 +190,7 @@ async def test_an_endpoint_can_be_batched_and_has_the_types_of_single_items() ->
     ):
         metadata = (await client.get("/v2/models/Typed")).json()
         assert [(i["name"], i["datatype"]) for i in metadata["inputs"]] == [
-            ("x", "FP32"),
+            ("x", "FP64"),  # any: an array without a dtype
             ("scale", "INT64"),
         ]
         answers = await asyncio.gather(
