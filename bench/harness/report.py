@@ -54,6 +54,7 @@ METHOD = """\
 ## How it is measured
 
 - What keeps a missed target from being met: [LIMITS.md](LIMITS.md).
+- What one of 500 deployments and of 2,000 handles costs: [many.md](many.md).
 - Contenders take turns: in every round each is started, checked for the right answer, warmed up
   for a second, measured and ended, so that they share the slow drifts of the machine. A cell is
   the median over the rounds of that figure alone; the range is of the rates.
