@@ -376,7 +376,7 @@ async def test_an_exception_within_a_stream_cuts_it(caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize(
     ("error", "status", "body", "headers"),
     [
-        (BackPressureError(3, 2), 503, b"backpressure", {}),
+        (BackPressureError(3, 2), 503, b"backpressure", {"retry-after": "1"}),
         (BackPressureError(3, 2, 429, 1.5), 429, b"backpressure", {"retry-after": "2"}),
         (DeploymentUnavailableError("x"), 503, b"Deployment x is unavailable.", {}),
         (ReplicaDiedError("r"), 502, b"Replica r died while it worked on this", {}),

@@ -14,7 +14,7 @@ from salver.calls.cluster import Cluster
 from salver.client.deadline import Deadline
 from salver.client.http import Reply, Request, split_head
 from salver.client.rim import Rim
-from salver.doors.errors import in_json, refusal
+from salver.doors.errors import in_json
 from salver.doors.head import Head, HeadError, parse_head
 from salver.doors.http import HttpCall
 from salver.doors.models import ModelTable
@@ -22,6 +22,7 @@ from salver.doors.oip import ProtocolRoute
 from salver.engine.doorplate import find_instance
 from salver.errors import SalverError
 from salver.oip.errors import ModelNotFoundError
+from salver.spec.refusals import refusal
 from salver.spec.status import ModelView
 from salver.wire.frames import LARGE
 from salver.wire.payload import Segments

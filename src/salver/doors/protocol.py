@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from salver.calls.context import request_id_of
 from salver.doors.body import Fill, Flow
 from salver.doors.connection import BUSY, CLOSING, DROP, FILL, FLOW, HEAD, READY
-from salver.doors.errors import in_json, refusal, render, timed_out
+from salver.doors.errors import in_json, render, timed_out
 from salver.doors.head import Head
 from salver.doors.http import HttpCall
 from salver.doors.intake import CONTINUE, Intake
 from salver.doors.page import PageCall
 from salver.doors.tunnel import TunnelCall
 from salver.doors.wheel import TICK
+from salver.spec.refusals import refusal
 from salver.telemetry.prometheus import CONTENT_TYPE
 from salver.wire.frames import CLOSE, LARGE
 

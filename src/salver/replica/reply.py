@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-import math
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
@@ -14,7 +13,6 @@ from starlette.responses import Response, StreamingResponse
 from salver.errors import (
     BackPressureError,
     DeploymentUnavailableError,
-    ReplicaDiedError,
     ReplicaUnavailableError,
     RequestTimeoutError,
     SalverError,
@@ -22,6 +20,7 @@ from salver.errors import (
 from salver.replica.heads import BODILESS, JSON, TEXT, RawHeaders
 from salver.replica.jsonable import encode
 from salver.replica.stream import ByteStream
+from salver.spec.refusals import refusal
 from salver.wire.frames import CLOSE, ERR, HTTP, LARGE, RES
 from salver.wire.payload import dump_error
 
@@ -40,6 +39,14 @@ __all__ = (
 )
 
 _logger: Final = logging.getLogger("salver")
+# What a call that was made from here died of is answered as if it were this very call.
+_BEHIND: Final = (
+    BackPressureError,
+    DeploymentUnavailableError,
+    ReplicaUnavailableError,
+    RequestTimeoutError,
+)
+_TEXT: Final = (b"content-type", TEXT)
 _LINES: Final = b"application/x-ndjson"
 _RAISED: Final = "The response was cut short by an error in the replica; its log says which."
 
@@ -218,26 +225,13 @@ def reply_error(call: ServedCall, error: BaseException) -> None:
 
 def error_reply(error: BaseException) -> Failure:
     """Status, headers and body for an exception that reached the host."""
-    text = (b"content-type", TEXT)
-    if isinstance(error, BackPressureError):
-        return error.status_code, [text, *retry_after(error)], error.message.encode()
-    if isinstance(error, DeploymentUnavailableError):
-        return 503, [text], error.message.encode()
-    if isinstance(error, ReplicaUnavailableError):
-        status = 502 if isinstance(error, ReplicaDiedError) else 503
-        return status, [text], error.message.encode()
-    if isinstance(error, RequestTimeoutError):
-        return 408, [text], str(error).encode()
     if isinstance(error, HTTPException):
         return _http_exception(error)
-    return 500, [text], b"Internal Server Error"
-
-
-def retry_after(error: BackPressureError) -> Iterable[tuple[bytes, bytes]]:
-    """When to come back, where the deployment says so."""
-    if error.retry_after_s is None:
-        return ()
-    return ((b"retry-after", b"%d" % math.ceil(error.retry_after_s)),)
+    if not isinstance(error, _BEHIND):
+        return 500, [_TEXT], b"Internal Server Error"
+    status, text, more = refusal(error)
+    headers = [(name.lower().encode(), value.encode()) for name, value in more]
+    return status, [_TEXT, *headers], text.encode()
 
 
 def _http_exception(error: HTTPException) -> Failure:

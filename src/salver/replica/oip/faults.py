@@ -21,7 +21,8 @@ from salver.replica.grpc.status import status_of
 from salver.replica.heads import JSON
 from salver.replica.oip.asks import MethodNotAllowedError, NotFoundError
 from salver.replica.oip.coding import TooLargeError
-from salver.replica.reply import error_reply, retry_after
+from salver.replica.reply import error_reply
+from salver.spec.refusals import wait_s
 
 __all__ = ("STATUS_OF", "body_of", "fault", "grpc_fault")
 
@@ -78,6 +79,6 @@ def _more(error: BaseException) -> Iterator[tuple[bytes, bytes]]:
     if isinstance(error, MethodNotAllowedError):
         yield b"allow", error.allowed.encode()
     elif isinstance(error, BackPressureError):
-        yield from retry_after(error)
+        yield b"retry-after", b"%d" % wait_s(error)
     elif isinstance(error, ModelNotReadyError):
         yield b"retry-after", b"1"
