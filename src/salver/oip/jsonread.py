@@ -15,7 +15,7 @@ from salver.oip.binary import HEADER, Blobs
 from salver.oip.datatypes import BYTES, count_of, datatype_named
 from salver.oip.errors import InvalidMessageError, InvalidTensorError, MalformedBodyError
 from salver.oip.jsondata import from_base64, read_data
-from salver.oip.types import Parameters, Tensor
+from salver.oip.types import Parameters, Tensor, check_number
 
 __all__ = ("JsonReader", "RequestEnvelope", "ResponseEnvelope")
 
@@ -140,9 +140,11 @@ class JsonReader:
 
     def _tensors(self, envelope: Any, blobs: Blobs | None, read: ReadData) -> list[Tensor]:
         field = self._field
+        items = getattr(envelope, field)
+        check_number(len(items), field)
         tensors: list[Tensor] = []
         names: set[str] = set()
-        for index, item in enumerate(getattr(envelope, field)):
+        for index, item in enumerate(items):
             try:
                 tensors.append(_tensor(item, blobs, read))
                 if item.name in names:

@@ -9,7 +9,14 @@ from salver.oip import proto, typed
 from salver.oip.datatypes import count_of, datatype_named
 from salver.oip.errors import InvalidMessageError, InvalidTensorError
 from salver.oip.metadata_messages import read_parameters, write_parameters
-from salver.oip.types import Buffer, InferRequest, InferResponse, RequestedOutput, Tensor
+from salver.oip.types import (
+    Buffer,
+    InferRequest,
+    InferResponse,
+    RequestedOutput,
+    Tensor,
+    check_number,
+)
 
 __all__ = (
     "fill_response",
@@ -106,8 +113,9 @@ def fill_response(message: Any, response: InferResponse, raw: list[Buffer] | Non
 
 
 def _read_tensors(
-    items: Iterable[Any], raw: Sequence[Buffer], at: str, raw_at: str
+    items: Sequence[Any], raw: Sequence[Buffer], at: str, raw_at: str
 ) -> list[Tensor]:
+    check_number(len(items), at)
     tensors: list[Tensor] = []
     names: set[str] = set()
     used = 0

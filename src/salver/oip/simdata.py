@@ -16,6 +16,7 @@ import simdjson
 
 from salver.oip.datatypes import Datatype
 from salver.oip.jsondata import narrowed, read_data
+from salver.oip.types import check_number
 
 __all__ = ("LARGE", "brackets", "lists_in", "parse", "read_array", "read_exactly")
 
@@ -52,6 +53,7 @@ def _members(document: Any, kept: frozenset[str]) -> dict[str, Any] | None:
         if name not in kept:
             value = _plain(value)
         elif kept is _TENSOR_LISTS and isinstance(value, simdjson.Array):
+            check_number(len(value), name)
             value = [_tensor(item) for item in value]
             if None in value:
                 return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 import msgspec
 import numpy as np
@@ -15,9 +15,19 @@ from salver.oip.errors import InvalidMessageError, InvalidResultError, InvalidTe
 from salver.oip.framing import as_objects, pack, unpack
 from salver.oip.metadata import Parameters
 
-__all__ = ("Buffer", "InferRequest", "InferResponse", "Parameters", "RequestedOutput", "Tensor")
+__all__ = (
+    "Buffer",
+    "InferRequest",
+    "InferResponse",
+    "Parameters",
+    "RequestedOutput",
+    "Tensor",
+    "check_number",
+)
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+
+_MOST: Final = 4096  # tensors of a message: each costs far more than its bytes
 
 
 class Tensor(msgspec.Struct, eq=False, omit_defaults=True):
@@ -168,3 +178,11 @@ def _element(value: object) -> bytes:
     raise InvalidResultError(
         f"An element of BYTES must be str or bytes, got {type(value).__name__}: {value!r}."
     )
+
+
+def check_number(number: int, at: str) -> None:
+    """Refuse a message of more tensors than any model has, before they are looked at."""
+    if number > _MOST:
+        raise InvalidMessageError(
+            f"{number} tensors are given, expected at most {_MOST}", f"$.{at}"
+        )
