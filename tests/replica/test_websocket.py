@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -145,6 +146,28 @@ async def test_echo_of_text_bytes_and_fragments() -> None:
         await client.rest()
         assert caller.side.host._target.left == [(1001, "bye")]
         assert caller.side.host.ongoing == 0
+
+
+async def test_empty_fragments_without_end_cost_no_memory() -> None:
+    empty = b"\x00\x80\0\0\0\0"  # a continuation, masked
+    async with serving(Chat, "here") as caller:
+        client = Client(caller, "/echo")
+        await client.next()
+        client.protocol.send_text(b"he", fin=False)
+        client.flush()
+        tracemalloc.start()
+        try:
+            for _ in range(100):
+                client.caller.frame(frames.CHUNK, call_id=client.call, payload=empty * 500)
+            client.protocol.send_ping(b"p")
+            client.flush()
+            assert (await client.next()).opcode is Opcode.PONG
+            assert tracemalloc.get_traced_memory()[0] < 200_000
+        finally:
+            tracemalloc.stop()
+        client.protocol.send_continuation(b"llo", fin=True)
+        client.flush()
+        assert (await client.next()).data == b"hello"
 
 
 async def test_messages_are_compressed_where_the_client_can() -> None:

@@ -127,7 +127,8 @@ class WebSocketSession:
             self._is_text = frame.opcode is Opcode.TEXT
             self._fragments = [bytes(frame.data)]
         elif frame.opcode is Opcode.CONT:
-            self._fragments.append(bytes(frame.data))
+            if frame.data:  # a client may send empty ones for ever
+                self._fragments.append(bytes(frame.data))
         else:  # ping is answered, pong ignored, close noticed by the protocol
             return
         if not frame.fin:
