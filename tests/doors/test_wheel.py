@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,4 +85,26 @@ def test_what_is_forgotten_leaves_nothing_behind() -> None:
     wheel.forget(item)
     clock.advance(5)
     assert item.expired == []
+    assert clock.armed == 0
+
+
+def test_an_item_that_fails_to_expire_stops_none_of_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Item):
+        def expire(self) -> None:
+            raise RuntimeError("broken")
+
+    clock, wheel, _ = make()
+    items = [*(Broken(clock) for _ in range(3)), *(Item(clock) for _ in range(8))]
+    for item in items:
+        item.deadline = clock.now + 1
+        wheel.watch(item)
+    later = Item(clock)
+    later.deadline = clock.now + 5
+    wheel.watch(later)
+    clock.advance(10)
+    assert [len(item.expired) for item in items[3:]] == [1] * 8
+    assert len(later.expired) == 1
+    assert caplog.text.count("RuntimeError: broken") == 3
     assert clock.armed == 0

@@ -9,11 +9,13 @@ One timer of the loop is armed, for the earliest bucket; none when nothing is wa
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Callable
 from typing import Final, Protocol
 
 __all__ = ("TICK", "Timed", "TimerWheel")
 
+_logger: Final = logging.getLogger("salver")
 TICK: Final = 0.1  # seconds; nothing expires early, and nothing more than this late
 
 
@@ -102,10 +104,16 @@ class TimerWheel:
                 item.bucket = 0
                 if item.deadline:
                     late.append(item)
+        if self._order:
+            self._arm()
         for item in late:
             if item.deadline > max(now, limit * TICK):
                 self.watch(item)
             elif item.deadline:
-                item.expire()
-        if self._order:
-            self._arm()
+                self._expire(item)
+
+    def _expire(self, item: Timed) -> None:
+        try:
+            item.expire()
+        except Exception:  # the others are due all the same
+            _logger.exception("A connection could not be ended when its time was over:")
