@@ -19,6 +19,7 @@ from salver.calls.router import Router
 from salver.calls.selection import Choosing, ReplicaSelection
 from salver.calls.stream import DeploymentResponseGenerator, StreamCall
 from salver.spec.ids import DeploymentId
+from salver.spec.learnt import learnt
 from salver.wire.messages import Meta
 
 __all__ = ("DeploymentHandle", "HandleOptions")
@@ -28,6 +29,7 @@ _INIT_OPTIONS: Final = ("_prefer_local_routing", "_run_router_in_separate_loop",
 _SERIALIZATIONS: Final = ("cloudpickle", "pickle", "msgpack", "orjson")
 
 
+@learnt
 class HandleOptions(msgspec.Struct, frozen=True):
     """How a handle calls.
 

@@ -25,6 +25,7 @@ from salver.settings import Settings
 from salver.spec.app import AppSpec
 from salver.spec.environment import read_runtime_env
 from salver.spec.file import AppEntry, read_policy
+from salver.spec.learnt import learnt
 from salver.spec.logging import read_logging
 
 __all__ = ("Built", "Mistake", "Order", "main")
@@ -47,6 +48,7 @@ class Mistake(msgspec.Struct, frozen=True):
     message: str
 
 
+@learnt
 class Built(msgspec.Struct, frozen=True):
     """The app, or what is wrong with it; and the files that it was read from."""
 

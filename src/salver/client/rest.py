@@ -23,6 +23,7 @@ from salver.oip.errors import ProtocolError
 from salver.oip.metadata import ModelIndexEntry, ModelMetadata, ServerMetadata
 from salver.oip.rest import HttpBody, RestFormat, write_request
 from salver.oip.types import InferRequest, InferResponse
+from salver.spec.learnt import learnt
 
 __all__ = ("RestTransport",)
 
@@ -268,6 +269,7 @@ class RestTransport:
             raise LinkError(f"An item of the stream cannot be read: {error}") from error
 
 
+@learnt
 class _Failed(msgspec.Struct):
     error: str = ""
 

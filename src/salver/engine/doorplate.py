@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from salver.engine.place import PREFIX, runtimes
+from salver.spec.learnt import learnt
 
 __all__ = ("DoorPlate", "find_instance", "put_up")
 
@@ -23,6 +24,7 @@ _FILE: Final = "door.json"
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not listened on
 
 
+@learnt
 class DoorPlate(msgspec.Struct, frozen=True):
     """One door. `network`: its network namespace, as ports of another are other ports."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultEr
 from salver.oip.framing import as_objects
 from salver.oip.slots import Slot, promised
 from salver.oip.types import Tensor
+from salver.spec.learnt import learnt
 
 __all__ = ("JsonSlot",)
 
@@ -21,6 +23,8 @@ class JsonSlot(Slot):
     content_type = "json"
 
     def __init__(self, hint: Any, item: Any = None) -> None:
+        with suppress(TypeError, NameError):  # of what msgspec cannot read, whoever reads it tells
+            learnt(hint)  # calls are read in threads
         self.hint = hint
         self.item = item  # of a list; None where the whole value is one element
         self.many = item is not None

@@ -16,6 +16,7 @@ from salver.oip.datatypes import BYTES, count_of, datatype_named
 from salver.oip.errors import InvalidMessageError, InvalidTensorError, MalformedBodyError
 from salver.oip.jsondata import from_base64, read_data
 from salver.oip.types import Parameters, Tensor, check_number
+from salver.spec.learnt import learnt
 
 __all__ = ("JsonReader", "RequestEnvelope", "ResponseEnvelope")
 
@@ -53,6 +54,7 @@ class _Envelope(msgspec.Struct, kw_only=True):
     parameters: Parameters | None = None
 
 
+@learnt
 class RequestEnvelope(_Envelope):
     inputs: list[_Tensor]
     outputs: list[_Output] | None = None
@@ -62,6 +64,7 @@ class _UnreadRequest(RequestEnvelope):
     inputs: list[_UnreadTensor]  # type: ignore[assignment]
 
 
+@learnt
 class ResponseEnvelope(_Envelope):
     outputs: list[_Tensor]
     model_name: str | None = None

@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from salver.spec.learnt import learnt
+
 __all__ = (
     "BatchStatistics",
     "Duration",
@@ -52,6 +54,7 @@ class ModelReady(msgspec.Struct, frozen=True):
     ready: bool
 
 
+@learnt
 class ServerMetadata(msgspec.Struct, frozen=True):
     name: str
     version: str
@@ -72,6 +75,7 @@ class TensorMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.parameters.get("optional") is True
 
 
+@learnt
 class ModelMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
     """A model: its tensors, and the versions that can be addressed."""
 
@@ -88,6 +92,7 @@ class ModelMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
         return next((tensor for tensor in self.inputs if tensor.name == name), None)
 
 
+@learnt
 class ModelIndexEntry(msgspec.Struct, frozen=True):
     """One line of the repository index."""
 

@@ -20,6 +20,7 @@ from salver.oip.errors import (
 from salver.oip.json_slots import JsonSlot
 from salver.oip.packing import plain_of
 from salver.oip.tables import columns_of
+from salver.spec.learnt import learnt
 
 __all__ = ("V1Request", "bind_v1", "read_v1", "takes_batches", "write_v1")
 
@@ -33,6 +34,7 @@ class V1Request(msgspec.Struct):
     parameters: dict[str, Any] = {}
 
 
+@learnt
 class _Body(msgspec.Struct):
     instances: list[Any] | msgspec.UnsetType = msgspec.UNSET
     inputs: list[Any] | dict[str, Any] | msgspec.UnsetType = msgspec.UNSET

@@ -9,6 +9,7 @@ import msgspec
 
 from salver.spec.backpressure import BackpressureConfig
 from salver.spec.ids import DeploymentId
+from salver.spec.learnt import learnt
 from salver.spec.routing import RequestRouterConfig
 
 __all__ = (
@@ -194,6 +195,7 @@ class ModelView(msgspec.Struct, frozen=True):
     wakes: bool = False  # without a replica it is ready all the same: a call starts one
 
 
+@learnt
 class Delta(msgspec.Struct, frozen=True):
     """What changed since the last one; `routes` and `models` are whole tables, if there."""
 
