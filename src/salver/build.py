@@ -21,7 +21,8 @@ from salver.companions import companion_app
 from salver.core.graph import Graph
 from salver.environment.prepare import Prepared, prepare
 from salver.errors import SalverError
-from salver.pickler import CodePickler, by_value, importable, leads_to
+from salver.origin import importable, leads_to
+from salver.pickler import CodePickler, by_value
 from salver.portable import imported, portable_router, portable_scaling
 from salver.program import INGRESS_MARK, Application, Deployment, answers_http
 from salver.replica.code import load_code

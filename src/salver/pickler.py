@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-import sysconfig
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.machinery import ModuleSpec
-from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, Final
 
 import cloudpickle
 
-__all__ = ("CodePickler", "by_value", "importable", "is_installed", "leads_to")
+from salver.origin import importable
+
+__all__ = ("CodePickler", "by_value")
 
 # What is only good in the process that made it, and as good when made anew.
 _MADE_ANEW: Final = {
@@ -62,40 +61,6 @@ def _annotated_with(function: FunctionType) -> dict[str, Any]:
     return found
 
 
-# ---- what can be imported need not be pickled
-
-
-def importable(module: str) -> bool:
-    """Whether another process, with the same `sys.path`, can import the module by its name."""
-    spec = getattr(sys.modules.get(module), "__spec__", None)
-    if module == "__main__" or spec is None:
-        return False
-    found = _searched(module)
-    return found is not None and found.origin == spec.origin
-
-
-def _searched(module: str) -> ModuleSpec | None:
-    """What an import would find. Tests and notebooks load modules that no import finds."""
-    spec, path = None, None
-    name = ""
-    for part in module.split("."):
-        name = f"{name}.{part}" if name else part
-        specs = (finder.find_spec(name, path) for finder in sys.meta_path)
-        spec = next((found for found in specs if found is not None), None)
-        if spec is None:
-            return None
-        path = spec.submodule_search_locations
-    return spec
-
-
-def leads_to(module: str, qualname: str, code: object) -> bool:
-    """Whether the name leads to this very code, or to a deployment made of it."""
-    found: Any = sys.modules[module]
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
-    return found is code or getattr(found, "func_or_class", None) is code
-
-
 @contextmanager
 def by_value(module: str, *, always: bool = False) -> Iterator[None]:
     """Within, what this module defines is pickled by value if no other process can import it."""
@@ -113,12 +78,3 @@ def by_value(module: str, *, always: bool = False) -> Iterator[None]:
         yield
     finally:
         cloudpickle.unregister_pickle_by_value(loaded)
-
-
-def is_installed(module: str) -> bool:
-    """Whether it is no code of the user's own, and the same in every process."""
-    if module.partition(".")[0] == "salver":  # also where it runs from a checkout
-        return True
-    file = getattr(sys.modules[module], "__file__", None)
-    places = (sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib"))
-    return file is None or any(Path(file).is_relative_to(place) for place in places)

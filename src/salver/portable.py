@@ -13,7 +13,8 @@ import msgspec
 from salver.calls.request_router import RequestRouter
 from salver.core.autoscale import default_autoscaling_policy
 from salver.errors import SalverError, TargetError
-from salver.pickler import CodePickler, by_value, importable, is_installed, leads_to
+from salver.origin import importable, is_installed, leads_to
+from salver.pickler import CodePickler, by_value
 from salver.spec.autoscaling import AutoscalingConfig, AutoscalingPolicy
 from salver.spec.code import ImportedCode, PickledCode
 from salver.spec.routing import RequestRouterConfig

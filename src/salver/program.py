@@ -8,6 +8,7 @@ import types
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, Protocol, TypeVar, Unpack, overload
 
+from salver.origin import leads_to
 from salver.spec.endpoint import options_of
 from salver.spec.given import OptionsDict, merged_options, read_options
 from salver.spec.logging import LoggingConfig
@@ -309,10 +310,7 @@ def _is_known(cls: type) -> bool:
     spec = getattr(module, "__spec__", None)
     if spec is None or getattr(spec, "_initializing", False):
         return False
-    found: Any = module
-    for part in cls.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return getattr(found, "func_or_class", found) is cls
+    return leads_to(cls.__module__, cls.__qualname__, cls)
 
 
 def answers_http(code: Any) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from watchfiles import Change, PythonFilter, awatch
 
-from salver.pickler import is_installed
+from salver.origin import is_installed
 
 __all__ = ("changed_files", "changes")
 
