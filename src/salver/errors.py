@@ -1,4 +1,4 @@
-"""The tree of errors: data first, sentence second; protocol numbers belong to the doors.
+"""The tree of errors: data first, sentence second; protocol numbers are in `spec/refusals.py`.
 
     SalverError                     (public name in the drop-in spelling: RayServeException)
     |-- BackPressureError           the queue in front of a deployment is full

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from salver.oip.codecs.json import convert, held, parse_as, schema_of, to_json
-from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError, MismatchError
+from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError
 from salver.oip.framing import as_objects
-from salver.oip.slots import Slot, promised
+from salver.oip.slots import Slot, check_elements, promised
 from salver.oip.types import Tensor
 from salver.spec.learnt import learnt
 
@@ -32,10 +32,7 @@ class JsonSlot(Slot):
         self.scalar = not self.many
 
     def check(self, tensor: Tensor) -> None:
-        if tensor.datatype != "BYTES":
-            raise MismatchError(f"expected BYTES, got {tensor.datatype}", ".datatype")
-        if not self.many and tensor.count != 1:
-            raise MismatchError(f"expected one element, got {list(tensor.shape)}", ".shape")
+        check_elements(tensor, many=self.many)
 
     def decode(self, tensor: Tensor) -> Any:
         values = []

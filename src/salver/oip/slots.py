@@ -18,7 +18,7 @@ from salver.oip.datatypes import DATATYPES
 from salver.oip.errors import InvalidResultError, MismatchError
 from salver.oip.types import Tensor
 
-__all__ = ("AnySlot", "Slot", "fits", "promised")
+__all__ = ("AnySlot", "Slot", "check_elements", "fits", "promised")
 
 
 class Slot:
@@ -77,6 +77,14 @@ def fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     return len(shape) == len(wanted) and all(
         size in (-1, found) for size, found in zip(wanted, shape, strict=True)
     )
+
+
+def check_elements(tensor: Tensor, *, many: bool) -> None:
+    """Refuse what is no BYTES of one element, or of `many`."""
+    if tensor.datatype != "BYTES":
+        raise MismatchError(f"expected BYTES, got {tensor.datatype}", ".datatype")
+    if not many and tensor.count != 1:
+        raise MismatchError(f"expected one element, got {list(tensor.shape)}", ".shape")
 
 
 def promised(name: str, what: object, given: str, why: str = "") -> InvalidResultError:

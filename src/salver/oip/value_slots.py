@@ -16,7 +16,7 @@ from salver.oip.codecs.numpy import array_of
 from salver.oip.codecs.registry import Codec, Registry
 from salver.oip.datatypes import DATATYPES
 from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError, MismatchError
-from salver.oip.slots import Slot, promised
+from salver.oip.slots import Slot, check_elements, promised
 from salver.oip.types import Tensor
 
 __all__ = ("ChoiceSlot", "ElementSlot", "NumberSlot")
@@ -158,10 +158,7 @@ class ElementSlot(Slot):
         self.scalar = not many and codec.content_type in ("str", "datetime")
 
     def check(self, tensor: Tensor) -> None:
-        if tensor.datatype != "BYTES":
-            raise MismatchError(f"expected BYTES, got {tensor.datatype}", ".datatype")
-        if not self.many and tensor.count != 1:
-            raise MismatchError(f"expected one element, got {list(tensor.shape)}", ".shape")
+        check_elements(tensor, many=self.many)
 
     def decode(self, tensor: Tensor) -> Any:
         given = tensor.parameters.get("content_type")

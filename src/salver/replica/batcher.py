@@ -332,8 +332,8 @@ class Batcher:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the callers are told
             self._release(_fail, batch.items, error)
         else:
-            self._count(batch)
             self._release(_give, batch.items, results)
+            self._count(batch)
 
     async def _feed(self, batch: _Batch) -> None:
         try:
@@ -345,8 +345,8 @@ class Batcher:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the callers are told
             self._release(_fail, batch.items, error)
         else:
-            self._count(batch)
             self._release(_end, batch.items)
+            self._count(batch)
 
     async def _give_out(self, lists: AsyncIterator[Any], batch: _Batch) -> None:
         async for results in lists:
