@@ -156,6 +156,10 @@ def test_a_rule_of_one_s_own_reads_requests_and_arguments(client: httpx.Client, 
 
 def test_calls_of_one_session_go_to_one_replica(door: str, client: httpx.Client, app: Any) -> None:
     handle = app(HASHING)
+    while len(set(tags(handle, 40))) < 3:
+        pass  # not every replica has been dialled
+    while len({client.get(f"/{handle.app_name}").text for _ in range(40)}) < 3:
+        pass  # nor by the door
     for session in ("anna", "ben", "carl", "dora", "emil"):
         by_handle = set(tags(handle, 4, session_id=session))
         headers = {"x-session-id": session}
@@ -173,6 +177,8 @@ def test_without_stand_ins_a_session_waits_for_its_replica(door: str, app: Any) 
         "request_router_kwargs": {"num_fallback_replicas": 0},
     }
     handle = app(config, max_ongoing_requests=1)
+    while len(set(tags(handle, 40))) < 3:
+        pass  # not every replica has been dialled
     calls = [handle.options(session_id="one").tag.remote() for _ in range(20)]
     assert len({call.result(timeout_s=20) for call in calls}) == 1
 

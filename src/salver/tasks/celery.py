@@ -24,10 +24,11 @@ except ImportError as error:
         f"Task queues of Celery need it to be installed ({error}): pip install 'salver[celery]'."
     ) from error
 
-__all__ = ("CeleryTaskProcessorAdapter",)
+__all__ = ("FILES", "CeleryTaskProcessorAdapter")
 
 _logger: Final = logging.getLogger("salver")
 _LONGEST_PAUSE_S: Final = 60
+FILES: Final = "salver.tasks.files:Transport"
 _CONNECTING: Final = {"max_retries": 3, "interval_start": 0.1, "interval_step": 0.2, "timeout": 5}
 
 
@@ -70,6 +71,8 @@ class CeleryTaskProcessorAdapter(TaskProcessorAdapter):
             worker_pool="threads",
             worker_prefetch_multiplier=1,
         )
+        if celery.broker_url.startswith("filesystem:"):
+            app.conf.broker_transport = FILES
         app.conf.update(celery.app_custom_config or {})
 
     # ---- filling
