@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+from importlib import import_module
 from typing import Any
 
 import hypothesis.strategies as st
@@ -82,7 +83,7 @@ def test_lists_of_values_come_back(over: Any, value: list[Any]) -> None:
 @OVERS
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "I;16", "F"])
 def test_images_keep_every_pixel(over: Any, mode: str) -> None:
-    images = pytest.importorskip("PIL.Image")
+    images = import_module("PIL.Image")
     pixels = np.random.default_rng(1).integers(0, 255, (5, 4, 4), dtype=np.uint8)
     image = images.frombytes("RGBA", (4, 5), pixels.tobytes())
     if mode == "I;16":
@@ -96,7 +97,7 @@ def test_images_keep_every_pixel(over: Any, mode: str) -> None:
 
 
 def test_an_image_may_come_as_base64_or_data_url() -> None:
-    images = pytest.importorskip("PIL.Image")
+    images = import_module("PIL.Image")
     image = images.new("RGB", (2, 2), "red")
     text = REGISTRY.named("pillow_image").encode("x", image).array()[0]
 
@@ -196,7 +197,7 @@ def test_received_arrays_may_be_written_to() -> None:
 
 
 def test_bf16_is_a_real_array_of_that_type() -> None:
-    ml_dtypes = pytest.importorskip("ml_dtypes")
+    ml_dtypes = import_module("ml_dtypes")
     array = np.array([1.5, -2], dtype=ml_dtypes.bfloat16)
 
     tensor = REGISTRY.encode("x", array)

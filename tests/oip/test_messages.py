@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ def message(*inputs: dict[str, Any], raw: tuple[bytes, ...] = ()) -> Any:
 
 
 def test_the_schema_is_what_protoc_reads(tmp_path: Path) -> None:
-    protoc = pytest.importorskip("grpc_tools.protoc")
-    descriptor_pb2 = pytest.importorskip("google.protobuf.descriptor_pb2")
+    protoc = import_module("grpc_tools.protoc")
+    descriptor_pb2 = import_module("google.protobuf.descriptor_pb2")
     out = tmp_path / "set"
 
     code = protoc.main(["protoc", f"-I{SOURCE}", f"-o{out}", "inference.proto"])
@@ -50,7 +51,7 @@ def test_the_schema_is_what_protoc_reads(tmp_path: Path) -> None:
 
 
 def test_other_packages_with_the_same_messages_can_be_imported_beside_ours() -> None:
-    pytest.importorskip("tritonclient.grpc")
+    import_module("tritonclient.grpc")
     ours, theirs = "import salver.oip.messages", "import tritonclient.grpc"
     for code in (f"{ours}; {theirs}", f"{theirs}; {ours}"):
         subprocess.run(

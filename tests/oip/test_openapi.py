@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from salver.oip.rest import write_request, write_response
 from salver.oip.signature import Signature
 from salver.oip.types import InferRequest, InferResponse, Tensor
 
-jsonschema = pytest.importorskip("jsonschema")
+jsonschema = import_module("jsonschema")
 
 
 class Person(pydantic.BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from salver.oip.rest import RestFormat, write_response
 from salver.oip.signature import Signature
 from salver.oip.types import InferRequest, InferResponse, Tensor
 
-torch = pytest.importorskip("torch")
+torch = import_module("torch")
 REGISTRY = built_in()
 DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32",
           "float64"]  # fmt: skip

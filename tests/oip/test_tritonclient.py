@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.extra import numpy as hnp
 
@@ -18,11 +18,11 @@ from salver.oip.types import InferRequest, InferResponse, Tensor
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    triton_http = pytest.importorskip("tritonclient.http")
-    triton_grpc = pytest.importorskip("tritonclient.grpc")
-    ml_dtypes = pytest.importorskip("ml_dtypes")
-    service_pb2 = pytest.importorskip("tritonclient.grpc.service_pb2")
-    client_parts = pytest.importorskip("tritonclient.grpc._utils")
+    triton_http = import_module("tritonclient.http")
+    triton_grpc = import_module("tritonclient.grpc")
+    ml_dtypes = import_module("ml_dtypes")
+    service_pb2 = import_module("tritonclient.grpc.service_pb2")
+    client_parts = import_module("tritonclient.grpc._utils")
 
 REST = RestFormat()
 NAMES = sorted(DATATYPES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -37,18 +38,31 @@ ALIKE = [
 
 
 def installed(config: pytest.Config, packages: tuple[str, ...]) -> Path:
-    """Where these packages are: installed once, and kept in pytest's cache."""
+    """Where these packages are: installed once, and kept in pytest's cache.
+
+    A judge that cannot be installed is a failure. Whoever has no index says so: `NO_JUDGES=1`.
+    """
     assert config.cache is not None
-    folder = config.cache.mkdir(packages[0].replace("==", "-"))
-    if not (folder / "complete").exists():
+    python = f"py{sys.version_info.major}{sys.version_info.minor}"
+    folder = config.cache.mkdir(f"{packages[0].replace('==', '-')}-{python}")
+    wanted, complete = "\n".join(packages), folder / "complete"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes may run the tests
+        if complete.exists() and complete.read_text() == wanted:
+            return folder
+        if os.environ.get("NO_JUDGES") == "1":
+            pytest.skip(f"{packages[0]} is not installed, and NO_JUDGES=1 says not to try")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"]
         done = subprocess.run(
             [*command, "--target", str(folder), *packages],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
-            pytest.skip(f"{packages[0]} cannot be installed: {done.stderr[-300:]}")
-        (folder / "complete").touch()
+            pytest.fail(
+                f"{packages[0]} cannot be installed, so nobody judges (NO_JUDGES=1 lets the tests "
+                f"go on without):\n{done.stderr[-1000:]}"
+            )
+        complete.write_text(wanted)
     return folder
 
 

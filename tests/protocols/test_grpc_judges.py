@@ -7,7 +7,7 @@ import pytest
 from tests.protocols.judges import ALIKE, KSERVE, SPECIFICATION, answers, installed
 
 
-@pytest.mark.timeout(180)  # the first time it is installed
+@pytest.mark.timeout(600)  # the first time it is installed
 def test_the_grpc_client_of_kserve_is_answered(
     grpc_address: str, pytestconfig: pytest.Config
 ) -> None:
@@ -15,7 +15,7 @@ def test_the_grpc_client_of_kserve_is_answered(
     assert answers(packages, "kserve_grpc_client.py", grpc_address) == ALIKE
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_the_stub_of_the_specification_is_answered(
     grpc_address: str, pytestconfig: pytest.Config
 ) -> None:

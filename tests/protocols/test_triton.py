@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from salver.launch import Instance
 from salver.oip.datatypes import DATATYPES
 from tests.protocols.triton import JUDGES, ONE, SHAPES, Judge, values
 
-shm = pytest.importorskip("tritonclient.utils.shared_memory")
+shm = import_module("tritonclient.utils.shared_memory")
 
 
 @pytest.fixture(scope="module", params=JUDGES)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
-import pytest
 
 from salver.oip.datatypes import DATATYPES
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    gevent = pytest.importorskip("gevent")
-    http = pytest.importorskip("tritonclient.http")
-    http_aio = pytest.importorskip("tritonclient.http.aio")
-    grpc = pytest.importorskip("tritonclient.grpc")
-    grpc_aio = pytest.importorskip("tritonclient.grpc.aio")
-    ml_dtypes = pytest.importorskip("ml_dtypes")
+    gevent = import_module("gevent")
+    http = import_module("tritonclient.http")
+    http_aio = import_module("tritonclient.http.aio")
+    grpc = import_module("tritonclient.grpc")
+    grpc_aio = import_module("tritonclient.grpc.aio")
+    ml_dtypes = import_module("ml_dtypes")
 
 gevent.sleep(0)  # its event loop stays until this process ends: it is here before leaks are
 
