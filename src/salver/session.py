@@ -186,7 +186,7 @@ class Session:
         own = _own_cluster()
         if own is not None:
             directory = own.directory
-            return directory.version == 0 or deployment in directory.views
+            return directory.version == 0 or directory.has(deployment)
         if self.cluster() is None:
             return False
         return self._ask(lambda control: control.wants(deployment))

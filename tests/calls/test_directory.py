@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from salver.calls.cluster import Cluster
+from salver.calls.router import Router
 from salver.errors import DeploymentUnavailableError, SalverError
-from salver.spec.ids import DeploymentId
-from salver.spec.status import Delta, DeploymentView, ReplicaView, RouteView
-from tests.calls.fakes import DEPLOYMENT, Bench
+from salver.spec.ids import DeploymentId, ReplicaId
+from salver.spec.status import Delta, DeploymentView, ReplicaFacts, ReplicaView, RouteView
+from tests.calls.fakes import DEPLOYMENT, Bench, PlainCall
 
 OTHER = DeploymentId("other", "app")
 
@@ -100,3 +104,65 @@ def test_views_are_what_the_last_delta_of_each_said(
         assert known == expected
 
     asyncio.run(check())
+
+
+def of_names(names: range) -> Iterator[DeploymentId]:
+    return (DeploymentId(f"d{number}", "app") for number in names)
+
+
+async def live_and_die(cluster: Cluster, deployment: DeploymentId) -> weakref.ref[Router]:
+    """Deploy, use and delete it; what is left of its router."""
+    directory = cluster.directory
+    replica = str(ReplicaId("a", deployment))
+    directory.apply(Delta(directory.version + 1, (view(deployment, replica),)))
+    facts = ReplicaFacts(replica, models=("m",), room=2)
+    directory.apply(Delta(directory.version + 1, facts=(facts,)))
+    router = weakref.ref(cluster.router(deployment))
+    assert (await directory.wait_for(deployment)).id == deployment
+    directory.apply(Delta(directory.version + 1, (view(deployment, gone="deleted"),)))
+    return router
+
+
+async def test_of_deployments_that_were_deleted_nothing_stays_however_many_there_were() -> None:
+    bench = Bench()
+    directory = bench.cluster.directory
+    routers = [await live_and_die(bench.cluster, name) for name in of_names(range(1000))]
+    gc.collect()
+    assert [router for router in routers if router() is not None] == []
+    held = [len(value) for value in vars(directory).values() if isinstance(value, dict)]
+    assert max(held) < 300, "only what was deleted lately is remembered"
+    assert not directory._facts
+    assert not directory._waiters
+    bench.cluster.close()
+
+
+async def test_what_was_deleted_lately_is_said_to_be_so_to_a_new_handle() -> None:
+    bench = Bench()
+    await live_and_die(bench.cluster, OTHER)
+    gc.collect()
+    call = PlainCall()
+    bench.cluster.router(OTHER).submit(call)
+    assert isinstance(call.outcome, DeploymentUnavailableError)
+    assert not bench.cluster.directory.has(OTHER)
+    bench.cluster.close()
+
+
+async def test_a_router_that_is_held_finds_its_deployment_when_it_comes_back() -> None:
+    bench = Bench("a")
+    router = await bench.connect()
+    bench.show(gone="deleted")
+    for name in of_names(range(300)):
+        await live_and_die(bench.cluster, name)
+    gc.collect()
+    assert DEPLOYMENT not in bench.cluster.directory.views
+    assert bench.router is router
+    bench.version = bench.cluster.directory.version
+    bench.show(*bench.replicas)
+    (call,) = bench.submit(1)
+    await bench.settle()
+    assert call.where == ["a"]
+    router_was = weakref.ref(router)
+    del router, call
+    gc.collect()
+    assert router_was() is bench.router, "it is kept again"
+    bench.cluster.close()

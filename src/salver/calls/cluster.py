@@ -21,6 +21,7 @@ import uvloop
 from salver.calls.directory import Directory
 from salver.calls.inbox import Inbox
 from salver.calls.router import Router
+from salver.calls.routers import Routers
 from salver.errors import SalverError
 from salver.spec.ids import DeploymentId
 from salver.wire.connection import FrameHandler
@@ -65,7 +66,7 @@ class Cluster:
         self.dialler = dialler or Dialler()
         self._owns_dialler = dialler is None
         self.directory = Directory(self)
-        self.routers: dict[DeploymentId, Router] = {}
+        self.routers = Routers(lambda deployment, eager: Router(deployment, self, eager=eager))
         self.closed = False  # of no use any more: closed, or left behind by a fork
         self._watch = watch
         self._inbox = Inbox(loop)
@@ -200,11 +201,9 @@ class Cluster:
         """The router of a deployment in this process."""
         router = self.routers.get(deployment)
         if router is None:
-            with self._lock:
-                router = self.routers.get(deployment)
-                if router is None:
-                    router = self.routers[deployment] = Router(deployment, self, eager=eager)
-            self.run(self._introduce, router)
+            router, new = self.routers.find(deployment, eager=eager)
+            if new:
+                self.run(self._introduce, router)
         return router
 
     def _introduce(self, router: Router) -> None:
@@ -266,7 +265,7 @@ class Cluster:
             return
         self.closed = True
         self.directory.close()
-        for router in list(self.routers.values()):
+        for router in self.routers.all():
             router.close(why)
         with self._lock:
             if self._known.get(self.address) is self:

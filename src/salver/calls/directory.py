@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ("Directory",)
 
 _DELETED: Final = "The deployment was deleted."
+_REMEMBERED: Final = 256  # deployments that were deleted: a late call is told so
 _REFUSALS: Final = 20  # links in a row that controllers have ended before they took us in
 
 
@@ -30,6 +31,7 @@ class Directory:
 
     def __init__(self, cluster: Cluster) -> None:
         self.views: dict[DeploymentId, DeploymentView] = {}
+        self._deleted: dict[DeploymentId, None] = {}  # those of `views`, the latest last
         self._facts: dict[DeploymentId, dict[str, ReplicaFacts]] = {}
         self.routes: tuple[RouteView, ...] = ()
         self.models: tuple[ModelView, ...] = ()
@@ -82,6 +84,13 @@ class Directory:
             return await future
         finally:
             waiters.remove(future)
+            if not waiters:
+                self._waiters.pop(deployment, None)
+
+    def has(self, deployment: DeploymentId) -> bool:
+        """Whether it is there, as far as is known here."""
+        view = self.views.get(deployment)
+        return view is not None and not view.gone
 
     # ---- what is new
 
@@ -140,12 +149,17 @@ class Directory:
         for replica in {r.id for r in before.replicas} - {r.id for r in now.replicas}:
             if said.pop(replica, None) is not None and router is not None:
                 router.forget(replica)
+        if not said:
+            del self._facts[now.id]
 
     def _tell(self, view: DeploymentView) -> None:
         before = self.views.get(view.id)
         if before is not None and self._facts:
             self._forget(before, view)
         self.views[view.id] = view
+        self._deleted.pop(view.id, None)
+        if view.gone:
+            self._bury(view.id)
         router = self._cluster.routers.get(view.id)
         if router is not None:
             self.show(view, router)
@@ -153,8 +167,18 @@ class Directory:
             if not future.done():
                 future.set_result(view)
 
+    def _bury(self, deployment: DeploymentId) -> None:
+        """It was deleted. Of the one that was so the longest ago nothing is remembered."""
+        self._deleted[deployment] = None
+        if len(self._deleted) > _REMEMBERED:
+            first = next(iter(self._deleted))
+            del self._deleted[first], self.views[first]
+            self._facts.pop(first, None)
+
     def show(self, view: DeploymentView, router: Router) -> None:
         """Tell a router what its deployment is like."""
+        routers = self._cluster.routers
+        (routers.let_go if view.gone else routers.keep)(router)
         router.update(view)
         self.loads.follow(router, view)
 

@@ -15,7 +15,8 @@ __all__ = ("router_families",)
 def router_families(cluster: Cluster) -> list[Family]:
     """Calls that wait here for a replica, and those that are with one."""
     queued, sent = [], []
-    for deployment, router in cluster.routers.items():
+    for router in cluster.routers.all():
+        deployment = router.deployment
         tags = (("application", deployment.app), ("deployment", deployment.name))
         stats = router.stats()
         queued.append((tags, float(stats.queued)))

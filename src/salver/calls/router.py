@@ -48,6 +48,7 @@ class Router:
     """
 
     __slots__ = (
+        "__weakref__",
         "_routing",
         "_ticket",
         "_turn",

@@ -78,7 +78,7 @@ class InlineApp:
 
     def has(self, deployment: DeploymentId) -> bool:
         """Whether it is a deployment of this app's."""
-        return deployment in self._cluster.directory.views
+        return self._cluster.directory.has(deployment)
 
     def close(self) -> None:
         """Drain, stop, end the thread. Again: nothing happens."""
