@@ -82,3 +82,16 @@ def test_starts_and_deaths_are_counted_by_deployment() -> None:
     page = page_of(metrics)
     assert 'salver_replica_starts_total{application="app",deployment="D"} 2\n' in page
     assert 'salver_replica_deaths_total{application="app",deployment="D"} 1\n' in page
+
+
+def test_of_an_app_that_is_deleted_nothing_is_counted_any_more() -> None:
+    events = Events()
+    metrics = Metrics(events)
+    for app in ("app", "other"):
+        events.emit(f"{app}#D#1", "RUNNING")
+        events.emit(f"{app}#D#1", "DIED")
+    events.emit("app", "DELETED")
+    page = page_of(metrics)
+    assert 'application="app"' not in page
+    assert 'salver_replica_starts_total{application="other",deployment="D"} 1\n' in page
+    assert 'salver_replica_deaths_total{application="other",deployment="D"} 1\n' in page

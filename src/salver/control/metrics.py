@@ -91,6 +91,14 @@ class Metrics:
             deployment = ReplicaId.parse(event.subject).deployment_id
             tags = (("application", deployment.app), ("deployment", deployment.name))
             (self._deaths if event.state in _ENDS else self._starts)[tags] += 1
+        elif event.state == "DELETED":
+            self._forget(event.subject)
+
+    def _forget(self, app: str) -> None:
+        """It is deleted: a page does not grow with every name that there ever was."""
+        for counts in (self._starts, self._deaths):
+            for tags in [tags for tags in counts if tags[0][1] == app]:
+                del counts[tags]
 
 
 def _tags_of(name: str) -> Tags:
