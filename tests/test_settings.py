@@ -27,6 +27,17 @@ def test_ray_serve_s_host_is_taken_where_ours_is_not_set(monkeypatch: pytest.Mon
     assert Settings.read().http_host == "0.0.0.0"
 
 
+def test_what_ray_serve_s_users_set_of_sessions_and_figures_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Settings.read().session_id_header == "x-session-id"
+    assert Settings.read().autoscaling_stats_timeout_s == 10.0
+    monkeypatch.setenv("RAY_SERVE_SESSION_ID_HEADER_KEY", "X-Chat-ID")
+    monkeypatch.setenv("RAY_SERVE_RECORD_AUTOSCALING_STATS_TIMEOUT_S", "2.5")
+    assert Settings.read().session_id_header == "X-Chat-ID"
+    assert Settings.read().autoscaling_stats_timeout_s == 2.5
+
+
 def test_variables_that_mean_nothing_are_told_with_the_reason() -> None:
     set_here = ("RAY_SERVE_USE_GRPC_BY_DEFAULT", "RAY_SERVE_MADE_UP", "RAY_SERVE_DEFAULT_HTTP_HOST")
     assert told(set_here) == (
@@ -41,6 +52,16 @@ def test_variables_that_mean_nothing_are_told_with_the_reason() -> None:
     [
         ("SALVER_HTTP_PORT", "x", r"^SALVER_HTTP_PORT='x' is not a port"),
         ("SALVER_LOG_LEVEL", "LOUD", r"^SALVER_LOG_LEVEL='LOUD' is not a level"),
+        (
+            "RAY_SERVE_SESSION_ID_HEADER_KEY",
+            "x chat",
+            r"^RAY_SERVE_SESSION_ID_HEADER_KEY='x chat' is not the name of a header",
+        ),
+        (
+            "RAY_SERVE_RECORD_AUTOSCALING_STATS_TIMEOUT_S",
+            "0",
+            r"^RAY_SERVE_RECORD_AUTOSCALING_STATS_TIMEOUT_S='0' is not a time: expected seconds",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(

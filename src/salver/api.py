@@ -12,7 +12,7 @@ from salver.build import Changes, build
 from salver.calls.context import current_call
 from salver.calls.handle import DeploymentHandle
 from salver.errors import DeployFailedError, SalverError
-from salver.launch import Capacity
+from salver.launch import Capacity, default_http
 from salver.program import Application
 from salver.replica.context import ReplicaContext, current_replica
 from salver.session import Session
@@ -22,7 +22,6 @@ from salver.spec.companions import DeploymentActorContext
 from salver.spec.environment import RuntimeEnv
 from salver.spec.familiar import ProxyLocation, http_settings, without_door
 from salver.spec.grpc import grpc_options as read_grpc_options
-from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId, check_name, check_prefix
 from salver.spec.logging import LoggingConfig, read_logging
 from salver.spec.status import ApplicationStatus, ServeStatus
@@ -65,7 +64,7 @@ def start(
     _refuse_later(later)
     location = None if proxy_location is None else _location(proxy_location)
     session.start(
-        http_settings(http_options, default=session.http or _default_http()),
+        http_settings(http_options, default=session.http or default_http()),
         Capacity(num_cpus=num_cpus, num_gpus=num_gpus, resources=resources or {}),
         read_logging(logging_config),
         None if grpc_options is None else read_grpc_options(grpc_options),
@@ -153,7 +152,7 @@ def _run_apps(
                 "the handle, or run it without that mode."
             )
         return [session.inline(spec) for spec in specs]
-    session.start_if_needed(_default_http())
+    session.start_if_needed(default_http())
     for spec in specs:
         session.deploy(spec)
     if wait_for_ready:
@@ -290,11 +289,6 @@ def _location(given: str) -> ProxyLocation:
             f"proxy_location={given!r} is not valid: expected one of {known}. Leave it out for an "
             "HTTP door on this machine."
         ) from None
-
-
-def _default_http() -> HttpSettings:
-    settings = Settings.read()
-    return HttpSettings(host=settings.http_host, port=settings.http_port)
 
 
 def _check_target(target: object, name: str, route_prefix: str | None) -> None:

@@ -25,7 +25,7 @@ from salver.spec.http import HttpSettings
 from salver.spec.logging import LoggingConfig
 from salver.spec.variables import told
 
-__all__ = ("Capacity", "Instance", "check_doors", "prelude")
+__all__ = ("Capacity", "Instance", "check_doors", "default_http", "prelude")
 
 _logger: Final = logging.getLogger("salver")
 # Every kind of process and where it begins; the keeper imports these once and forks.
@@ -46,6 +46,16 @@ class Capacity:
     num_gpus: float | None = None
     memory: float | None = None
     resources: dict[str, float] = field(default_factory=dict)
+
+
+def default_http() -> HttpSettings:
+    """The HTTP door as the environment says; ValueError: it says what cannot be."""
+    settings = Settings.read()
+    return HttpSettings(
+        host=settings.http_host,
+        port=settings.http_port,
+        session_id_header=settings.session_id_header,
+    )
 
 
 def check_doors(http: HttpSettings, grpc: gRPCOptions) -> None:
@@ -104,7 +114,8 @@ class Instance:
             try:
                 keeper.wait_ready()
                 if "http" in keeper.addresses and not http.secure:
-                    put_up(directory, *keeper.addresses["http"], http.root_path)
+                    address = keeper.addresses["http"]
+                    put_up(directory, *address, http.root_path, http.session_id_header)
             except BaseException:  # Ctrl-C, say: it must not go on while its directory is removed
                 keeper.kill()
                 raise
@@ -188,7 +199,8 @@ def _config(
 ) -> KeeperConfig:
     entries = {kind: entry for kind, entry in ENTRIES.items() if http or kind != "ingress"}
     listen: tuple[Listen, ...] = (Listen("http", http.host, http.port),) if http else ()
-    settings: dict[str, Any] = {"replica": {}}
+    limit_s = Settings.read().autoscaling_stats_timeout_s
+    settings: dict[str, Any] = {"replica": {}, "controller": {"stats_timeout_s": limit_s}}
     if http:
         settings["ingress"] = msgspec.to_builtins(http)
         settings["replica"] |= {"root_path": http.root_path, "secure": http.secure}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 
 __all__ = ("Settings", "visible_gpus")
@@ -20,6 +22,8 @@ class Settings:
     log_level: str = "INFO"
     cache_dir: str = ""  # of what is made once and kept, such as the packages of an app
     local_testing: bool = False
+    session_id_header: str = "x-session-id"
+    autoscaling_stats_timeout_s: float = 10.0  # for one answer of `record_autoscaling_stats`
     ray_variables: tuple[str, ...] = ()  # those of Ray Serve's that are set, whatever they mean
 
     @classmethod
@@ -35,6 +39,11 @@ class Settings:
             log_level=_level(get("SALVER_LOG_LEVEL", cls.log_level)),
             cache_dir=get("SALVER_CACHE_DIR") or _cache_dir(get("XDG_CACHE_HOME")),
             local_testing=get("RAY_SERVE_FORCE_LOCAL_TESTING_MODE", "0") == "1",
+            session_id_header=_header(get("RAY_SERVE_SESSION_ID_HEADER_KEY"))
+            or cls.session_id_header,
+            autoscaling_stats_timeout_s=_seconds(
+                "RAY_SERVE_RECORD_AUTOSCALING_STATS_TIMEOUT_S", cls.autoscaling_stats_timeout_s
+            ),
             ray_variables=tuple(name for name in os.environ if name.startswith("RAY_SERVE_")),
         )
 
@@ -55,6 +64,29 @@ def _level(text: str) -> str:
 
 def _cache_dir(home: str | None) -> str:
     return str((Path(home) if home else Path.home() / ".cache") / "salver")
+
+
+def _header(text: str | None) -> str:
+    if not text or re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", text, re.ASCII):
+        return text or ""
+    raise ValueError(
+        f"RAY_SERVE_SESSION_ID_HEADER_KEY={text!r} is not the name of a header. Set it right, or "
+        "unset it to use x-session-id."
+    )
+
+
+def _seconds(name: str, default: float) -> float:
+    text = os.environ.get(name) or str(default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = nan
+    if seconds > 0:
+        return seconds
+    raise ValueError(
+        f"{name}={text!r} is not a time: expected seconds, more than 0. "
+        f"Set it right, or unset it to use {default:g}."
+    )
 
 
 def _port(text: str) -> int:

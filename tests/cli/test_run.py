@@ -27,6 +27,19 @@ app = App.bind()
 def build(args):
     return App.bind(args["word"])
 """
+SESSIONS = """
+import salver
+
+@salver.deployment(num_replicas=3, request_router_config={
+    "request_router_class": "salver.serve.experimental:ConsistentHashRouter",
+    "request_router_kwargs": {"num_fallback_replicas": 0},
+})
+class Sessions:
+    def __call__(self, request):
+        return salver.get_replica_context().replica_id.unique_id
+
+app = Sessions.bind()
+"""
 FAILING = """
 import salver
 
@@ -66,6 +79,24 @@ def test_it_serves_until_ctrl_c(salver_command: Command, folder: Path) -> None:
     assert "RUNNING" in text
     assert text.endswith("Stopped.\n")
     assert "answering" in served.errors()
+
+
+def test_the_environment_names_the_header_of_sessions(
+    salver_command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "sessions.py").write_text(SESSIONS)
+    monkeypatch.setenv("RAY_SERVE_SESSION_ID_HEADER_KEY", "X-Chat-ID")
+    served = salver_command("run", "sessions:app", "--port", "0", cwd=folder)
+    with httpx.Client(base_url=served.url) as client:
+
+        def homes(header: str) -> set[str]:
+            return {client.get("/", headers={header: "anna"}).text for _ in range(12)}
+
+        assert len(homes("x_chat_id")) == 1
+        while len(homes("x-session-id")) < 3:
+            pass  # it means nothing here: all replicas are asked, once they are dialled
+    assert served.stop() == 0
+    assert "SESSION_ID" not in served.errors()
 
 
 def test_sigterm_stops_it_too(salver_command: Command, folder: Path) -> None:

@@ -66,6 +66,8 @@ class FakeReplica:
         if method == "reconfigure":
             self.route = body.route_prefix
         if method == "autoscaling_stats":
+            if isinstance(self.engine.figures, asyncio.Event):
+                await self.engine.figures.wait()
             if isinstance(self.engine.figures, Exception):
                 raise self.engine.figures
             return self.engine.figures
@@ -198,9 +200,9 @@ def app(
 
 @asynccontextmanager
 async def controlling(
-    engine: FakeEngine, store: MemoryStore | None = None, doors: int = 0
+    engine: FakeEngine, store: MemoryStore | None = None, doors: int = 0, **options: Any
 ) -> AsyncIterator[Controller]:
-    controller = Controller(engine, store or MemoryStore(), doors=doors)
+    controller = Controller(engine, store or MemoryStore(), doors=doors, **options)
     engine.controller = controller
     await controller.open()
     yield controller

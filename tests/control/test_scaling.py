@@ -389,3 +389,12 @@ async def test_wrong_figures_are_told_in_the_status(figures: Any, message: str) 
         await until(controller, lambda: message in seen(controller).message)
         engine.figures = {}
         await until(controller, lambda: seen(controller).message == "")
+
+
+async def test_figures_that_take_too_long_are_told_in_the_status() -> None:
+    engine = FakeEngine()
+    engine.figures = asyncio.Event()
+    async with controlling(engine, stats_timeout_s=0.01) as controller:
+        await run(controller, scaling_app())
+        late = "record_autoscaling_stats: no answer within 0.01s"
+        await until(controller, lambda: late in seen(controller).message)

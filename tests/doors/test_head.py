@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from salver.doors.head import HeadError, looks_wrong, parse_head
+from salver.doors.head import HeadError, Names, looks_wrong, parse_head
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
 
@@ -36,6 +36,19 @@ def test_the_headers_of_ours_keep_their_case() -> None:
     assert (head.request_id, head.timeout_s, head.detached) == ("AbC", 2.5, True)
     assert (head.model_id, head.session_id) == ("M1", "S1")
     assert not head.cacheable
+
+
+@pytest.mark.parametrize("line", [b"X-Chat_ID: S1", b"x_chat-id:S1", b"X-CHAT-ID:   S1  "])
+def test_the_session_s_header_may_have_another_name(line: bytes) -> None:
+    names = Names("X-Chat-ID")
+    assert parse_head(head_with(line), names=names).session_id == "S1"
+    assert parse_head(head_with(b"x-session-id: S1"), names=names).session_id == ""
+    assert parse_head(head_with(line)).session_id == ""
+
+
+def test_a_session_s_header_is_a_name_and_no_pattern() -> None:
+    assert parse_head(head_with(b"x-chat: S1"), names=Names("x.chat")).session_id == ""
+    assert parse_head(head_with(b"x.chat: S1"), names=Names("x.chat")).session_id == "S1"
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,7 @@ import msgspec
 from salver.cli.like import like_option
 from salver.cli.numbers import Number, Whole
 from salver.errors import SalverError
-from salver.launch import Capacity, Instance
-from salver.settings import Settings
+from salver.launch import Capacity, Instance, default_http
 from salver.spec.familiar import http_settings
 from salver.spec.grpc import grpc_options, gRPCOptions
 from salver.spec.http import HttpSettings
@@ -184,10 +183,9 @@ def _serve(start: Start, source: Callable[[], Any], *, reload: bool) -> int:
 def _http(given: dict[str, Any], said: dict[str, Any]) -> HttpSettings:
     """The command line wins over the file, the file over the environment."""
     try:
-        settings = Settings.read()
+        default = default_http()
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    default = HttpSettings(host=settings.http_host, port=settings.http_port)
     return http_settings({**said, **given}, default=default)
 
 

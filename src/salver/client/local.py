@@ -15,11 +15,11 @@ from salver.client.deadline import Deadline
 from salver.client.http import Reply, Request, split_head
 from salver.client.rim import Rim
 from salver.doors.errors import in_json
-from salver.doors.head import Head, HeadError, parse_head
+from salver.doors.head import Head, HeadError, Names, parse_head
 from salver.doors.http import HttpCall
 from salver.doors.models import ModelTable
 from salver.doors.oip import ProtocolRoute
-from salver.engine.doorplate import find_instance
+from salver.engine.doorplate import DoorPlate, find_instance
 from salver.errors import SalverError
 from salver.oip.errors import ModelNotFoundError
 from salver.spec.refusals import refusal
@@ -36,12 +36,13 @@ _HEADS: Final = 256
 class LocalInstance:
     """The link to one instance. Used from any thread; its calls run on the cluster's loop."""
 
-    def __init__(self, cluster: Cluster, root_path: str) -> None:
+    def __init__(self, cluster: Cluster, plate: DoorPlate) -> None:
         self._cluster = cluster
         self._models = ModelTable()
         self._heads: dict[bytes, Head] = {}
         self._door = _Door()
-        self.root_path = root_path
+        self._names = Names(plate.session_id_header)
+        self.root_path = plate.root_path
 
     @classmethod
     async def find(
@@ -53,7 +54,7 @@ class LocalInstance:
             return None
         directory, plate = found
         try:
-            local = cls(Cluster.apart(directory), plate.root_path)
+            local = cls(Cluster.apart(directory), plate)
         except SalverError:
             return None
         try:
@@ -112,7 +113,7 @@ class LocalInstance:
         head = self._heads.get(raw)
         if head is None:
             try:
-                head = parse_head(raw)
+                head = parse_head(raw, names=self._names)
             except HeadError:
                 return None
             if len(self._heads) >= _HEADS:

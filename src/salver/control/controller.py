@@ -58,6 +58,7 @@ class Controller:
         store: Store,
         *,
         doors: int = 0,
+        stats_timeout_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.events = Events()
@@ -70,21 +71,20 @@ class Controller:
         self._states: dict[str, str] = {}
         self._steps = Steps(engine, self.events, clock, self._touch)
         self._health = Health(self.unhealthy)
-        self.scaling = Scaling(store, self.events, clock, self._touch)
+        self.scaling = Scaling(store, self.events, clock, self._touch, stats_timeout_s)
         self._dirty: set[str] = set()
         self._pace = Pace(self._step, clock)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.news = News()
         self._recovering: set[str] = set()
         self.unloaded = store.unloaded()
-        self._watch: asyncio.Task[None] | None = None
         self._notices: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Take up what an earlier controller wanted and what it left running."""
         self._loop = asyncio.get_running_loop()
         self._apps = await recover(self._engine, self._store, self._clock)
-        self._watch = asyncio.create_task(self._watch_exits())
+        self._later(self._watch_exits())
         self._engine.on_drain(self._drain_for_owner)
         self._recovering = {name for app in self._apps.values() for name in app.members}
         if self._recovering:
@@ -96,9 +96,9 @@ class Controller:
         self._pace.close()
         self._health.close()
         self.scaling.close()
-        for due in (*self._timers.values(), self._watch, *self._notices):
-            if due is not None:
-                due.cancel()
+        due: list[asyncio.Handle | asyncio.Task[None]] = [*self._timers.values(), *self._notices]
+        for one in due:
+            one.cancel()
         await self._steps.close()
 
     # ---- what clients ask

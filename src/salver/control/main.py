@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import uvloop
 
@@ -23,6 +23,9 @@ from salver.wire.messages import Hello
 from salver.wire.streams import Dialler
 
 __all__ = ("Seat", "main", "serve")
+
+
+_SAID: Final = ("doors", "stats_timeout_s")  # of a controller, in its process's settings
 
 
 class Seat(Protocol):
@@ -53,7 +56,8 @@ async def serve(seat: Seat) -> None:
     """Open the controller, then answer: who dials in the meantime waits in the backlog."""
     secret = seat.secret()
     store = SqliteStore(seat.instance)
-    controller = Controller(seat.open_engine(), store, doors=seat.settings.get("doors", 0))
+    said = {name: seat.settings[name] for name in _SAID if name in seat.settings}
+    controller = Controller(seat.open_engine(), store, **said)
     metrics = Metrics(controller.events)
     inference = Inference(DeploymentRepository(controller))
     controller.publisher.add(Watcher("models", inference.heard, door=False))

@@ -64,7 +64,9 @@ class Scaling:
         events: Events,
         clock: Callable[[], float],
         touch: Callable[[App], None],
+        stats_limit_s: float,
     ) -> None:
+        self._stats_limit_s = stats_limit_s
         self._store = store
         self._events = events
         self._clock = clock
@@ -89,7 +91,7 @@ class Scaling:
                 self._forget(known, known.scalers)
             return
         if known is None or known.app is not app:
-            stats = Stats(self._told_figures, self._no_figures)
+            stats = Stats(self._told_figures, self._no_figures, self._stats_limit_s)
             known = self._apps[app.name] = _App(app, stats)
         if known.spec is not spec:
             self._read(known, spec)

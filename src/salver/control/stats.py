@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import Any, Final
+from typing import Any
 
 from salver.control.members import Member
 from salver.core.rollout import SERVING
 
 __all__ = ("Stats", "read_stats")
-
-LIMIT_S: Final = 10.0
 
 Told = Callable[[Member, Mapping[str, float]], None]
 
@@ -20,9 +18,10 @@ Told = Callable[[Member, Mapping[str, float]], None]
 class Stats:
     """Of one app. A task per serving replica, which ends when that has nothing to tell."""
 
-    def __init__(self, told: Told, failed: Callable[[Member, str], None]) -> None:
+    def __init__(self, told: Told, failed: Callable[[Member, str], None], limit_s: float) -> None:
         self._told = told
         self._failed = failed
+        self._limit_s = limit_s
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def watch(self, members: Mapping[str, tuple[Member, float]]) -> None:
@@ -42,13 +41,13 @@ class Stats:
             peer = member.peer
             if peer is not None and peer.is_open:
                 try:
-                    async with asyncio.timeout(LIMIT_S):
+                    async with asyncio.timeout(self._limit_s):
                         figures = await peer.call("autoscaling_stats")
                     if figures is None:
                         return
                     self._told(member, read_stats(figures))
                 except TimeoutError:
-                    self._failed(member, f"no answer within {LIMIT_S:g}s")
+                    self._failed(member, f"no answer within {self._limit_s:g}s")
                 except Exception as error:  # noqa: BLE001 - boundary: whatever the user's code raised
                     if peer.is_open:
                         said = str(error).strip().splitlines() or [type(error).__name__]

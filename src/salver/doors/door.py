@@ -13,7 +13,7 @@ import msgspec
 from salver.calls.call import QUEUED
 from salver.doors.connection import Connection
 from salver.doors.errors import say_close
-from salver.doors.head import Head, parse_head
+from salver.doors.head import Head, Names, parse_head
 from salver.doors.inference import Ask, InferenceServer, nobody_to_ask
 from salver.doors.mount import mount
 from salver.doors.oip import OpenInference
@@ -67,6 +67,7 @@ class HttpDoor:
         numbers: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self.settings = settings
+        self._names = Names(settings.session_id_header)
         self._loop = loop
         self.now = loop.time
         self.lend = lend
@@ -178,7 +179,7 @@ class HttpDoor:
 
     def read_head(self, raw: bytes) -> Head:
         """Parse a head that is not remembered; most clients send the same one again and again."""
-        head = parse_head(raw, self.settings.max_headers)
+        head = parse_head(raw, self.settings.max_headers, self._names)
         if self.settings.root_path:
             mount(head, self.settings.root_path)
         known = head.cacheable and len(raw) <= _HEAD_SIZE

@@ -18,7 +18,7 @@ from salver.wire.frames import LARGE
 if TYPE_CHECKING:
     from salver.doors.routes import Route
 
-__all__ = ("Head", "HeadError", "looks_wrong", "parse_head")
+__all__ = ("Head", "HeadError", "Names", "looks_wrong", "parse_head")
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
@@ -27,10 +27,10 @@ _HEAD = re.compile(_LINE + rb"(?:\r\n" + _TOKEN + rb":" + _VALUE + rb")*+\r\n\r\
 _FIELD = re.compile(_TOKEN + rb":" + _VALUE)
 _REQUEST_LINE = re.compile(_TOKEN + rb" [\x21\x22\x24-\x7e]++ HTTP/[0-9]\.[0-9]")
 # Names are compared in a lower-cased copy; values that keep their case are cut from the original.
-_KNOWN = re.compile(
+_KNOWN = (
     rb"\r\n(host|content-length|transfer-encoding|connection|upgrade|expect|traceparent"
-    rb"|x-request-id|x-request-timeout-seconds|x-request-disconnect-disabled|x[-_]session[-_]id"
-    rb"|serve[-_]multiplexed[-_]model[-_]id):([^\r]*+)"
+    rb"|x-request-id|x-request-timeout-seconds|x-request-disconnect-disabled"
+    rb"|serve[-_]multiplexed[-_]model[-_]id|%s):([^\r]*+)"
 )
 _FRAMING = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect")
@@ -49,6 +49,19 @@ class HeadError(Exception):
         self.status = status
         self.text = text
         super().__init__(text)
+
+
+class Names:
+    """Which headers a door reads: all but one have the same name at every door."""
+
+    __slots__ = ("known", "session")
+
+    def __init__(self, session: str = "x-session-id") -> None:
+        self.session = session.lower().replace("_", "-").encode()
+        self.known = re.compile(_KNOWN % re.escape(self.session).replace(rb"\-", b"[-_]"))
+
+
+_NAMES = Names()
 
 
 class Head:
@@ -101,7 +114,7 @@ def looks_wrong(data: bytes | bytearray, start: int) -> bool:
     return data[0] not in _STARTS or _WRONG.search(data, max(0, start - 1)) is not None
 
 
-def parse_head(raw: bytes, max_headers: int = 128) -> Head:
+def parse_head(raw: bytes, max_headers: int = 128, names: Names = _NAMES) -> Head:
     """Read a complete head, `CRLFCRLF` included, or raise HeadError."""
     match = _HEAD.fullmatch(raw)
     if match is None:
@@ -110,7 +123,7 @@ def parse_head(raw: bytes, max_headers: int = 128) -> Head:
         raise HeadError(431, f"More than {max_headers} headers.")
     method, target, minor = match.groups()
     head = Head(raw, method, "", old=minor == b"0")
-    if not _read_fields(head, raw, match.end(3)) and not head.old:
+    if not _read_fields(head, raw, match.end(3), names) and not head.old:
         raise HeadError(400, "The Host header is missing.")
     if target[0] == 0x2F:
         head.path = _path_of(target)
@@ -124,12 +137,12 @@ def parse_head(raw: bytes, max_headers: int = 128) -> Head:
     return head
 
 
-def _read_fields(head: Head, raw: bytes, start: int) -> bool:
+def _read_fields(head: Head, raw: bytes, start: int, names: Names) -> bool:
     """Fill in what the headers say; tell whether Host is among them."""
     low = raw.lower()
     found: dict[bytes, bytes] = {}
     extras = False
-    for name, value in _KNOWN.findall(low, start):
+    for name, value in names.known.findall(low, start):
         if name not in found:
             found[name] = value.strip(b" \t")
             extras = extras or name not in _FRAMING
@@ -145,7 +158,7 @@ def _read_fields(head: Head, raw: bytes, start: int) -> bool:
         _read_connection(head, found)
     if extras:
         head.cacheable = False
-        _read_extras(head, raw, low, start)
+        _read_extras(head, raw, low, start, names)
     return host is not None
 
 
@@ -177,9 +190,9 @@ def _read_connection(head: Head, found: dict[bytes, bytes]) -> None:
         head.upgrade = head.method == b"GET" and not head.old and not (head.length or head.chunked)
 
 
-def _read_extras(head: Head, raw: bytes, low: bytes, start: int) -> None:
+def _read_extras(head: Head, raw: bytes, low: bytes, start: int, names: Names) -> None:
     """The headers of ours, with their case kept."""
-    for match in _KNOWN.finditer(low, start):
+    for match in names.known.finditer(low, start):
         name = match[1].replace(b"_", b"-")
         text = raw[match.start(2) : match.end(2)].strip(b" \t").decode("latin-1")
         if name == b"x-request-id":
@@ -188,7 +201,7 @@ def _read_extras(head: Head, raw: bytes, low: bytes, start: int) -> None:
             head.timeout_s = _timeout(text)
         elif name == b"x-request-disconnect-disabled":
             head.detached = text == "?1"
-        elif name == b"x-session-id":
+        elif name == names.session:
             head.session_id = text
         elif name == b"serve-multiplexed-model-id":
             head.model_id = text

@@ -32,11 +32,14 @@ class DoorPlate(msgspec.Struct, frozen=True):
     port: int
     root_path: str = ""
     network: str = ""
+    session_id_header: str = "x-session-id"
 
 
-def put_up(directory: str, host: str, port: int, root_path: str) -> None:
+def put_up(
+    directory: str, host: str, port: int, root_path: str, session_id_header: str = "x-session-id"
+) -> None:
     """Tell the user's own clients that the instance of this directory answers there."""
-    plate = DoorPlate(host, port, root_path, _network())
+    plate = DoorPlate(host, port, root_path, _network(), session_id_header)
     Path(directory, _FILE).write_bytes(msgspec.json.encode(plate))
 
 

@@ -11,13 +11,11 @@ from typing import Any, Final, NoReturn
 from salver import api
 from salver.api import session
 from salver.calls.response import DeploymentResponse
-from salver.launch import Capacity
+from salver.launch import Capacity, default_http
 from salver.like.context import get_gpu_ids, get_runtime_context, nodes
 from salver.like.tasks import ObjectRef, RemoteFunction, Threads
-from salver.settings import Settings
 from salver.spec.environment import read_runtime_env
 from salver.spec.fields import unknown
-from salver.spec.http import HttpSettings
 
 __all__ = (
     "ObjectRef",
@@ -156,8 +154,7 @@ def available_resources() -> dict[str, float]:
 
 
 def _resources(which: int) -> dict[str, float]:
-    settings = Settings.read()
-    session.start_if_needed(HttpSettings(host=settings.http_host, port=settings.http_port))
+    session.start_if_needed(default_http())
     found = session.capacity_now()[which]
     named = {"CPU": found.num_cpus, "GPU": found.num_gpus, "memory": found.memory}
     return {name: value for name, value in {**named, **found.custom}.items() if value}

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
 from salver.spec.tls import TlsFiles
 
 __all__ = ("HttpSettings",)
+
+
+# What a door reads anyway.
+_TAKEN: Final = frozenset({
+    "connection", "content-length", "expect", "host", "serve-multiplexed-model-id", "traceparent",
+    "transfer-encoding", "upgrade", "x-request-disconnect-disabled", "x-request-id",
+    "x-request-timeout-seconds",
+})  # fmt: skip
 
 
 class HttpSettings(TlsFiles, frozen=True, forbid_unknown_fields=True):
@@ -69,6 +77,13 @@ class HttpSettings(TlsFiles, frozen=True, forbid_unknown_fields=True):
             "them.",
         ),
     ] = 65536
+    session_id_header: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~\-]+$",
+            description="Header that names a request's session, `-` and `_` in it alike.",
+        ),
+    ] = "x-session-id"
     system_shared_memory: Annotated[
         bool,
         Meta(
@@ -79,6 +94,10 @@ class HttpSettings(TlsFiles, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         TlsFiles.__post_init__(self)
+        if self.session_id_header.lower().replace("_", "-") in _TAKEN:
+            raise ValueError(
+                f"session_id_header={self.session_id_header!r} has another meaning already"
+            )
         if self.ssl_certfile is None and self.ssl_keyfile_password:
             raise ValueError(
                 "ssl_keyfile_password means nothing without ssl_certfile and ssl_keyfile"
