@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
 import json
+from collections.abc import Iterator
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +19,7 @@ from salver.oip.openapi import document, plain_schema
 from salver.oip.rest import write_request, write_response
 from salver.oip.signature import Signature
 from salver.oip.types import InferRequest, InferResponse, Tensor
+from salver.spec.endpoint import Field
 
 jsonschema = import_module("jsonschema")
 
@@ -23,6 +27,27 @@ jsonschema = import_module("jsonschema")
 class Person(pydantic.BaseModel):
     name: str
     age: int = 0
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+    next: Point | None = None
+
+
+@dataclasses.dataclass
+class Error:
+    code: int
+
+
+class Picky(pydantic.BaseModel):
+    code: str = pydantic.Field(pattern="^[0-9]{9}$")
+
+
+class Other:
+    @dataclasses.dataclass
+    class Point:
+        a: int
 
 
 def model(x: npt.NDArray[np.float32], k: int = 3) -> tuple[npt.NDArray[np.float64], list[str]]:
@@ -53,14 +78,87 @@ def test_the_document_has_every_path_of_the_model() -> None:
         "/v2/models/m/versions/2/infer_stream",
         "/v2/models/m/versions/2/generate",
         "/v2/models/m/versions/2/generate_stream",
-        "/v1/models/m:predict",
+        "/v1/models/m/versions/2:predict",
     ]
 
 
 def test_only_models_that_explain_have_the_path_for_it() -> None:
     found = document(SIGNATURE.metadata("m"), SIGNATURE, explains=True)
     assert found["paths"].keys() - DOCUMENT["paths"].keys() >= {"/v1/models/m:explain"}
-    assert "/v1/models/m:explain" not in DOCUMENT["paths"]
+    assert not any(path.endswith(":explain") for path in DOCUMENT["paths"])
+
+
+def words(text_input: str, n: int = 3) -> Iterator[str]:
+    yield text_input
+
+
+def test_a_model_that_streams_has_no_path_that_answers_once() -> None:
+    signature = Signature.of(words)
+    found = document(signature.metadata("m"), signature, plain="/words")
+
+    assert list(found["paths"]) == [
+        "/v2/models/m",
+        "/v2/models/m/ready",
+        "/v2/models/m/infer_stream",
+        "/v2/models/m/generate_stream",
+        "/words",
+    ]
+    answer = found["paths"]["/words"]["post"]["responses"]["200"]
+    assert list(answer["content"]) == ["text/event-stream"]
+    assert found["components"]["schemas"].keys().isdisjoint({"V1Request", "V1Response"})
+
+
+def test_what_types_refer_to_are_components_of_the_document() -> None:
+    def ask(point: Point, error: Error, points: list[Point], other: Other.Point) -> Point:
+        return point
+
+    signature = Signature.of(ask)
+    found = document(signature.metadata("m"), signature, plain="/")
+    schemas = found["components"]["schemas"]
+    body = {"point": {"x": 1, "next": None}, "error": {"code": 1}, "points": [], "other": {"a": 1}}
+
+    assert schemas["Error"]["required"] == ["error"]  # ours
+    assert schemas["Plain"]["properties"]["error"] == {"$ref": "#/components/schemas/Error-2"}
+    assert schemas["Plain"]["properties"]["other"] == {"$ref": "#/components/schemas/Point-2"}
+    schema = {"$ref": "#/components/schemas/Plain", "components": found["components"]}
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.validate(body)
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate(body | {"points": [{"x": 1, "next": {}}]})
+    answer = found["paths"]["/"]["post"]["responses"]["200"]["content"]["application/json"]
+    assert answer["schema"] == {"$ref": "#/components/schemas/Point"}
+
+
+def test_every_example_is_what_its_schema_allows() -> None:
+    def ask(
+        x: Annotated[npt.NDArray[np.float32], Field("FP32", (-1, 2))],
+        image: bytes, kind: Literal["a", "b"], when: dt.datetime, point: Point, k: int = 3,
+    ) -> str:  # fmt: skip
+        return kind
+
+    signature = Signature.of(ask)
+    found = document(signature.metadata("m"), signature, plain="/")
+    shown = 0
+    for schema in found["components"]["schemas"].values():
+        for example in schema.get("examples", ()):
+            whole = schema | {"components": found["components"]}
+            jsonschema.Draft202012Validator(whole).validate(example)
+            shown += 1
+    assert shown == 4
+
+
+def test_what_nobody_can_guess_has_no_example() -> None:
+    def ask(picky: Picky) -> str:
+        return picky.code
+
+    signature = Signature.of(ask)
+    found = document(signature.metadata("m"), signature)
+    assert not any("examples" in schema for schema in found["components"]["schemas"].values())
+
+
+def test_the_names_in_paths_are_quoted() -> None:
+    found = document(SIGNATURE.metadata("a b{c}"), SIGNATURE, version="1?")
+    assert "/v2/models/a%20b%7Bc%7D/versions/1%3F/infer" in found["paths"]
 
 
 def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:

@@ -94,6 +94,10 @@ class Models:
     ) -> dict[str, Any]:
         return {"name": person.name, "x": point.x * scale, "note": note}
 
+    @salver.endpoint(name="person")
+    def person(self, person: Person, image: bytes) -> Person:
+        return person
+
     @salver.endpoint(name="batched", labels=["even", "odd"])
     @salver.batch(max_batch_size=8, batch_wait_timeout_s=0.01)
     async def batched(self, x: list[float], word: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ from salver.oip.codecs.registry import Codec
 from salver.oip.datatypes import DATATYPES
 from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError
 from salver.oip.plainarrays import completed, read_plain, write_plain
-from salver.oip.slots import Slot, fits, promised
+from salver.oip.slots import Slot, element_schema, fits, promised
 from salver.oip.types import Tensor
 
 __all__ = ("ArraySlot",)
@@ -114,11 +114,16 @@ class ArraySlot(Slot):
         return write_plain(self.encode(name, value), coded=not self.text)
 
     def schema(self) -> dict[str, Any]:
-        item = _ITEMS[DATATYPES[self.datatype].kind] if not self.any else {}
-        if self.datatype == "BYTES" and not self.text:
-            item = item | {"contentEncoding": "base64"}
-        if self.shape is None:
-            return {"type": "array"} if self.any else {"type": "array", "items": {}}
+        if self.any:
+            item: dict[str, Any] = {}
+            some: dict[str, Any] = {"type": ["array", "number", "boolean", "string"]}
+        else:
+            item = element_schema(self.datatype)
+            if self.datatype == "BYTES" and not self.text:
+                item = item | {"contentEncoding": "base64"}
+            some = {"anyOf": [{"type": "array", "items": {}}, item]}
+        if self.shape is None:  # of any rank, even a number by itself
+            return some
         for size in reversed(self.shape):
             item = {"type": "array", "items": item}
             if size >= 0:
@@ -128,12 +133,3 @@ class ArraySlot(Slot):
 
 def _is_bytes(array: Any) -> bool:
     return all(isinstance(element, bytes | str) for element in array.ravel().tolist())
-
-
-_ITEMS: Final[dict[str, dict[str, Any]]] = {
-    "bool": {"type": "boolean"},
-    "uint": {"type": "integer", "minimum": 0},
-    "int": {"type": "integer"},
-    "float": {"type": ["number", "null"]},
-    "bytes": {"type": "string"},
-}

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, Final
+from urllib.parse import quote
 
+from salver.oip.binding import Binder
+from salver.oip.components import Components
 from salver.oip.datatypes import DATATYPES
+from salver.oip.examples import examples
 from salver.oip.metadata import ModelMetadata, TensorMetadata
 from salver.oip.signature import Argument, Signature
+from salver.oip.slots import element_schema
 
 __all__ = ("document", "plain_schema")
 
 Schema = dict[str, Any]
 
 _STRING: Final[Schema] = {"type": "string"}
+_TABLE: Final[Schema] = {"type": ["object", "array"]}
 _PARAMETERS: Final[Schema] = {"type": "object", "additionalProperties": True}
-_ITEMS: Final[dict[str, Schema]] = {
-    "bool": {"type": "boolean"},
-    "float": {"anyOf": [{"type": ["number", "null"]}, {"enum": ["NaN", "Infinity", "-Infinity"]}]},
-    "bytes": _STRING,
-}
 
 
 def document(
@@ -33,37 +34,26 @@ def document(
 ) -> Schema:
     """The document for a model, as plain data; `signature` adds what only a function has, `plain`
     is the path at which it takes plain JSON, `explains` says that V1's `:explain` is answered."""
-    base = f"/v2/models/{metadata.name}" + (f"/versions/{version}" if version else "")
-    schemas: dict[str, Schema] = {
-        "Error": _object({"error": _STRING}),
-        "Parameters": _PARAMETERS,
-        "InferRequest": _request(metadata),
-        "InferResponse": _response(metadata),
-        "ModelMetadata": _metadata_schema(),
-        "GenerateRequest": _generate_request(metadata),
-        "GenerateResponse": {"type": "object", "additionalProperties": True},
-    }
-    paths = {
-        base: {"get": _operation("Metadata of the model", None, "ModelMetadata")},
-        f"{base}/ready": {"get": _ready_operation()},
-        f"{base}/infer": {"post": _operation("Inference", "InferRequest", "InferResponse")},
-        f"{base}/infer_stream": {"post": _stream_operation("Inference", "InferRequest")},
-        f"{base}/generate": {"post": _operation("Generate", "GenerateRequest", "GenerateResponse")},
-        f"{base}/generate_stream": {"post": _stream_operation("Generate", "GenerateRequest")},
-    }
+    named = quote(metadata.name, safe="") + (f"/versions/{quote(version, safe='')}" * bool(version))
+    schemas = _schemas(metadata)
+    parts = Components(schemas)
+    streams = signature is not None and signature.streams
+    paths = _v2_paths(f"/v2/models/{named}", whole=not streams)
     if signature is not None:
-        schemas |= {"V1Request": _v1_request(), "V1Response": _v1_response()}
-        paths[f"/v1/models/{metadata.name}:predict"] = {
-            "post": _operation("Predict (V1)", "V1Request", "V1Response")
-        }
+        v1 = f"/v1/models/{named}"
+        schemas |= _V1 if not streams or explains else {}
+        schemas |= {"Plain": {}} if plain else {}
+        body = parts.adopt(plain_schema(signature))
+        schemas |= {"Plain": body} if plain else {}
+        if not streams:
+            paths[f"{v1}:predict"] = _post("Predict (V1)", "V1Request", "V1Response")
         if explains:
-            schemas["V1Explanations"] = _object({"explanations": {}})
-            paths[f"/v1/models/{metadata.name}:explain"] = {
-                "post": _operation("Explain (V1)", "V1Request", "V1Explanations")
-            }
+            paths[f"{v1}:explain"] = _post("Explain (V1)", "V1Request", "V1Explanations")
         if plain:
-            schemas["Plain"] = plain_schema(signature)
-            paths[plain] = {"post": _plain_operation(signature)}
+            paths[plain] = {"post": _plain_operation(parts, signature)}
+        for name, example in examples(Binder(signature), metadata, body, schemas).items():
+            if name in schemas:
+                schemas[name] = schemas[name] | {"examples": [example]}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -76,6 +66,21 @@ def document(
     }
 
 
+def _v2_paths(base: str, *, whole: bool) -> dict[str, Schema]:
+    """`whole`: the model gives one answer, and not as many as there are items in a stream."""
+    paths = {
+        base: {"get": _operation("Metadata of the model", None, "ModelMetadata")},
+        f"{base}/ready": {"get": _ready_operation()},
+    }
+    if whole:
+        paths[f"{base}/infer"] = _post("Inference", "InferRequest", "InferResponse")
+    paths[f"{base}/infer_stream"] = _stream("Inference", "InferRequest", "InferResponse")
+    if whole:
+        paths[f"{base}/generate"] = _post("Generate", "GenerateRequest", "GenerateResponse")
+    paths[f"{base}/generate_stream"] = _stream("Generate", "GenerateRequest", "GenerateResponse")
+    return paths
+
+
 def plain_schema(signature: Signature) -> Schema:
     """The JSON schema of the plain JSON body that a function takes."""
     properties = {a.tensor: _argument(a) for a in signature.carried}
@@ -85,10 +90,32 @@ def plain_schema(signature: Signature) -> Schema:
 
 
 def _argument(argument: Argument) -> Schema:
-    schema = argument.slot.schema() if argument.slot is not None else {"type": ["object", "array"]}
+    schema = argument.slot.schema() if argument.slot is not None else _TABLE
     if argument.description:
         schema = schema | {"description": argument.description}
-    return {"anyOf": [schema, {"type": "null"}]} if argument.nullable else schema
+    return _nullable(schema) if argument.nullable else schema
+
+
+def _nullable(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _result(signature: Signature) -> Schema:
+    """What is answered in plain JSON, or an item of it."""
+    outputs = signature.outputs
+    named = signature.several or any(output.field is not None for output in outputs)
+    if signature.group is not None:
+        schema = _TABLE
+    elif signature.direct or (not outputs and not named):
+        schema = {} if signature.direct else {"type": "null"}
+    else:
+        found = {
+            o.tensor: _nullable(o.slot.schema()) if o.nullable else o.slot.schema() for o in outputs
+        }
+        if not named:
+            return next(iter(found.values()))
+        schema = _object(found)
+    return _nullable(schema) if signature.nullable else schema
 
 
 def _ref(name: str) -> Schema:
@@ -108,30 +135,34 @@ def _content(schema: Schema, kind: str = "application/json") -> Schema:
 def _operation(summary: str, takes: str | None, gives: str) -> Schema:
     operation: Schema = {
         "summary": summary,
-        "responses": {
-            "200": {"description": "Success"} | _content(_ref(gives)),
-            "400": {"description": "Invalid request"} | _content(_ref("Error")),
-            "404": {"description": "Unknown model or version"} | _content(_ref("Error")),
-            "500": {"description": "The model failed"} | _content(_ref("Error")),
-            "503": {"description": "Not ready or overloaded"} | _content(_ref("Error")),
-        },
+        "responses": {"200": {"description": "Success"} | _content(_ref(gives))} | _FAILURES,
     }
     if takes is not None:
         operation["requestBody"] = {"required": True} | _content(_ref(takes))
     return operation
 
 
-def _stream_operation(what: str, takes: str) -> Schema:
+def _post(summary: str, takes: str, gives: str) -> Schema:
+    return {"post": _operation(summary, takes, gives)}
+
+
+def _stream(what: str, takes: str, each: str) -> Schema:
     operation = _operation(f"{what}, as a stream of events", takes, "Error")
-    success = {"description": "Events"} | _content({}, "text/event-stream")
-    operation["responses"]["200"] = success
-    return operation
+    operation["responses"]["200"] = _events(f"the data of each is JSON as {each} has it")
+    return {"post": operation}
 
 
-def _plain_operation(signature: Signature) -> Schema:
-    operation = _operation("The same, in plain JSON", "Plain", "GenerateResponse")
-    answer = _content({}, "text/event-stream") if signature.streams else _content({})
-    operation["responses"]["200"] = {"description": "Success"} | answer
+def _events(what: str) -> Schema:
+    return {"description": f"Events: {what}"} | _content({}, "text/event-stream")
+
+
+def _plain_operation(parts: Components, signature: Signature) -> Schema:
+    operation = _operation("The same, in plain JSON", "Plain", "Error")
+    if signature.streams:
+        operation["responses"]["200"] = _events("the data of each is an item, as JSON")
+    else:
+        answer = _content(parts.adopt(_result(signature)))
+        operation["responses"]["200"] = {"description": "Success"} | answer
     return operation
 
 
@@ -141,9 +172,22 @@ def _ready_operation() -> Schema:
         "summary": "Readiness of the model",
         "responses": {
             "200": {"description": "Ready"} | _content(ready),
-            "404": {"description": "Unknown model or version"} | _content(_ref("Error")),
+            "404": _FAILURES["404"],
             "503": {"description": "Not ready"} | _content(ready),
+            "default": _FAILURES["default"],
         },
+    }
+
+
+def _schemas(metadata: ModelMetadata) -> dict[str, Schema]:
+    return {
+        "Error": _object({"error": _STRING}),
+        "Parameters": _PARAMETERS,
+        "InferRequest": _request(metadata),
+        "InferResponse": _response(metadata),
+        "ModelMetadata": _metadata_schema(),
+        "GenerateRequest": _generate_request(metadata),
+        "GenerateResponse": _generate_response(metadata),
     }
 
 
@@ -196,7 +240,10 @@ def _tensor(tensor: TensorMetadata) -> Schema:
         "datatype": {"const": tensor.datatype},
         "shape": _shape(tensor.shape),
         "parameters": _ref("Parameters"),
-        "data": {"type": "array", "items": {"anyOf": [_item(tensor.datatype), {"type": "array"}]}},
+        "data": {
+            "type": "array",
+            "items": {"anyOf": [element_schema(tensor.datatype), {"type": "array"}]},
+        },
     }
     return _object(properties, ["name", "datatype", "shape"])
 
@@ -220,18 +267,10 @@ def _shape(shape: list[int]) -> Schema:
     return schema | {"prefixItems": sizes, "minItems": len(shape), "maxItems": len(shape)}
 
 
-def _item(datatype: str) -> Schema:
-    kind = DATATYPES[datatype]
-    if kind.kind in _ITEMS:
-        return _ITEMS[kind.kind]
-    low, high = kind.bounds
-    return {"type": "integer", "minimum": low, "maximum": high}
-
-
 def _generate_request(metadata: ModelMetadata) -> Schema:
     properties: dict[str, Schema] = {"id": _STRING, "parameters": _ref("Parameters")}
     for tensor in metadata.inputs:
-        item = _item(tensor.datatype)
+        item = element_schema(tensor.datatype)
         if tensor.parameters.get("content_type") == "json" or tensor.parameters.get("any_datatype"):
             item = {}
         rows = {"type": "array", "items": item if len(tensor.shape) < 2 else {}}
@@ -258,11 +297,30 @@ def _metadata_schema() -> Schema:
     )  # fmt: skip
 
 
-def _v1_request() -> Schema:
-    rows = _object({"instances": {"type": "array"}})
-    columns = _object({"inputs": {"type": ["array", "object"]}})
-    return {"oneOf": [rows, columns]}
+def _generate_response(metadata: ModelMetadata) -> Schema:
+    """Members of these names where the model gives them; an array of one element is that."""
+    outputs: dict[str, Schema] = {tensor.name: {} for tensor in metadata.outputs}
+    return _object({"model_name": _STRING, "model_version": _STRING, "id": _STRING} | outputs,
+                   ["model_name"]) | {"additionalProperties": True}  # fmt: skip
 
 
-def _v1_response() -> Schema:
-    return {"anyOf": [_object({"predictions": {}}), _object({"outputs": {}})]}
+_FAILURES: Final[dict[str, Schema]] = {
+    status: {"description": why} | _content(_ref("Error"))
+    for status, why in (
+        ("400", "Invalid request"),
+        ("404", "Unknown model or version"),
+        ("500", "The model failed"),
+        ("503", "Not ready or overloaded"),
+        ("default", "Anything else that is wrong"),
+    )
+}
+_V1: Final[dict[str, Schema]] = {
+    "V1Request": {
+        "oneOf": [
+            _object({"instances": {"type": "array"}}),
+            _object({"inputs": {"type": ["array", "object"]}}),
+        ]
+    },
+    "V1Response": {"anyOf": [_object({"predictions": {}}), _object({"outputs": {}})]},
+    "V1Explanations": _object({"explanations": {}}),
+}

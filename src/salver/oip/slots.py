@@ -7,7 +7,7 @@ chooses it; the kinds of slots are in `array_slots`, `value_slots` and `json_slo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,7 +18,11 @@ from salver.oip.datatypes import DATATYPES
 from salver.oip.errors import InvalidResultError, MismatchError
 from salver.oip.types import Tensor
 
-__all__ = ("AnySlot", "Slot", "check_elements", "fits", "promised")
+__all__ = ("AnySlot", "Slot", "check_elements", "element_schema", "fits", "promised")
+
+_FLOATS: Final[dict[str, Any]] = {
+    "anyOf": [{"type": ["number", "null"]}, {"enum": ["NaN", "Infinity", "-Infinity"]}]
+}
 
 
 class Slot:
@@ -77,6 +81,17 @@ def fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     return len(shape) == len(wanted) and all(
         size in (-1, found) for size, found in zip(wanted, shape, strict=True)
     )
+
+
+def element_schema(datatype: str) -> dict[str, Any]:
+    """The JSON schema of one element."""
+    kind = DATATYPES[datatype]
+    if kind.kind == "float":
+        return _FLOATS
+    if kind.kind in ("bool", "bytes"):
+        return {"type": "boolean" if kind.kind == "bool" else "string"}
+    low, high = kind.bounds
+    return {"type": "integer", "minimum": low, "maximum": high}
 
 
 def check_elements(tensor: Tensor, *, many: bool) -> None:

@@ -16,7 +16,7 @@ from salver.oip.codecs.numpy import array_of
 from salver.oip.codecs.registry import Codec, Registry
 from salver.oip.datatypes import DATATYPES
 from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError, MismatchError
-from salver.oip.slots import Slot, check_elements, promised
+from salver.oip.slots import Slot, check_elements, element_schema, promised
 from salver.oip.types import Tensor
 
 __all__ = ("ChoiceSlot", "ElementSlot", "NumberSlot")
@@ -122,7 +122,10 @@ class NumberSlot(Slot):
         return _each(_spelled, values, self.depth)
 
     def schema(self) -> dict[str, Any]:
-        return schema_of(self.hint)
+        schema = element_schema(self.datatype)
+        for _ in range(self.depth):
+            schema = {"type": "array", "items": schema}
+        return schema
 
 
 def _each(change: Any, values: Any, depth: int) -> Any:
