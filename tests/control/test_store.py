@@ -56,3 +56,14 @@ def test_what_was_unloaded_comes_back_as_it_was_put_last(open_: Open) -> None:
     again = open_()
     assert again.unloaded() == wanted
     again.close()
+
+
+def test_settings_come_back_as_they_were_put_last(open_: Open) -> None:
+    store = open_()
+    assert store.settings() == b""
+    store.put_settings(b"first")
+    store.put_settings(b"\0last")
+    store.close()
+    again = open_()
+    assert again.settings() == b"\0last"
+    again.close()

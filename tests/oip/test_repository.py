@@ -54,6 +54,11 @@ def test_a_load_may_bring_configuration_and_files() -> None:
         (b'{"parameters":[]}', r"^\$\.parameters: Expected"),
         (b'{"parameters":{"config":"["}}', r"^\$\.parameters\.config: expected the text of a JSON"),
         (b'{"parameters":{"config":{}}}', r"^\$\.parameters\.config: expected the text of a JSON"),
+        (b'{"parameters":{"config":"[1e999]"}}', r"^\$\.parameters\.config: expected the text of"),
+        (
+            b'{"parameters":{"config":"{\\"a\\":18446744073709551616}"}}',
+            r"^\$\.parameters\.config: expected the text of a JSON object: ",
+        ),
         (b'{"parameters":{"file:x":"AAE="}}', r"^\$\.parameters\.config: files need a config"),
         (
             b'{"parameters":{"config":"{}","file:x":"!"}}',

@@ -63,9 +63,10 @@ def test_wrong_trace_settings_are_named(changes: dict[str, Any], message: str) -
         ({"log_info": 1}, r"^\$\.log_info: expected bool, got 1$"),
         (
             {"log_verbose_level": True},
-            r"^\$\.log_verbose_level: expected int of 0 or more, got True$",
+            r"^\$\.log_verbose_level: expected int from 0 to 4294967295, got True$",
         ),
-        ({"log_verbose_level": -1}, r"^\$\.log_verbose_level: expected int of 0 or more, got -1$"),
+        ({"log_verbose_level": -1}, r"^\$\.log_verbose_level: expected int from 0 to .*, got -1$"),
+        ({"log_verbose_level": 2**32}, r"^\$\.log_verbose_level: expected int from 0 to"),
         ({"log_format": "x"}, r"^\$\.log_format: expected one of default, ISO8601, got 'x'$"),
         ({"x": 1}, r"^\$: unknown setting 'x'; known are log_file, "),
     ],

@@ -96,3 +96,43 @@ def test_chains_of_codings(http: httpx.Client) -> None:
     answer = http.post(PATH, content=members, headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 400
     assert "no whole gzip stream" in answer.json()["error"]
+
+
+DEEPEST = 990  # less than a decoder of JSON takes
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "told"),
+    [
+        ("/v2/logging", {"log_verbose_level": 2**64}, "$.log_verbose_level: "),
+        ("/v2/logging", {"x": -(2**64)}, "unknown setting 'x'"),
+        ("/v2/trace/setting", {"trace_rate": 2**64}, "$.trace_rate: "),
+        ("/v2/trace/setting", {"trace_level": [2**64]}, "$.trace_level: "),
+        ("/v2/models/identity/trace/setting", {"x": 2**64}, "unknown setting 'x'"),
+        (
+            "/v2/repository/models/identity/load",
+            {"parameters": {"config": f'{{"a":{2**64}}}'}},
+            "$.parameters.config: ",
+        ),
+        (
+            "/v2/repository/models/identity/load",
+            {"parameters": {"config": '{"a":' * DEEPEST + "1" + "}" * DEEPEST}},
+            "config",
+        ),
+    ],
+)
+def test_what_goes_to_the_controller(
+    http: httpx.Client, path: str, sent: dict[str, Any], told: str
+) -> None:
+    answer = http.post(path, json=sent)
+    assert answer.status_code in (400, 501), answer.text
+    assert told in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/v2/logging", "/v2/trace/setting"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_who_only_asks_changes_nothing(http: httpx.Client, path: str, method: str) -> None:
+    before = http.get(path).json()
+    sent = {"log_verbose_level": 3} if path == "/v2/logging" else {"trace_rate": "3"}
+    assert http.request(method, path, json=sent).status_code == 200
+    assert http.get(path).json() == before

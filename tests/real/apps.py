@@ -331,3 +331,10 @@ class Ganged:
             "size": self.gang.world_size,
             "own": self.gang.member_replica_ids[self.gang.rank] == context.replica_tag,
         }
+
+
+@salver.deployment
+@salver.endpoint(name="twice")
+def twice(x: float) -> float:
+    """A model, and nothing else: without it there is no replica."""
+    return 2 * x

@@ -116,3 +116,35 @@ async def test_a_killed_controller_is_not_noticed_by_clients(
         await load.more(50)
     assert set(load.results.values()) == {"ok"}
     assert running.pids("ingress") == door
+
+
+async def test_what_clients_said_of_models_outlives_the_controller(running: Running) -> None:
+    """What is unloaded stays so, and settings are as they were set; a load brings it back."""
+    asked = b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP64","data":[2]}]}'
+    await running.deploy(apps.twice.bind())
+    async with running.client() as client:
+
+        async def post(path: str, body: bytes) -> tuple[int, Any]:
+            reply = await client.get(path, body=body)
+            return reply.status, msgspec.json.decode(reply.body) if reply.body else None
+
+        assert (await post("/v2/logging", b'{"log_verbose_level": 1}'))[0] == 200
+        assert (await post("/v2/models/twice/infer", asked))[0] == 200
+        assert (await post("/v2/repository/models/twice/unload", b""))[0] == 200
+        await running.until_event("STOPPED", "twice")
+        for number in range(2):
+            os.kill(running.pids("controller")[0], signal.SIGKILL)
+            assert (await post("/v2/models/twice/infer", asked))[0] == 503
+            # The door has heard of the new controller when an app of its is served.
+            await running.deploy(apps.Plain.bind(), f"plain{number}", f"/plain{number}")
+            assert (await post("/v2/models/twice/infer", asked))[0] == 503
+            told = (await post("/v2/repository/index", b""))[1]
+            assert [(one["name"], one["state"], one["reason"]) for one in told] == [
+                ("twice", "UNAVAILABLE", "unloaded")
+            ]
+            assert not running.pids("twice")
+            log = msgspec.json.decode((await client.get("/v2/logging")).body)
+            assert log["log_verbose_level"] == 1
+        assert (await post("/v2/repository/models/twice/load", b""))[0] == 200
+        assert (await post("/v2/models/twice/infer", asked))[0] == 200
+        assert len(running.pids("twice")) == 1

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from salver.control.repository import Repository
+from salver.core.ports import Store
 from salver.oip.metadata import ModelStatistics, SharedMemoryRegion
 from salver.oip.repository import LoadRequest
 from salver.oip.state import (
@@ -25,6 +26,7 @@ from salver.spec.status import Delta, ModelView
 __all__ = ("Inference", "shared_versions")
 
 _PATIENCE_S: Final = 2.0  # for a replica that is held up
+_UNTOLD: Final = InferenceState()
 
 
 class Source(Protocol):
@@ -37,12 +39,14 @@ class Source(Protocol):
 
 
 class Inference:
-    """`ask(op, body)`: one entry for every door. Kept in memory: a new controller starts afresh."""
+    """`ask(op, body)`: one entry for every door."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, store: Store) -> None:
         self._repository = repository
+        self._store = store
         self._sources: dict[str, Source] = {}
-        self._state = InferenceState()
+        before = store.settings()  # of a controller that died
+        self._state = msgspec.msgpack.decode(before, type=InferenceState) if before else _UNTOLD
         self._notices: set[asyncio.Future[None]] = set()
         self._ops: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "statistics": self._statistics,
@@ -64,7 +68,7 @@ class Inference:
     def joined(self, name: str, source: Source) -> None:
         """A replica is there: it learns what holds."""
         self._sources[name] = source
-        if self._state != InferenceState():
+        if self._state != _UNTOLD:
             self._soon(self._tell(source))
 
     def _soon(self, work: Coroutine[Any, Any, None]) -> None:
@@ -124,6 +128,7 @@ class Inference:
         if state == self._state:
             return
         self._state = state
+        self._store.put_settings(msgspec.msgpack.encode(state))
         await asyncio.gather(*(self._tell(source) for source in self._open()))
 
     async def _tell(self, source: Source) -> None:

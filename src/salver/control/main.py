@@ -59,7 +59,7 @@ async def serve(seat: Seat) -> None:
     said = {name: seat.settings[name] for name in _SAID if name in seat.settings}
     controller = Controller(seat.open_engine(), store, **said)
     metrics = Metrics(controller.events)
-    inference = Inference(DeploymentRepository(controller))
+    inference = Inference(DeploymentRepository(controller), store)
     controller.publisher.add(Watcher("models", inference.heard, door=False))
     await controller.open()
     dialler = Dialler()

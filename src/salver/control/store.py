@@ -21,6 +21,7 @@ class MemoryStore:
         self._apps: dict[str, tuple[AppSpec, AppSpec | None]] = {}
         self._counts: dict[DeploymentId, int] = {}
         self._unloaded = Unloaded()
+        self._settings = b""
 
     def load(self) -> list[tuple[AppSpec, AppSpec | None]]:
         return list(self._apps.values())
@@ -46,6 +47,12 @@ class MemoryStore:
     def put_unloaded(self, unloaded: Unloaded) -> None:
         self._unloaded = unloaded
 
+    def settings(self) -> bytes:
+        return self._settings
+
+    def put_settings(self, settings: bytes) -> None:
+        self._settings = settings
+
     def close(self) -> None:
         """Nothing to close."""
 
@@ -69,11 +76,11 @@ class SqliteStore:
             " (app TEXT, deployment TEXT, count INTEGER, PRIMARY KEY (app, deployment))"
         )
         self._database.execute(
-            "CREATE TABLE IF NOT EXISTS unloaded (only INTEGER PRIMARY KEY, what BLOB)"
+            "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, what BLOB)"
         )
-        row = self._database.execute("SELECT what FROM unloaded").fetchone()
+        unloaded = self._note("unloaded")
         decode = msgspec.msgpack.Decoder(Unloaded).decode
-        self._unloaded = decode(row[0]) if row is not None else Unloaded()
+        self._unloaded = decode(unloaded) if unloaded else Unloaded()
 
     def load(self) -> list[tuple[AppSpec, AppSpec | None]]:
         rows = self._database.execute("SELECT spec, before FROM apps ORDER BY position")
@@ -107,8 +114,20 @@ class SqliteStore:
     def put_unloaded(self, unloaded: Unloaded) -> None:
         if unloaded != self._unloaded:
             self._unloaded = unloaded
-            what = self._encoder.encode(unloaded)
-            self._database.execute("INSERT OR REPLACE INTO unloaded VALUES (1, ?)", (what,))
+            self._put_note("unloaded", self._encoder.encode(unloaded))
+
+    def settings(self) -> bytes:
+        return self._note("settings")
+
+    def put_settings(self, settings: bytes) -> None:
+        self._put_note("settings", settings)
+
+    def _note(self, name: str) -> bytes:
+        row = self._database.execute("SELECT what FROM notes WHERE name = ?", (name,)).fetchone()
+        return row[0] if row is not None else b""
+
+    def _put_note(self, name: str, what: bytes) -> None:
+        self._database.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, what))
 
     def close(self) -> None:
         self._database.close()

@@ -130,6 +130,11 @@ class Store(Protocol):
     def put_unloaded(self, unloaded: Unloaded) -> None:
         """Costs nothing where it is as before."""
 
+    def settings(self) -> bytes:
+        """What clients had set for all models, as it was put; empty: nothing."""
+
+    def put_settings(self, settings: bytes) -> None: ...
+
     def load(self) -> list[tuple[AppSpec, AppSpec | None]]:
         """Every app, the last put last, and what it was before an update that is not over."""
 

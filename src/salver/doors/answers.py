@@ -39,6 +39,7 @@ _STATUS_OF: Final[Mapping[type[Exception], int]] = {
     SalverError: 503,  # the controller is not there just now
 }
 
+_AGAIN: Final = (("retry-after", "1"),)
 _Result: TypeAlias = Answer | Awaitable[Answer]
 
 
@@ -59,7 +60,7 @@ class Answers:
             return await result if inspect.isawaitable(result) else result
         except SalverError as error:
             status = next(_STATUS_OF[kind] for kind in type(error).__mro__ if kind in _STATUS_OF)
-            return _error(status, str(error))
+            return _error(status, str(error), _AGAIN if status == 503 else ())
 
     def _find(self, head: Head) -> Answer | tuple[Callable[..., _Result], tuple[Any, ...]]:
         path = head.path.rstrip("/")
@@ -128,10 +129,16 @@ class Answers:
     ) -> Answer:
         return _json({"model_stats": await self._at.statistics(name or "", version or "")})
 
-    async def _trace(self, body: bytes, name: str | None = None) -> Answer:
+    async def _trace(self, _: bytes, name: str | None = None) -> Answer:
+        return _json(await self._at.trace(name or "", {}))
+
+    async def _change_trace(self, body: bytes, name: str | None = None) -> Answer:
         return _json(await self._at.trace(name or "", read_changes(body)))
 
-    async def _log(self, body: bytes) -> Answer:
+    async def _log(self, _: bytes) -> Answer:
+        return _json(await self._at.log({}))
+
+    async def _change_log(self, body: bytes) -> Answer:
         return _json(await self._at.log(read_changes(body)))
 
     async def _regions(self, _: bytes, name: str | None = None) -> Answer:
@@ -150,8 +157,8 @@ class Answers:
 
 
 def _json(value: Any, status: int = 200) -> Answer:
-    more = (("retry-after", "1"),) if status == 503 else ()
-    return Answer(status, msgspec.json.encode(value).decode(), more=more)
+    text = msgspec.json.encode(value).decode()
+    return Answer(status, text, more=_AGAIN if status == 503 else ())
 
 
 def _error(status: int, text: str, more: tuple[tuple[str, str], ...] = ()) -> Answer:
@@ -172,8 +179,11 @@ _TABLE: Final[tuple[tuple[re.Pattern[str], _Handlers], ...]] = tuple(
         (r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?", {"GET": Answers._ready}),
         (r"/v2/models/stats", {"GET": Answers._statistics}),
         (rf"{_MODEL}/stats", {"GET": Answers._statistics}),
-        (r"/v2(?:/models/([^/]+))?/trace/setting", {"GET": Answers._trace, "POST": Answers._trace}),
-        (r"/v2/logging", {"GET": Answers._log, "POST": Answers._log}),
+        (
+            r"/v2(?:/models/([^/]+))?/trace/setting",
+            {"GET": Answers._trace, "POST": Answers._change_trace},
+        ),
+        (r"/v2/logging", {"GET": Answers._log, "POST": Answers._change_log}),
         (r"/v2/repository(?:/[^/]+)?/index", {"POST": Answers._index}),
         (r"/v2/repository(?:/[^/]+)?/models/([^/]+)/load", {"POST": Answers._load}),
         (r"/v2/repository(?:/[^/]+)?/models/([^/]+)/unload", {"POST": Answers._unload}),

@@ -14,6 +14,12 @@ from salver.oip.errors import InvalidMessageError, UnsupportedError
 from salver.oip.metadata import ModelIndexEntry, ServerMetadata, SharedMemoryRegion
 from salver.oip.posix_memory import check
 from salver.oip.repository import LoadRequest
+from salver.oip.service_settings import (
+    LOG_DEFAULTS,
+    TRACE_DEFAULTS,
+    changed_log,
+    changed_trace,
+)
 from salver.spec.ids import DeploymentId
 from salver.spec.status import DeploymentView, ModelView
 
@@ -131,10 +137,12 @@ class InferenceServer:
         """The settings after these changes, of one model or of all."""
         if model:
             self.models.find(model)
+        changed_trace(TRACE_DEFAULTS, changes, TRACE_DEFAULTS)  # what is wrong goes no further
         return await self._ask("trace", {"model": model, "changes": changes})
 
     async def log(self, changes: Mapping[str, Any]) -> Any:
         """The settings after these changes."""
+        changed_log(LOG_DEFAULTS, changes)
         return await self._ask("log", {"changes": changes})
 
     async def regions(self, name: str = "") -> list[dict[str, Any]]:

@@ -115,8 +115,10 @@ def region_of(name: str, key: str, offset: int, byte_size: int) -> SharedMemoryR
 
 def _config(value: Any, path: str) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(value, type=dict[str, Any])
-    except (msgspec.DecodeError, TypeError, UnicodeDecodeError, RecursionError) as error:
+        found = msgspec.json.decode(value, type=dict[str, Any])
+        msgspec.msgpack.encode(found)  # it goes to the controller so
+        return found
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidMessageError(f"expected the text of a JSON object: {error}", path) from None
 
 

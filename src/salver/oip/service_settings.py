@@ -37,6 +37,7 @@ LOG_DEFAULTS: Final[Mapping[str, bool | int | str]] = {
     "log_format": "default",
 }
 _LEVELS: Final = ("OFF", "TIMESTAMPS", "TENSORS")
+_LOUDEST: Final = 2**32 - 1  # as much as gRPC has room for
 _FORMATS: Final = ("default", "ISO8601")
 
 
@@ -50,7 +51,11 @@ def read_changes(body: bytes | memoryview) -> dict[str, Any]:
         raise MalformedBodyError(f"no valid JSON: {error}") from None
 
 
-def changed_trace(current: Trace, changes: Mapping[str, Any], cleared: Trace) -> Trace:
+def changed_trace(
+    current: Mapping[str, str | list[str]],
+    changes: Mapping[str, Any],
+    cleared: Mapping[str, str | list[str]],
+) -> Trace:
     """The settings after these changes; null takes back what is in `cleared`."""
     result = dict(current)
     for name, value in changes.items():
@@ -67,14 +72,15 @@ def changed_trace(current: Trace, changes: Mapping[str, Any], cleared: Trace) ->
     return result
 
 
-def changed_log(current: Log, changes: Mapping[str, Any]) -> Log:
+def changed_log(current: Mapping[str, bool | int | str], changes: Mapping[str, Any]) -> Log:
     """The settings after these changes; each keeps its type."""
     result = dict(current)
     for name, value in changes.items():
         _known(name, LOG_DEFAULTS)
         wanted = type(LOG_DEFAULTS[name])
-        if type(value) is not wanted or (isinstance(value, int) and value < 0):
-            kind = "int of 0 or more" if wanted is int else wanted.__name__
+        too_far = wanted is int and isinstance(value, int) and not 0 <= value <= _LOUDEST
+        if type(value) is not wanted or too_far:
+            kind = f"int from 0 to {_LOUDEST}" if wanted is int else wanted.__name__
             raise InvalidMessageError(f"expected {kind}, got {value!r:.40}", f"$.{name}")
         if name == "log_format" and value not in _FORMATS:
             raise InvalidMessageError(
