@@ -20,7 +20,7 @@ from salver.settings import Settings
 from salver.spec.app import AppSpec
 from salver.spec.companions import DeploymentActorContext
 from salver.spec.environment import RuntimeEnv
-from salver.spec.familiar import ProxyLocation, http_settings, without_door
+from salver.spec.familiar import ProxyLocation, http_settings, read_location, without_door
 from salver.spec.grpc import grpc_options as read_grpc_options
 from salver.spec.ids import DeploymentId, check_name, check_prefix
 from salver.spec.logging import LoggingConfig, read_logging
@@ -62,7 +62,7 @@ def start(
     `num_cpus`, `num_gpus`, `resources`: what replicas may use together, instead of what is there.
     """
     _refuse_later(later)
-    location = None if proxy_location is None else _location(proxy_location)
+    location = None if proxy_location is None else read_location(proxy_location)
     session.start(
         http_settings(http_options, default=session.http or default_http()),
         Capacity(num_cpus=num_cpus, num_gpus=num_gpus, resources=resources or {}),
@@ -278,17 +278,6 @@ def _wait(name: str) -> None:
     seen = session.wait(name)
     if seen.status is not ApplicationStatus.RUNNING:
         raise DeployFailedError(name, seen.message)
-
-
-def _location(given: str) -> ProxyLocation:
-    try:
-        return ProxyLocation(given)
-    except ValueError:
-        known = ", ".join(repr(str(location)) for location in ProxyLocation)
-        raise ValueError(
-            f"proxy_location={given!r} is not valid: expected one of {known}. Leave it out for an "
-            "HTTP door on this machine."
-        ) from None
 
 
 def _check_target(target: object, name: str, route_prefix: str | None) -> None:

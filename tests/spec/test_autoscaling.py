@@ -44,7 +44,7 @@ def test_every_field_says_what_it_means(name: str) -> None:
         ({"max_replicas": 0}, ValueError, r"^max_replicas=0 is not valid: expected int >= 1\."),
         ({"max_replicas": "3"}, TypeError, r"^max_replicas='3' is not valid: expected int, got"),
         ({"min_replicas": 3}, ValueError, r"^max_replicas=1 is less than min_replicas=3"),
-        ({"initial_replicas": 3}, ValueError, r"^initial_replicas=3 is not between"),
+        ({"initial_replicas": 3}, ValueError, r"^initial_replicas=3 is not valid: expected"),
         ({"target_ongoing_requests": 0}, ValueError, r"^target_ongoing_requests=0 is not valid"),
         ({"upscaling_factor": 0}, ValueError, r"^upscaling_factor=0 is not valid"),
         ({"upscale_delay_s": -1}, ValueError, r"^upscale_delay_s=-1 is not valid"),

@@ -131,15 +131,35 @@ APP, ENTRY = "applications[0]", "applications[0].deployments[0]"
 @pytest.mark.parametrize(
     ("old", "new", "where", "what"),
     [
-        ("EveryNode", "EveryNod", "1:17: proxy_location", "one of Disabled, HeadOnly, EveryNode."),
-        ("port: 8080", "port: 80800", "4:9: http_options.port", "{'port': 80800} is not valid"),
+        (
+            "EveryNode",
+            "EveryNod",
+            "1:17: proxy_location",
+            "expected one of 'Disabled', 'HeadO",
+        ),
+        (
+            "port: 8080",
+            "port: 80800",
+            "4:9: http_options.port",
+            "=80800 is not valid: expected int <=",
+        ),
         ("request_timeout_s: 5", "request_timeout: 5", "5:3: http_options.request_timeout", "Did"),
-        ("port: 9000", "port: x", "8:9: grpc_options.port", "Expected `int`"),
+        (
+            "port: 9000",
+            "port: x",
+            "8:9: grpc_options.port",
+            "expected int, got str.",
+        ),
         ("/shop", "shop", f"12:19: {APP}.route_prefix", "expected '/' or a path such as"),
         ("name: shop", "name: a#b", f"11:11: {APP}.name", "name='a#b' is not valid"),
         ("shop.main:app", "shop", f"13:18: {APP}.import_path", "expected 'module:name'."),
         ("import_path: shop.main:app", "args: {}", f"11:5: {APP}", "import_path is missing."),
-        ('LEVEL: "3"', "LEVEL: 3", f"15:17: {APP}.runtime_env.env_vars", "Expected `str`"),
+        (
+            'LEVEL: "3"',
+            "LEVEL: 3",
+            f"15:17: {APP}.runtime_env.env_vars",
+            "['LEVEL']=3 is not",
+        ),
         ("dir: code", "dir: s3://a", f"16:20: {APP}.runtime_env.working_dir", "fetches by https"),
         ("working_dir: code", "conda: x", f"16:14: {APP}.runtime_env.conda", "pip environments"),
         ("replicas: 2", "replicas: two", f"22:23: {ENTRY}.num_replicas", "expected"),
@@ -168,7 +188,7 @@ APP, ENTRY = "applications[0]", "applications[0].deployments[0]"
         ("name: Cart", "max_ongoing_requests: 1", f"30:9: {APP}.deployments[1]", "name is missing"),
         ("name: search", "name: shop", "32:11: applications[1].name", "is applications[0]'s"),
         ("/search", "/shop", "33:19: applications[1].route_prefix", "Choose another."),
-        ("args: {size: 3}", "args: 3", f"19:11: {APP}.args", "got 3, expected object."),
+        ("args: {size: 3}", "args: 3", f"19:11: {APP}.args", "got 3, expected dict."),
         ("args: {size: 3}", "host: x", f"19:5: {APP}.host", "'host' is not a key here."),
     ],
 )

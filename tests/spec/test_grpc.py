@@ -48,9 +48,13 @@ def test_the_inference_service_is_there_with_a_door_and_opens_one_where_it_is_as
         ({"prot": 1}, TypeError, r"'prot' is not an option of the gRPC door. Did you mean port\?"),
         ({"zzzz": 1}, TypeError, r"Known: .*enable_reflection"),
         (7, TypeError, r"grpc_options=7 is not valid: expected a dict"),
-        ({"port": -1}, ValueError, r"Expected `int` >= 0 .*port"),
-        ({"grpc_servicer_functions": [print]}, ValueError, r"Expected `str`"),
-        (gRPCOptions(port=70000), ValueError, r"Expected `int` <= 65535"),
+        ({"port": -1}, ValueError, r"^grpc_options\['port'\]=-1 is not valid: expected int >= 0\."),
+        ({"grpc_servicer_functions": [print]}, TypeError, r"expected str, got "),
+        (
+            gRPCOptions(port=70000),
+            ValueError,
+            r"\['port'\]=70000 is not .* int <= 65535",
+        ),
     ],
 )
 def test_mistakes_are_named(given: object, error: type[Exception], text: str) -> None:

@@ -18,6 +18,7 @@ from salver.calls.response import DeploymentResponse
 from salver.calls.router import Router
 from salver.calls.selection import Choosing, ReplicaSelection
 from salver.calls.stream import DeploymentResponseGenerator, StreamCall
+from salver.spec.fields import check
 from salver.spec.ids import DeploymentId
 from salver.spec.learnt import learnt
 from salver.wire.messages import Meta
@@ -212,14 +213,11 @@ class DeploymentHandle(Generic[T]):
             multiplexed_model_id: the model to use, for deployments that hold several.
             session_id: calls of one session prefer one replica.
         """
-        try:
-            changed = msgspec.structs.replace(self._options, **options)
-            # `replace` checks names only; types are checked where the values come in.
-            checked = msgspec.convert(msgspec.structs.asdict(changed), HandleOptions)
-        except TypeError as error:
-            raise TypeError(_unknown(options)) from error
-        except msgspec.ValidationError as error:
-            raise TypeError(f"handle.options(): {error}") from None
+        for name, value in options.items():
+            if name not in HandleOptions.__struct_fields__:
+                raise TypeError(_unknown(options))
+            check(HandleOptions, name, value)
+        checked = msgspec.structs.replace(self._options, **options)
         _check_serialization(checked)
         handle: DeploymentHandle[T] = DeploymentHandle(self._id, self._address, checked)
         handle._router = self._router

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from salver.errors import TargetError
+from salver.spec.mistakes import mistake, spelled
 
 __all__ = ("as_asked_for",)
 
@@ -74,7 +75,11 @@ def _converted(kind: Any, args: dict[str, Any], target: str) -> Any:
         if hasattr(kind, "model_validate"):
             return kind.model_validate(args)
         return msgspec.convert(args, kind, strict=False)
-    except ValueError as error:  # pydantic's and msgspec's errors of validation
+    except msgspec.ValidationError as error:
+        found = mistake(error, args, kind)
+        what = f"{spelled('args', found.path)}={found.given!r}: {found.said}"
+        raise TargetError(f"The arguments of {target!r} are not valid: {what}.") from None
+    except ValueError as error:  # pydantic's
         raise TargetError(f"The arguments of {target!r} are not valid: {_told(error)}.") from None
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import click
 import msgspec
+from msgspec import Meta
 
 from salver.cli.like import like_option
 from salver.cli.numbers import Number, Whole
@@ -23,6 +24,7 @@ from salver.spec.familiar import http_settings
 from salver.spec.grpc import grpc_options, gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.logging import read_logging
+from salver.spec.mistakes import mistake, spelled
 
 __all__ = ("RunOptions", "args_argument", "look_first_in", "run")
 
@@ -87,11 +89,14 @@ args_argument = click.argument("args", nargs=-1, callback=_read_args)
 
 def _read_resources(_ctx: click.Context, _param: click.Parameter, given: Any) -> dict[str, float]:
     try:
-        return msgspec.convert(json.loads(given or "{}"), dict[str, float])
-    except (ValueError, msgspec.ValidationError) as error:
-        raise click.BadParameter(
-            f"""{given!r} must be JSON such as '{{"tpu": 2}}': {error}."""
-        ) from None
+        resources = json.loads(given or "{}")
+        return msgspec.convert(resources, dict[str, Annotated[float, Meta(ge=0)]])
+    except msgspec.ValidationError as error:
+        found = mistake(error, resources, dict[str, Annotated[float, Meta(ge=0)]])
+        wrong = f"{spelled('it', found.path)}={found.given!r}: {found.said}"
+    except ValueError as error:
+        wrong = str(error)
+    raise click.BadParameter(f"""{given!r} must be JSON such as '{{"tpu": 2}}': {wrong}.""")
 
 
 def _read_prefix(_ctx: click.Context, _param: click.Parameter, given: str) -> str | None:

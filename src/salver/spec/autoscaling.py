@@ -6,6 +6,7 @@ import inspect
 import json
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -92,8 +93,9 @@ class AutoscalingPolicy(
     def __post_init__(self) -> None:
         function = self.policy_function
         if isinstance(function, Mapping):  # as it comes over the wire
-            function = msgspec.convert(function, ImportedCode | PickledCode)
-            msgspec.structs.force_setattr(self, "policy_function", function)
+            with suppress(msgspec.ValidationError):
+                function = msgspec.convert(function, ImportedCode | PickledCode)
+                msgspec.structs.force_setattr(self, "policy_function", function)
         path = isinstance(function, str) and len(function.replace(":", ".").split(".")) > 1
         code = inspect.isroutine(function) or inspect.isclass(function)
         if not (path or code or isinstance(function, ImportedCode | PickledCode)):
@@ -193,11 +195,12 @@ class AutoscalingConfig(
         least, first, most = self.min_replicas, self.initial_replicas, self.max_replicas
         if most < least:
             raise ValueError(
-                f"max_replicas={most} is less than min_replicas={least}: give max_replicas too."
+                f"max_replicas={most} is less than min_replicas={least}: expected at "
+                "least as many. Give max_replicas too."
             )
         if first is not None and not least <= first <= most:
             raise ValueError(
-                f"initial_replicas={first} is not between min_replicas={least} and "
+                f"initial_replicas={first} is not valid: expected min_replicas={least} to "
                 f"max_replicas={most}."
             )
 

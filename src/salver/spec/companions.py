@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from salver.spec.fields import check
 from salver.spec.ids import DeploymentId
 from salver.spec.model import LikeModel
 
@@ -27,6 +28,9 @@ class DeploymentActorConfig(LikeModel, msgspec.Struct, frozen=True, forbid_unkno
     actor_options: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = check(DeploymentActorConfig, name, getattr(self, name))
+            msgspec.structs.force_setattr(self, name, value)
         if not self.name or any(mark in self.name for mark in "/#"):
             raise ValueError(
                 f"name={self.name!r} of a deployment actor is not valid: expected at least one "

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from salver.spec.fields import unknown
+from salver.spec.fields import read, unknown
 
 __all__ = (
     "EnvVars",
@@ -85,8 +85,11 @@ _FETCHED: Final = ("https", "http")
 _PACKED: Final = {"working_dir": (".zip",), "py_modules": (".zip", ".whl")}
 
 
-def read_runtime_env(given: object) -> RuntimeEnv:
-    """What was set, checked. TypeError, ValueError, NotImplementedError: what is wrong with it."""
+def read_runtime_env(given: object, called: str = "runtime_env") -> RuntimeEnv:
+    """What was set, checked. TypeError, ValueError, NotImplementedError: what is wrong with it.
+
+    `called`: as users know it; empty: its keys are options by themselves.
+    """
     if given is None:
         return RuntimeEnv()
     if not isinstance(given, Mapping):
@@ -105,14 +108,10 @@ def read_runtime_env(given: object) -> RuntimeEnv:
             raise NotImplementedError(
                 f"runtime_env[{name!r}]={value!r} is not supported: {_REFUSED[name]}"
             )
-    return _converted(fields)
+    return _checked(read(RuntimeEnv, fields, called))
 
 
-def _converted(fields: dict[str, Any]) -> RuntimeEnv:
-    try:
-        env = msgspec.convert(fields, RuntimeEnv)
-    except msgspec.ValidationError as error:
-        raise TypeError(f"runtime_env={fields!r} is not valid: {error}.") from None
+def _checked(env: RuntimeEnv) -> RuntimeEnv:
     _check_place("working_dir", env.working_dir or "")
     for module in env.py_modules:
         _check_place("py_modules", module)

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from salver.spec.fields import unknown
+from salver.spec.fields import check, unknown
 from salver.spec.http import HttpSettings
 from salver.spec.model import LikeModel
 
@@ -18,6 +18,7 @@ __all__ = (
     "ProxyLocation",
     "TracingConfig",
     "http_settings",
+    "read_location",
     "without_door",
 )
 
@@ -106,7 +107,19 @@ def without_door(given: object) -> bool:
 
 
 def _read_location(given: Any) -> ProxyLocation | None:
-    return None if given is None else ProxyLocation(given)
+    return None if given is None else read_location(given, "http_options['location']")
+
+
+def read_location(given: object, called: str = "proxy_location") -> ProxyLocation:
+    """Where doors are to be. ValueError: nowhere that is known."""
+    try:
+        return ProxyLocation(given)  # type: ignore[arg-type]
+    except ValueError:
+        known = ", ".join(repr(str(location)) for location in ProxyLocation)
+        raise ValueError(
+            f"{called}={given!r} is not valid: expected one of {known}. Leave it out for an HTTP "
+            "door on this machine."
+        ) from None
 
 
 def _from_mapping(given: Mapping[str, Any], base: HttpSettings) -> HttpSettings:
@@ -123,9 +136,14 @@ def _from_mapping(given: Mapping[str, Any], base: HttpSettings) -> HttpSettings:
             raise ValueError(f"http_options[{name!r}] is not there any more: {_REMOVED[name]}.")
         else:
             raise TypeError(unknown(name, (*known, "location"), "an option of the HTTP door"))
+    kept = {name: getattr(base, name) for name in known if name not in fields}
+    checked = {
+        name: check(HttpSettings, name, value, f"http_options[{name!r}]")
+        for name, value in fields.items()
+    }
     try:
-        return msgspec.convert({**msgspec.structs.asdict(base), **fields}, HttpSettings)
-    except (msgspec.ValidationError, ValueError) as error:
+        return HttpSettings(**kept, **checked)
+    except ValueError as error:
         raise ValueError(f"http_options={dict(given)!r} is not valid: {error}.") from None
 
 

@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
-from enum import Enum, EnumType
+from collections.abc import Mapping
+from enum import Enum
 from functools import cache
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-__all__ = ("check", "default", "meta", "unknown")
+from salver.spec.mistakes import mistake, spelled, unknown
+
+__all__ = ("check", "default", "meta", "read", "unknown")
+
+Made = TypeVar("Made", bound=msgspec.Struct)
 
 
-def check(kind: type[msgspec.Struct], name: str, value: Any) -> Any:
-    """The value as this field's type. TypeError: a wrong type. ValueError: out of bounds."""
+def check(kind: type[msgspec.Struct], name: str, value: Any, called: str = "") -> Any:
+    """The value as this field's type. TypeError: a wrong type. ValueError: out of bounds.
+
+    `called`: as users know the field, where that is not its name.
+    """
+    annotated = _field(kind, name).type
     try:
-        return msgspec.convert(value, _field(kind, name).type)
+        return msgspec.convert(value, annotated)
     except msgspec.ValidationError as error:
-        wrong = TypeError if ", got" in str(error) and value is not None else ValueError
-        raise wrong(
-            f"{name}={value!r} is not valid: {_said(error, _field(kind, name).type)}. "
-            f"What it means: {meta(kind, name).description}{_otherwise(kind, name)}"
+        found = mistake(error, value, annotated)
+        where = spelled(called or name, found.path)
+        raise found.error(
+            f"{where}={found.given!r} is not valid: {found.sentence}{_meaning(kind, name)}"
         ) from None
+
+
+def read(kind: type[Made], given: Mapping[str, Any], called: str) -> Made:
+    """A struct of these fields, each checked by itself, and then all of them together.
+
+    `called`: as users know it; empty: its fields are known by their own names.
+    """
+    fields = {}
+    for name, value in given.items():
+        fields[name] = check(kind, name, value, f"{called}[{name!r}]" if called else name)
+    try:
+        return kind(**fields)
+    except ValueError as error:
+        if not called:
+            raise
+        raise ValueError(f"{called}={dict(given)!r} is not valid: {error}.") from None
+
+
+def _meaning(kind: type[msgspec.Struct], name: str) -> str:
+    means = meta(kind, name).description
+    return f" What it means: {means}{_otherwise(kind, name)}" if means else ""
 
 
 def _otherwise(kind: type[msgspec.Struct], name: str) -> str:
@@ -32,25 +60,6 @@ def _otherwise(kind: type[msgspec.Struct], name: str) -> str:
     left_out = default(kind, name)
     shown = left_out.value if isinstance(left_out, Enum) else left_out
     return f" Leave it out for the default, {shown!r}."
-
-
-def _said(error: msgspec.ValidationError, annotated: Any) -> str:
-    """msgspec's own words, which are of JSON and name no choices, for Python."""
-    text = str(error)
-    if text.startswith("Invalid enum value") and " - at " not in text:
-        return f"expected one of {', '.join(map(repr, _choices(annotated)))}"
-    return _lower(text).replace("got null", "got None")
-
-
-def _choices(annotated: Any) -> list[Any]:
-    """What an enum or a Literal allows."""
-    if isinstance(annotated, EnumType):
-        members: list[Any] = list(annotated)
-        return [choice.value for choice in members]
-    parts = get_args(annotated)
-    if get_origin(annotated) is Literal:
-        return list(parts)
-    return [choice for part in parts for choice in _choices(part)]
 
 
 def meta(kind: type[msgspec.Struct], name: str) -> Meta:
@@ -65,14 +74,6 @@ def default(kind: type[msgspec.Struct], name: str) -> Any:
     return field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
 
 
-def unknown(name: str, known: Iterable[str], what: str) -> str:
-    """The sentence about a name that does not exist; `what` has its article."""
-    known = sorted(known)
-    near = get_close_matches(name, known, 1)
-    hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
-    return f"{name!r} is not {what}. {hint}"
-
-
 def _field(kind: type[msgspec.Struct], name: str) -> Any:
     return _fields(kind)[name]
 
@@ -81,8 +82,3 @@ def _field(kind: type[msgspec.Struct], name: str) -> Any:
 def _fields(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """By name. Reading the types of a struct's fields takes milliseconds, every time."""
     return {field.name: field for field in msgspec.structs.fields(kind)}
-
-
-def _lower(text: str) -> str:
-    text = text[:1].lower() + text[1:].replace("`", "").rstrip(".")
-    return text.replace("expected object", "expected dict").replace("object contains", "it has")

@@ -23,8 +23,9 @@ from salver.spec.given import OptionsDict, read_options
 from salver.spec.grpc import grpc_options
 from salver.spec.ids import check_name, check_prefix
 from salver.spec.logging import read_logging
+from salver.spec.mistakes import struct_in
 from salver.spec.options import DeploymentOptions
-from salver.spec.walk import check, check_keys, fields_of, struct_in
+from salver.spec.walk import check, check_keys, fields_of
 
 __all__ = ("DEPLOYMENT_KEYS", "LATER", "AppEntry", "ConfigFile", "read_config", "read_policy")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from salver.spec.fields import unknown
+from salver.spec.fields import read, unknown
 from salver.spec.model import LikeModel
 from salver.spec.tls import TlsFiles
 
@@ -93,7 +93,4 @@ def grpc_options(given: object = None) -> gRPCOptions:
     for name in fields:
         if name not in known:
             raise TypeError(unknown(str(name), known, "an option of the gRPC door"))
-    try:
-        return msgspec.convert(dict(fields), gRPCOptions)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"grpc_options={dict(fields)!r} is not valid: {error}.") from None
+    return read(gRPCOptions, fields, "grpc_options")

@@ -106,7 +106,7 @@ def _numbers() -> set[int]:
 
 
 def _attributes(given: Any) -> tuple[str, ...]:
-    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
         raise TypeError(
             f"additional_log_standard_attrs={given!r} is not valid: expected a list of names."
         )

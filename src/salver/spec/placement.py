@@ -15,6 +15,7 @@ from msgspec import Meta
 
 if TYPE_CHECKING:
     from salver.spec.options import DeploymentOptions
+from salver.spec.fields import check
 from salver.spec.model import LikeModel
 
 __all__ = (
@@ -78,15 +79,13 @@ class GangRuntimeFailurePolicy(StrEnum):
 class GangSchedulingConfig(LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Replicas that start together or not at all, and end together."""
 
-    gang_size: int
+    gang_size: Annotated[int, Meta(ge=1)]
     gang_placement_strategy: GangPlacementStrategy = GangPlacementStrategy.PACK
     runtime_failure_policy: GangRuntimeFailurePolicy = GangRuntimeFailurePolicy.RESTART_GANG
 
     def __post_init__(self) -> None:
-        if self.gang_size < 1:
-            raise ValueError(f"gang_size={self.gang_size!r} is not valid: expected at least 1.")
-        for name, kind in _KINDS.items():
-            _among(name, getattr(self, name), kind)
+        for name in self.__struct_fields__:
+            check(GangSchedulingConfig, name, getattr(self, name))
         if self.runtime_failure_policy == GangRuntimeFailurePolicy.RESTART_REPLICA:
             raise NotImplementedError(
                 "runtime_failure_policy='RESTART_REPLICA': a member alone cannot rejoin its gang. "
@@ -94,10 +93,6 @@ class GangSchedulingConfig(LikeModel, msgspec.Struct, frozen=True, forbid_unknow
             )
 
 
-_KINDS: Final = {
-    "gang_placement_strategy": GangPlacementStrategy,
-    "runtime_failure_policy": GangRuntimeFailurePolicy,
-}
 Gang = Annotated[
     GangSchedulingConfig | None,
     Meta(
@@ -105,11 +100,6 @@ Gang = Annotated[
         extra=_RESTART,
     ),
 ]
-
-
-def _among(name: str, value: str, kind: type[StrEnum]) -> None:
-    if value not in list(kind):
-        raise ValueError(f"{name}={value!r} is not valid: expected {' or '.join(kind)}.")
 
 
 def check_placement(options: DeploymentOptions) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -81,7 +82,8 @@ def read_routing(given: object) -> RequestRouterConfig | None:
 
 def _read_class(given: Any) -> Any:
     if isinstance(given, Mapping):  # as it comes over the wire
-        return msgspec.convert(given, ImportedCode | PickledCode)
+        with suppress(msgspec.ValidationError):
+            return msgspec.convert(given, ImportedCode | PickledCode)
     if isinstance(given, str) and len(given.replace(":", ".").split(".")) > 1:
         return _read_path(given)
     if inspect.isclass(given):

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from enum import Enum
-from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Any, Final, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo
 
 from salver.spec.document import Document, Path
-from salver.spec.fields import unknown
+from salver.spec.mistakes import alternatives, mistake, struct_in, unknown
 
-__all__ = ("Fields", "check", "check_keys", "expected", "fields_of", "struct_in")
+__all__ = ("Fields", "check", "check_keys", "fields_of", "meaning", "shown")
 
 Fields = Mapping[str, FieldInfo]
-_AT: Final = re.compile(r" - at `\$(.*)`$")
-_STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[\.\.\.\]")
 _SHOWN: Final = 60
 
 
@@ -68,31 +63,10 @@ def _check_value(document: Document, value: Any, kind: Any, path: Path) -> None:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        where, message = expected(error, value)
-        document.problem((*path, *where), f"{message}{_choices(kind)}{_help(kind)}")
-
-
-def expected(error: msgspec.ValidationError, value: Any) -> tuple[Path, str]:
-    """Where in the value it is wrong, and `got ..., expected ...`."""
-    text = str(error)
-    where: Path = ()
-    if found := _AT.search(text):
-        text = text[: found.start()]
-        where = tuple(
-            step[0] or int(step[1]) for step in _STEP.findall(found[1]) if step[0] or step[1]
-        )
-    wanted = text.replace("`", "").split(", got")[0]
-    wanted = wanted[:1].lower() + wanted[1:]
-    return where, f"got {shown(_at(value, where))}, {wanted}."
-
-
-def _at(value: Any, where: Path) -> Any:
-    for step in where:
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            return value
-    return value
+        found = mistake(error, value, kind)
+        wanted = found.sentence.partition(", got")
+        said = f"{wanted[0]}." if wanted[1] else wanted[0]
+        document.problem((*path, *found.path), f"got {shown(found.given)}, {said}{_help(kind)}")
 
 
 def shown(value: Any) -> str:
@@ -101,26 +75,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def struct_in(kind: Any) -> type[msgspec.Struct] | None:
-    """The Struct in `Struct | None`, annotated or not."""
-    kinds = [one for one in _alternatives(kind) if one is not NoneType]
-    structs = [one for one in kinds if isinstance(one, type) and issubclass(one, msgspec.Struct)]
-    return structs[0] if len(structs) == 1 else None
-
-
 def _item_struct(kind: Any) -> type[msgspec.Struct] | None:
-    for one in _alternatives(kind):
+    for one in alternatives(kind):
         if get_origin(one) in (list, tuple) and get_args(one):
             return struct_in(get_args(one)[0])
     return None
-
-
-def _alternatives(kind: Any) -> list[Any]:
-    while get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    if get_origin(kind) in (Union, UnionType):
-        return [inner for one in get_args(kind) for inner in _alternatives(one)]
-    return [kind]
 
 
 def meaning(kind: Any) -> str:
@@ -128,13 +87,6 @@ def meaning(kind: Any) -> str:
     for meta in getattr(kind, "__metadata__", ()):
         if isinstance(meta, Meta) and meta.description:
             return meta.description
-    return ""
-
-
-def _choices(kind: Any) -> str:
-    for one in _alternatives(kind):
-        if isinstance(one, type) and issubclass(one, Enum):
-            return f" Expected one of {', '.join(str(member.value) for member in one)}."
     return ""
 
 
