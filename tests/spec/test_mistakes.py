@@ -81,17 +81,7 @@ FREE = {
     "ssl_keyfile_password",
 }
 # What msgspec says, and Python where nobody has looked.
-RAW = (
-    "$.",
-    "`$",
-    "Expected `",
-    "got `",
-    "nvalid enum",
-    "| null",
-    "got null",
-    "NoneType",
-    "object is",
-)
+RAW = ("$.", "`$", "Expected `", "got `", "nvalid enum", "| null", "got null", "not iterable")
 FORM = re.compile(r"expected|Did you mean|Known:|exclude each other|means nothing|needs|is given")
 
 
