@@ -144,8 +144,9 @@ def _run_apps(
     for app in targets:
         _refuse_later({name: getattr(app, name) for name in _LATER if hasattr(app, name)})
         _check_target(app.target, app.name, app.route_prefix)
-    specs = [_spec(app) for app in targets]
-    if inline or Settings.read().local_testing:
+    inline = inline or Settings.read().local_testing
+    specs = [_spec(app, inline) for app in targets]
+    if inline:
         if session.grpc_address:
             raise NotImplementedError(
                 "grpc_options: an app in local testing mode has no gRPC door. Call its methods by "
@@ -164,8 +165,8 @@ def _run_apps(
     return handles
 
 
-def _spec(app: RunTarget) -> AppSpec:
-    changes = Changes(environment=RuntimeEnv(session.env_vars))
+def _spec(app: RunTarget, inline: bool) -> AppSpec:
+    changes = Changes(environment=RuntimeEnv(session.env_vars), inline=inline)
     spec = build(app.target, app.name, app.route_prefix, changes)
     return spec.with_logging(read_logging(app.logging_config))
 

@@ -46,6 +46,7 @@ class Changes:
 
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by deployment
     environment: RuntimeEnv = field(default_factory=RuntimeEnv)  # of all; this process is in it
+    inline: bool = False  # the app runs in this process, which has the packages that it has
 
 
 class ChangeError(SalverError):
@@ -136,7 +137,7 @@ class _Building:
         companions = options.deployment_actors
         version = version or self._add_companions(unique, companions)
         with self._said_of(unique, "ray_actor_options", "runtime_env"):
-            prepared = _prepared(options)
+            prepared = Prepared() if self._changes.inline else _prepared(options)
         env_vars = {**self._changes.environment.env_vars, **options.env_vars}
         options = msgspec.structs.replace(options, env_vars=env_vars, deployment_actors=[])
         return DeploymentSpec(

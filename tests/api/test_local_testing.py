@@ -57,6 +57,19 @@ def test_an_app_runs_here_and_warns_of_what_it_cannot_have(
     assert "num_gpus=1.0 of deployment default#Caller means nothing" in caplog.text
 
 
+@serve.deployment(ray_actor_options={"runtime_env": {"pip": ["no-such-package==0"]}})
+class Packaged:
+    def __call__(self) -> str:
+        return "runs"
+
+
+def test_packages_are_those_of_this_process(caplog: pytest.LogCaptureFixture) -> None:
+    assert serve.run(Packaged.bind(), _local_testing_mode=True).remote().result() == "runs"
+    assert "pip=['no-such-package==0'] of deployment default#Packaged means noth" in caplog.text
+    with run_inline(Packaged.bind()) as running:
+        assert running.handle.remote().result() == "runs"
+
+
 def test_several_apps_run_here_at_once() -> None:
     targets = [serve.RunTarget(Callee.bind(), name) for name in ("a", "b")]
     handles = serve.run_many(targets, _local_testing_mode=True)

@@ -75,6 +75,7 @@ def test_a_plain_run_is_untouched(salver_command: Command, tmp_path: Path) -> No
 
 
 SAYS_WHY = """
+from time import sleep
 from salver.like.ray import install
 install()
 install()
@@ -98,6 +99,15 @@ serve.deployment(request_router_config={"request_router_class": CapacityQueueRou
     ("code", "said"),
     [
         ("import ray.util.state", "ImportError: ray.util.state is not part of serving"),
+        (
+            "from ray.util import ActorPool",
+            "ImportError: ray.util.ActorPool is not part of serving",
+        ),
+        ("from ray.exceptions import X", "ImportError: ray.exceptions.X is not part of serving"),
+        (
+            "ray.get(ray.remote(sleep).remote(2), timeout=0.01)",
+            "TimeoutError: No value within 0.01s",
+        ),
         ("import ray.data", "ImportError: ray.data is not part of serving"),
         ("from ray import train", "ImportError: ray.train is not part of serving"),
         ("import ray.serve.nothing", "ImportError: ray.serve.nothing: Salver has no such module."),
@@ -157,6 +167,11 @@ assert not ray.is_initialized()
 with ray.init(num_cpus=2, address="auto", runtime_env={"env_vars": {"A": "b"}}):
     assert ray.is_initialized()
 assert not ray.is_initialized()
+from ray.runtime_env import RuntimeEnv
+with ray.init(runtime_env=RuntimeEnv(env_vars={"A": "b"}, pip=None)):
+    assert ray.runtime_env.RuntimeEnv(pip=["x"]) == {"pip": ["x"]}
+from ray.exceptions import ActorDiedError, RuntimeEnvSetupError, WorkerCrashedError
+assert not hasattr(ray.util, "__nothing__")
 from ray import serve
 import ray.serve.handle, salver.serve.handle
 from ray.serve.api import get_replica_context, run

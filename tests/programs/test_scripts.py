@@ -72,6 +72,10 @@ def test_a_repl() -> None:
     assert said.splitlines() == ["'hello you'", "a type error", "'RUNNING'"]
 
 
+def test_starlette_s_modules_are_there_for_annotations() -> None:
+    assert run_program("plain_starlette.py") == "said text/x-echo; charset=utf-8\n"
+
+
 def test_code_on_the_command_line() -> None:
     code = (
         "from salver import serve\n"

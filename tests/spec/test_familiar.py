@@ -63,6 +63,12 @@ def test_what_is_wrong_is_named(given: Any, error: type[Exception], message: str
         http_settings(given)
 
 
+@pytest.mark.parametrize("name", ["middlewares", "num_cpus"])
+def test_what_a_door_once_had_says_where_it_is_now(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"'{name}'\] is not there any more"):
+        HTTPOptions.parse_obj({name: None})
+
+
 def test_a_part_of_a_later_version_says_so_when_it_is_used() -> None:
     with pytest.raises(NotImplementedError, match=r"^TracingConfig: not there yet"):
         TracingConfig()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -43,6 +44,15 @@ def test_what_is_written_down_is_read_again(model: Any) -> None:
     assert kind.parse_obj(model) is model
     assert model.copy() == model.model_copy(deep=True) == model
     assert kind.parse_raw(model.json()).dict().keys() == model.dict().keys()
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+def test_a_keyword_that_does_not_exist_is_answered_with_the_nearest(model: Any) -> None:
+    kind = type(model)
+    field = kind.__struct_fields__[0]
+    said = f"'{field}s' is not a field of {kind.__name__}. Did you mean {field}?"
+    with pytest.raises(TypeError, match=f"^{re.escape(said)}$"):
+        kind(**{f"{field}s": 1})
 
 
 def test_dumps_hold_plain_data_and_what_is_asked_for() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from salver.errors import (
+    EnvironmentFailedError,
     ReplicaDiedError,
     ReplicaUnavailableError,
     RequestCancelledError,
 )
+from salver.like.refusals import refuse_name
 
 # Ray wraps what users' code raises; here it comes as it is, so `except RayTaskError` means all.
 RayError = Exception
@@ -16,6 +20,8 @@ ActorDiedError = ReplicaDiedError
 ActorUnavailableError = ReplicaUnavailableError
 TaskCancelledError = RequestCancelledError
 GetTimeoutError = TimeoutError
+RuntimeEnvSetupError = EnvironmentFailedError
+WorkerCrashedError = ReplicaDiedError
 
 __all__ = (
     "ActorDiedError",
@@ -24,5 +30,11 @@ __all__ = (
     "RayActorError",
     "RayError",
     "RayTaskError",
+    "RuntimeEnvSetupError",
     "TaskCancelledError",
+    "WorkerCrashedError",
 )
+
+
+def __getattr__(name: str) -> NoReturn:
+    refuse_name("ray.exceptions", name)

@@ -164,7 +164,7 @@ def _refuse(what: str, instead: str) -> NoReturn:
     raise NotImplementedError(f"{what} is not supported. {instead}")
 
 
-_MODULES: Final = ("cloudpickle", "exceptions", "serve", "util")
+_MODULES: Final = ("cloudpickle", "exceptions", "runtime_env", "serve", "util")
 _REFUSED: Final = {
     "get_actor": "Processes by name are deployments here: serve.get_deployment_handle(name, app).",
     "kill": "Delete the app instead: serve.delete(name).",

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
+from salver.like.refusals import refuse_name
+
 __all__ = ("get_node_ip_address",)
 
 
 def get_node_ip_address() -> str:
     """Where the instance's processes are reached: this machine."""
     return "127.0.0.1"
+
+
+def __getattr__(name: str) -> NoReturn:
+    refuse_name("ray.util", name)
 
 
 __path__: list[str] = []  # a package, as `ray.util.metrics` is looked for below it

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Final
 
 from salver.errors import SalverError, TargetError
+from salver.like.refusals import refusal
 
 __all__ = ("install", "main")
 
@@ -26,6 +27,7 @@ __all__ = ("install", "main")
 _OURS: Final = {
     "ray": "salver.like.names",
     "ray.exceptions": "salver.like.exceptions",
+    "ray.runtime_env": "salver.like.runtime_env",
     "ray.util": "salver.like.node",
     "ray.util.metrics": "salver.serve.metrics",
     "ray.cloudpickle": "cloudpickle",
@@ -72,7 +74,7 @@ class _Loader(Loader):
         except ModuleNotFoundError as error:
             if error.name is None or not f"{ours}.".startswith(f"{error.name}."):
                 raise
-            raise ImportError(_refusal(name)) from None
+            raise ImportError(refusal(name)) from None
         if name == "ray":  # what else is asked of it comes by its name, and back to the finder
             public = {key: getattr(found, key) for key in (*found.__all__, "__getattr__")}
             module.__dict__.update(public, __doc__=found.__doc__, __version__=found.RAY_VERSION)
@@ -84,15 +86,6 @@ def _home(name: str) -> str:
     if name == _SERVE or name.startswith(f"{_SERVE}."):
         return f"salver.serve{name[len(_SERVE) :]}"
     return _OURS.get(name, f"salver.like.{name.partition('.')[2]}!")
-
-
-def _refusal(name: str) -> str:
-    if name.startswith(f"{_SERVE}."):
-        return f"{name}: Salver has no such module. `import salver.serve` shows what there is."
-    return (
-        f"{name} is not part of serving, and Salver stands in for serving only. Leave it out of "
-        "this program, or run it with Ray."
-    )
 
 
 def main(arguments: list[str]) -> None:

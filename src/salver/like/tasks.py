@@ -47,7 +47,12 @@ class ObjectRef:
 
     def result(self, timeout: float | None = None) -> Any:
         """The value; waits for it. TimeoutError: it did not come in time."""
-        return self._future.result(timeout)
+        try:
+            return self._future.result(timeout)
+        except TimeoutError:
+            if self._future.done():
+                raise  # the task's own
+            raise TimeoutError(f"No value within {timeout:g}s. The task goes on.") from None
 
     def future(self) -> Future[Any]:
         return self._future

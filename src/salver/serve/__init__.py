@@ -5,6 +5,7 @@ These modules only give the public names of Salver the places where such program
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,10 +53,20 @@ __all__ = (
 
 
 def __getattr__(name: str) -> Any:
+    _complete_starlette()
     if name in _MODULES:  # programs say `serve.context...` and import only `serve`
         return import_module(f"salver.serve.{name}")
     home = next((module for module, names in _HOMES.items() if name in names), "salver")
     return getattr(import_module(home), name)
+
+
+def _complete_starlette() -> None:
+    """Ray Serve has imported its modules: programs that say `import starlette` alone annotate with
+    `starlette.requests.Request`. Those that do not even say that are not made to pay for it.
+    """
+    if "starlette" in sys.modules and "starlette.requests" not in sys.modules:
+        for name in ("requests", "responses", "websockets"):
+            import_module(f"starlette.{name}")
 
 
 def __dir__() -> list[str]:

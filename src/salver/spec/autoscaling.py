@@ -16,7 +16,7 @@ from msgspec import Meta
 from salver.spec.code import ImportedCode, PickledCode
 from salver.spec.fields import check, unknown
 from salver.spec.ids import DeploymentId, ReplicaId
-from salver.spec.model import LikeModel
+from salver.spec.model import KnownFields, LikeModel
 
 __all__ = (
     "AUTO",
@@ -60,13 +60,11 @@ _RENAMED: Final = {
 }
 
 
-class _Named(msgspec.StructMeta):
-    """A keyword that does not exist is answered with the nearest; old names with the new ones."""
+class _Renamed(KnownFields):
+    """Old names are answered with the new ones."""
 
     def __call__(cls, *args: Any, **given: Any) -> Any:  # noqa: N805 - a class is its "self"
         for name in given:
-            if name not in cls.__struct_fields__:
-                raise TypeError(unknown(name, cls.__struct_fields__, f"a field of {cls.__name__}"))
             if name in _RENAMED and given[name] not in (None, 1.0):
                 text = f"{name} is an old name: use {_RENAMED[name]}."
                 warnings.warn(text, DeprecationWarning, stacklevel=2)
@@ -74,7 +72,7 @@ class _Named(msgspec.StructMeta):
 
 
 class AutoscalingPolicy(
-    LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=_Named
+    LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=KnownFields
 ):
     """A rule of one's own: a function or a class, and arguments by name for it."""
 
@@ -122,7 +120,7 @@ class AutoscalingConfig(
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
-    metaclass=_Named,
+    metaclass=_Renamed,
 ):
     """Bounds, target and patience of one deployment."""
 

@@ -7,14 +7,16 @@ from typing import Final
 
 import msgspec
 
-from salver.spec.model import LikeModel
+from salver.spec.model import KnownFields, LikeModel
 
 __all__ = ("BackpressureConfig",)
 
 _CODES: Final = (503, 429)
 
 
-class BackpressureConfig(LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BackpressureConfig(
+    LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=KnownFields
+):
     """`retry_after_s` is sent as the header `Retry-After`, in whole seconds."""
 
     status_code: int = 503

@@ -13,12 +13,14 @@ from msgspec import Meta
 
 from salver.spec.fields import check
 from salver.spec.ids import DeploymentId
-from salver.spec.model import LikeModel
+from salver.spec.model import KnownFields, LikeModel
 
 __all__ = ("Companions", "DeploymentActorConfig", "DeploymentActorContext", "check_companions")
 
 
-class DeploymentActorConfig(LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DeploymentActorConfig(
+    LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=KnownFields
+):
     """What to make, of a class or its import path, and what its process asks for."""
 
     name: str

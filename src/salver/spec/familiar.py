@@ -10,7 +10,7 @@ import msgspec
 
 from salver.spec.fields import check, unknown
 from salver.spec.http import HttpSettings
-from salver.spec.model import LikeModel
+from salver.spec.model import KnownFields, LikeModel
 
 __all__ = (
     "ControllerOptions",
@@ -35,7 +35,21 @@ class ProxyLocation(StrEnum):
         return cls.Disabled if value == "NoServer" else None  # its name in old programs
 
 
-class HTTPOptions(LikeModel, msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+class _Fields(KnownFields):
+    def refuse(cls, name: str) -> NoReturn:  # noqa: N805 - a class is its "self"
+        if name in _REMOVED:
+            raise ValueError(_removed(name))
+        super().refuse(name)
+
+
+class HTTPOptions(
+    LikeModel,
+    msgspec.Struct,
+    kw_only=True,
+    frozen=True,
+    forbid_unknown_fields=True,
+    metaclass=_Fields,
+):
     """The HTTP door, as Ray Serve spells it. Without a value the door's own default holds."""
 
     host: str | None = "127.0.0.1"
@@ -106,6 +120,10 @@ def without_door(given: object) -> bool:
     return location is ProxyLocation.Disabled or given.get("host", "") is None
 
 
+def _removed(name: str) -> str:
+    return f"http_options[{name!r}] is not there any more: {_REMOVED[name]}."
+
+
 def _read_location(given: Any) -> ProxyLocation | None:
     return None if given is None else read_location(given, "http_options['location']")
 
@@ -133,7 +151,7 @@ def _from_mapping(given: Mapping[str, Any], base: HttpSettings) -> HttpSettings:
         elif name == "location":
             _read_location(value)  # what is meant by it: see `without_door`
         elif name in _REMOVED:
-            raise ValueError(f"http_options[{name!r}] is not there any more: {_REMOVED[name]}.")
+            raise ValueError(_removed(name))
         else:
             raise TypeError(unknown(name, (*known, "location"), "an option of the HTTP door"))
     kept = {name: getattr(base, name) for name in known if name not in fields}

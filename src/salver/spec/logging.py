@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from salver.spec.fields import unknown
-from salver.spec.model import LikeModel
+from salver.spec.model import KnownFields, LikeModel
 
 __all__ = ("EncodingType", "LoggingConfig", "read_logging")
 
@@ -32,7 +32,12 @@ class EncodingType(StrEnum):
 
 
 class LoggingConfig(
-    LikeModel, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+    LikeModel,
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    metaclass=KnownFields,
 ):
     """How processes log.
 

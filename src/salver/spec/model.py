@@ -5,13 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from copy import deepcopy
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import msgspec
 
-__all__ = ("Fields", "LikeModel")
+from salver.spec.fields import unknown
+
+__all__ = ("Fields", "KnownFields", "LikeModel")
 
 Fields = dict[str, Any]
+
+
+class KnownFields(msgspec.StructMeta):
+    """A keyword that does not exist is answered with the nearest that does."""
+
+    def __call__(cls, *args: Any, **given: Any) -> Any:  # noqa: N805 - a class is its "self"
+        for name in given:
+            if name not in cls.__struct_fields__:
+                cls.refuse(name)
+        return super().__call__(*args, **given)
+
+    def refuse(cls, name: str) -> NoReturn:  # noqa: N805
+        """Classes that once had others say where these are now."""
+        raise TypeError(unknown(name, cls.__struct_fields__, f"a field of {cls.__name__}"))
 
 
 class LikeModel:

@@ -16,7 +16,7 @@ from msgspec import Meta
 if TYPE_CHECKING:
     from salver.spec.options import DeploymentOptions
 from salver.spec.fields import check
-from salver.spec.model import LikeModel
+from salver.spec.model import KnownFields, LikeModel
 
 __all__ = (
     "GangPlacementStrategy",
@@ -76,7 +76,9 @@ class GangRuntimeFailurePolicy(StrEnum):
     RESTART_REPLICA = "RESTART_REPLICA"
 
 
-class GangSchedulingConfig(LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class GangSchedulingConfig(
+    LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=KnownFields
+):
     """Replicas that start together or not at all, and end together."""
 
     gang_size: Annotated[int, Meta(ge=1)]

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from salver.spec.code import ImportedCode, PickledCode
 from salver.spec.fields import check, unknown
-from salver.spec.model import LikeModel
+from salver.spec.model import KnownFields, LikeModel
 
 __all__ = ("DEFAULT_ROUTER", "RequestRouterConfig", "read_routing")
 
@@ -26,7 +26,12 @@ _REFUSED: Final = {
 
 
 class RequestRouterConfig(
-    LikeModel, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+    LikeModel,
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    metaclass=KnownFields,
 ):
     """Which replica a call goes to. The defaults: the less loaded, or one that holds the model."""
 

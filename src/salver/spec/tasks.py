@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from salver.spec.fields import check
-from salver.spec.model import LikeModel
+from salver.spec.model import KnownFields, LikeModel
 
 __all__ = ("CELERY", "CeleryAdapterConfig", "TaskProcessorConfig", "TaskResult")
 
@@ -25,7 +25,12 @@ _RESERVED: Final = (
 
 
 class CeleryAdapterConfig(
-    LikeModel, msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True
+    LikeModel,
+    msgspec.Struct,
+    kw_only=True,
+    frozen=True,
+    forbid_unknown_fields=True,
+    metaclass=KnownFields,
 ):
     """How Celery reaches its broker, and where it keeps results."""
 
@@ -57,7 +62,12 @@ class CeleryAdapterConfig(
 
 
 class TaskProcessorConfig(
-    LikeModel, msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True
+    LikeModel,
+    msgspec.Struct,
+    kw_only=True,
+    frozen=True,
+    forbid_unknown_fields=True,
+    metaclass=KnownFields,
 ):
     """A queue of tasks, and who reads and fills it."""
 

@@ -42,6 +42,9 @@ __all__ = ("InlineApp",)
 
 T = TypeVar("T")
 _CLOSE_S: Final = 30.0
+_OTHER_PROCESSES: Final = (  # options that only a process of its own can have
+    "num_gpus", "resources", "env_vars", "working_dir", "py_modules", "pip",
+)  # fmt: skip
 _logger: Final = logging.getLogger("salver")
 
 
@@ -152,7 +155,7 @@ def _without_resources(app: AppSpec) -> AppSpec:
     deployments = []
     for spec in app.deployments:
         options = spec.options
-        for name in ("num_gpus", "resources", "env_vars"):
+        for name in _OTHER_PROCESSES:
             if value := getattr(options, name):
                 _logger.warning(
                     "%s=%r of deployment %s means nothing to an app in this process.",
