@@ -10,7 +10,7 @@ from salver.calls.custom import WatchedLink
 from salver.calls.request_router import PendingRequest, RequestRouter, RunningReplica
 from salver.errors import BackPressureError, SalverError
 from salver.spec.routing import RequestRouterConfig
-from salver.spec.status import Delta, DeploymentView
+from salver.spec.status import Delta, DeploymentView, ReplicaFacts
 from tests.calls.fakes import DEPLOYMENT, Bench, FakeReplica, PlainCall
 
 
@@ -156,6 +156,27 @@ async def test_who_names_nobody_is_asked_again_when_replicas_change() -> None:
     bench.show(a, b)
     await bench.settle()
     assert where(call) == ["b"]
+
+
+class ByStats(RequestRouter):
+    """A call goes to the replicas that say they are ready, once one does."""
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        return [[r for r in candidate_replicas if r.routing_stats.get("ready")]]
+
+
+async def test_who_names_nobody_is_asked_again_when_a_replica_speaks() -> None:
+    bench = RuledBench(ByStats, "a", "b", limit=2)
+    await bench.open()
+    calls = bench.ask("one", "two")
+    assert where(*calls) == ["", ""]
+    facts = ReplicaFacts("app#echo#b", stats={"ready": True})
+    bench.cluster.directory.apply(Delta(bench.version + 1, facts=(facts,)))
+    assert where(*calls) == ["b", "b"]
 
 
 async def test_a_choice_may_take_its_time() -> None:

@@ -282,11 +282,16 @@ class Router:
             self.rule.close()
         self.rule = CustomRule(self, routing) if routing is not None else None
         for facts in self.cluster.directory.facts_of(self.deployment):
-            self.learn(facts)
+            self._learn(facts)
         self.fleet.retire()  # other links are made: the new rule may want other ones
 
     def learn(self, facts: ReplicaFacts) -> None:
-        """A replica says this of itself."""
+        """A replica says this of itself: that may be what a call waits for."""
+        self._learn(facts)
+        if self.rule is not None and self.waiting:
+            self._wake()
+
+    def _learn(self, facts: ReplicaFacts) -> None:
         if self.rule is None and facts.room:
             self.rule = ModelRule(self)
             for known in self.cluster.directory.facts_of(self.deployment):

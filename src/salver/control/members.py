@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -236,10 +236,13 @@ class App:
     def shortages(self) -> Mapping[str, str]:
         return {m.replica.id: m.shortage for m in self.members.values() if m.shortage}
 
-    def places(self) -> dict[str, Place]:
-        """The place of each replica that starts or serves, among those of its version."""
+    def places(self, members: Iterable[Member] | None = None) -> dict[str, Place]:
+        """The place of each replica that starts or serves, among those of its version.
+
+        Of all, or of these, who are all there are of their deployments.
+        """
         held: dict[tuple[DeploymentId, str], dict[str, int | None]] = {}
-        for member in self.members.values():
+        for member in self.members.values() if members is None else members:
             if member.replica.phase in PLACED:
                 rank = member.place.rank if member.place is not None else None
                 siblings = held.setdefault((member.deployment, member.replica.version), {})

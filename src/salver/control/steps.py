@@ -154,7 +154,8 @@ class Steps:
         if release is None:
             return
         self._enter(member, Phase.STARTING)
-        member.place = app.places()[member.replica.id]
+        siblings = app.of(member.deployment)
+        member.place = app.places(siblings)[member.replica.id]
         part = release.parts[member.deployment]
         start = StartSpec(
             deployment=part,

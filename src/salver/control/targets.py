@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -93,5 +94,9 @@ def _version(app: AppSpec, spec: DeploymentSpec) -> str:
 
 
 def _options_that(change: str, options: DeploymentOptions) -> list[Any]:
-    names = DeploymentOptions.__struct_fields__
-    return [getattr(options, name) for name in names if change_of(name) == change]
+    return [getattr(options, name) for name in _names(change)]
+
+
+@cache
+def _names(change: str) -> list[str]:
+    return [name for name in DeploymentOptions.__struct_fields__ if change_of(name) == change]

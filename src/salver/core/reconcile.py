@@ -302,6 +302,8 @@ class _Reconciler:
             return
         for deployment, target in self._app.targets.items():
             waits = [r for r in self._new(deployment) if r.phase is Phase.WAITING and r.possible]
+            if not waits:
+                continue
             owner, old = self._victims(deployment)
             victims = first(old, min(len(waits), target.batch))
             for victim in victims:

@@ -260,6 +260,44 @@ class Telling(RequestRouter):
         return [candidate_replicas]
 
 
+class ByContent(RequestRouter):
+    """A call goes to the replica whose rank its message names; one of a stream of them to 0."""
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        assert pending_request is not None
+        assert pending_request.metadata.is_grpc_request
+        assert pending_request.kwargs == {}
+        rank = sum(Word.FromString(message).times for message in pending_request.args)
+        return [[r for r in candidate_replicas if r.routing_stats.get("rank") == rank]]
+
+
+@salver.deployment(
+    num_replicas=3, request_router_config=RequestRouterConfig(request_router_class=ByContent)
+)
+class Ranked:
+    """Says its rank."""
+
+    def record_routing_stats(self) -> dict[str, Any]:
+        return {"rank": self.rank}
+
+    @property
+    def rank(self) -> int:
+        return salver.get_replica_context().rank.rank
+
+    async def Say(self, word: Word) -> Word:
+        return Word(times=self.rank, text=word.text)
+
+    async def Repeat(self, _word: Word) -> AsyncIterator[Word]:
+        yield Word(times=self.rank)
+
+    async def Gather(self, words: gRPCInputStream[Word]) -> Word:
+        return Word(times=self.rank, text="".join([word.text async for word in words]))
+
+
 @salver.deployment(
     num_replicas=2,
     request_router_config=RequestRouterConfig(request_router_class=ConsistentHashRouter),

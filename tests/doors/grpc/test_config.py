@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 from pathlib import Path
 
 import grpc
+import httpx
 import pytest
+import trustme
 from echo_pb2 import Word
 from echo_pb2_grpc import CounterStub, EchoStub
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -66,4 +69,67 @@ def test_the_file_s_options_reach_the_door(salver_command: Command, tmp_path: Pa
             iter([reflection_pb2.ServerReflectionRequest()]), timeout=20
         )
         assert asked.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert served.stop() == 0
+
+
+SECURE = """
+http_options: {port: 0, ssl_certfile: chain.pem, ssl_keyfile: key.pem}
+grpc_options:
+  port: 0
+  grpc_servicer_functions: [echo_pb2_grpc.add_EchoServicer_to_server]
+  ssl_certfile: chain.pem
+  ssl_keyfile: key.pem
+  ssl_ca_certs: ca.pem
+applications:
+- import_path: spoken:app
+"""
+SPOKEN = """
+import salver
+from echo_pb2 import Word
+
+@salver.deployment
+class Spoken:
+    async def __call__(self, request):
+        return request.url.scheme
+
+    async def Say(self, word):
+        return Word(text=word.text + "!")
+
+app = Spoken.bind()
+"""
+
+
+def test_both_doors_speak_tls_where_the_file_says_so(
+    salver_command: Command, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    for file in Path(GENERATED).glob("echo_pb2*.py"):
+        shutil.copy(file, tmp_path)
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "chain.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    (tmp_path / "spoken.py").write_text(SPOKEN)
+    (tmp_path / "config.yaml").write_text(SECURE)
+    served = salver_command("run", "config.yaml", cwd=tmp_path)
+    address = served.line(r"answers gRPC at (\S+)").group(1)
+    url = served.url
+    assert url.startswith("https://")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    assert httpx.get(url, verify=context, timeout=20).text == "https"
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx.get(url, timeout=20)
+    mine = authority.issue_cert("me@example.org")
+    proof = mine.private_key_pem.bytes(), mine.cert_chain_pems[0].bytes()
+    roots = authority.cert_pem.bytes()
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    certified = grpc.ssl_channel_credentials(roots, *proof)
+    with grpc.secure_channel(address, certified, options=own) as channel:
+        assert EchoStub(channel).Say(Word(text="a"), timeout=20).text == "a!"
+    nobody = grpc.ssl_channel_credentials(roots)
+    with grpc.secure_channel(address, nobody, options=own) as channel:
+        with pytest.raises(grpc.RpcError) as refused:
+            EchoStub(channel).Say(Word(text="a"), timeout=20)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert served.stop() == 0

@@ -44,6 +44,20 @@ async def test_a_router_of_the_user_s_is_told_of_the_call(
     await running.log.until("chosen for: Say r m s False")
 
 
+async def test_a_router_of_the_user_s_reads_the_message(
+    running: Running, apps: Any, channel: grpc.aio.Channel
+) -> None:
+    await running.deploy(apps.Ranked.bind(), "held", None)
+    echo = EchoStub(channel)
+    for rank in (0, 2, 1, 2):
+        said = await echo.Say(Word(text="a", times=rank), metadata=HELD, timeout=20)
+        assert (said.times, said.text) == (rank, "a")
+        streamed = echo.Repeat(Word(times=rank), metadata=HELD, timeout=20)
+        assert [word.times async for word in streamed] == [rank]
+    gathered = await echo.Gather(one_word(), metadata=HELD, timeout=20)  # nothing has come yet
+    assert (gathered.times, gathered.text) == (0, "a")
+
+
 async def one_word() -> AsyncIterator[Word]:
     yield Word(text="a")
 
