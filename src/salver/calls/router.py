@@ -281,23 +281,19 @@ class Router:
         if self.rule is not None:
             self.rule.close()
         self.rule = CustomRule(self, routing) if routing is not None else None
-        for facts in self.cluster.directory.facts_of(self.deployment):
-            self._learn(facts)
         self.fleet.retire()  # other links are made: the new rule may want other ones
+        for facts in self.cluster.directory.facts_of(self.deployment):
+            self.learn(facts)
 
     def learn(self, facts: ReplicaFacts) -> None:
-        """A replica says this of itself: that may be what a call waits for."""
-        self._learn(facts)
-        if self.rule is not None and self.waiting:
-            self._wake()
-
-    def _learn(self, facts: ReplicaFacts) -> None:
+        """A replica says this of itself."""
         if self.rule is None and facts.room:
             self.rule = ModelRule(self)
             for known in self.cluster.directory.facts_of(self.deployment):
                 self.rule.learn(known)
         if self.rule is not None:
             self.rule.learn(facts)
+            self._wake()  # that may be what a call waits for
 
     def forget(self, replica: str) -> None:
         """What a replica said of itself is void: it is gone."""
