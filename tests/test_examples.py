@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,16 @@ def test_fastapi_app(client: Client) -> None:
     assert http.post("/notes", json={"stars": "many"}).status_code == 422
     assert "Notes" in http.get("/docs").text
     assert "/notes/{number}" in http.get("/openapi.json").json()["paths"]
+
+
+@pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed")
+def test_gradio_page(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    http = client("gradio_page")
+    assert http.get("/").headers["content-type"].startswith("text/html")
+    asked = http.post("/gradio_api/call/count", json={"data": ["to be or not"]}).json()
+    answer = http.get(f"/gradio_api/call/count/{asked['event_id']}").text
+    assert answer == "event: complete\ndata: [4]\n\n"
 
 
 def test_streaming(client: Client) -> None:
