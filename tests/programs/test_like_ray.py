@@ -84,17 +84,6 @@ import ray
 """
 
 
-SUBCLASSED = """
-from ray.serve.experimental.capacity_queue_router import CapacityQueueRouter
-class Mine(CapacityQueueRouter): pass
-"""
-ROUTED = """
-from ray import serve
-from ray.serve.experimental import CapacityQueueRouter
-serve.deployment(request_router_config={"request_router_class": CapacityQueueRouter})(print)
-"""
-
-
 @pytest.mark.parametrize(
     ("code", "said"),
     [
@@ -113,12 +102,6 @@ serve.deployment(request_router_config={"request_router_class": CapacityQueueRou
         ("import ray.serve.nothing", "ImportError: ray.serve.nothing: Salver has no such module."),
         ("from ray.serve.llm import LLMConfig", "ImportError: salver.serve.llm is not there in"),
         ("from ray.serve.dag import InputNode", "ImportError: salver.serve.dag (InputNode) is not"),
-        (
-            "from ray.serve.experimental.capacity_queue import CapacityQueue as C; C(1)",
-            "NotImplementedError: CapacityQueue is not there",
-        ),
-        (SUBCLASSED, "NotImplementedError: Mine: CapacityQueueRouter is not there"),
-        (ROUTED, "NotImplementedError: CapacityQueueRouter is not there in this version: its qu"),
         ("from ray.serve import nothing", "ImportError: cannot import name 'nothing'"),
         ("ray.get_actor('x')", "NotImplementedError: ray.get_actor is not supported. Processes"),
         ("ray.init('ray://x')", "NotImplementedError: ray.init(address='ray://x'): there is no cl"),

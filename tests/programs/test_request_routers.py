@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from salver import serve
-from salver.serve.config import RequestRouterConfig
+from salver.serve.config import DeploymentActorConfig, RequestRouterConfig
+from salver.serve.experimental import CapacityQueue, CapacityQueueRouter
 from salver.serve.experimental.round_robin_router import RoundRobinRouter
 from salver.serve.request_router import (
     FIFOMixin,
@@ -171,6 +172,29 @@ def test_calls_of_one_session_go_to_one_replica(door: str, client: httpx.Client,
     assert len(set(tags(handle, 40))) == 3
 
 
+QUEUED = "ray.serve.experimental.capacity_queue_router:CapacityQueueRouter"
+
+
+class Queueing(CapacityQueueRouter):
+    """One of the user's own."""
+
+
+@pytest.mark.parametrize("kind", [QUEUED, CapacityQueueRouter, Queueing])
+def test_a_program_with_a_capacity_queue_runs_as_it_is(door: str, app: Any, kind: Any) -> None:
+    config = {
+        "request_router_class": kind,
+        "request_router_kwargs": {"capacity_queue_actor_name": "queue", "max_fault_retries": 3},
+    }
+    queue = DeploymentActorConfig(
+        name="queue", actor_class=CapacityQueue, init_kwargs={"acquire_timeout_s": 0.5}
+    )
+    handle = app(config, max_ongoing_requests=1, deployment_actors=[queue])
+    seen: set[str] = set()
+    while len(seen) < 3:  # not every replica is dialled at first
+        calls = [handle.tag.remote() for _ in range(9)]
+        seen |= {call.result(timeout_s=20) for call in calls}
+
+
 def test_without_stand_ins_a_session_waits_for_its_replica(door: str, app: Any) -> None:
     config = {
         "request_router_class": HASHING,
@@ -239,7 +263,7 @@ def test_a_chosen_replica_shows_its_metadata(door: str, app: Any) -> None:
     [
         ({"request_router_clas": "a:B"}, TypeError, "Did you mean request_router_class"),
         ({"request_router_class": 3}, TypeError, "a subclass of RequestRouter"),
-        ({"request_router_class": "a:CapacityQueueRouter"}, NotImplementedError, "every call"),
+        ({"request_router_class": "a:KVAwareRouter"}, NotImplementedError, "language models"),
         ({"request_routing_stats_period_s": 0}, ValueError, "period_s=0"),
         ("consistent", TypeError, "expected a RequestRouterConfig"),
     ],

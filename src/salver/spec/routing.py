@@ -17,9 +17,9 @@ from salver.spec.model import KnownFields, LikeModel
 __all__ = ("DEFAULT_ROUTER", "RequestRouterConfig", "read_routing")
 
 DEFAULT_ROUTER: Final = "salver.serve.request_router:PowerOfTwoChoicesRequestRouter"
+# What they promise the default keeps.
+_AS_DEFAULT: Final = ("PowerOfTwoChoicesRequestRouter", "CapacityQueueRouter")
 _REFUSED: Final = {
-    "CapacityQueueRouter": "its queue is one process that every call must ask, so it makes each "
-    "call wait for two more. max_ongoing_requests is never exceeded here without it",
     "PrefixCacheAffinityRouter": "it comes with language models",
     "KVAwareRouter": "it comes with language models",
 }
@@ -93,6 +93,8 @@ def _read_class(given: Any) -> Any:
         return _read_path(given)
     if inspect.isclass(given):
         _refuse(given.__name__)
+        if given.__name__ in _AS_DEFAULT and given.__module__.startswith("salver.serve."):
+            return DEFAULT_ROUTER
     elif not isinstance(given, ImportedCode | PickledCode):
         raise TypeError(
             f"request_router_class={given!r} is not valid: expected a subclass of RequestRouter, "
@@ -107,7 +109,7 @@ def _read_path(path: str) -> str:
     _refuse(name)
     for package in ("ray.serve.", "salver.serve."):
         if path.startswith(package):
-            if name == "PowerOfTwoChoicesRequestRouter":
+            if name in _AS_DEFAULT:
                 return DEFAULT_ROUTER
             return "salver.serve." + path.removeprefix(package)
     return path

@@ -1,18 +1,17 @@
-"""`CapacityQueue`: known, and not there."""
+"""`CapacityQueue`: the deployment actor that programs with a `CapacityQueueRouter` name."""
 
 from __future__ import annotations
-
-from typing import NoReturn
 
 __all__ = ("CapacityQueue",)
 
 
 class CapacityQueue:
-    """Gives out tokens for free places at replicas."""
+    """In Ray Serve it gives out tokens for free places at replicas.
 
-    def __init__(self, *_args: object, **_kwargs: object) -> NoReturn:
-        raise NotImplementedError(
-            "CapacityQueue is not there in this version of Salver: replicas hold every caller to "
-            "max_ongoing_requests themselves, without a process that each call must ask. Leave it "
-            "out, and request_router_class=CapacityQueueRouter with it."
-        )
+    Here replicas hold every caller to `max_ongoing_requests` themselves, and nobody asks it: it is
+    there so that programs which make one run as they are.
+    """
+
+    def __init__(self, acquire_timeout_s: float = 0.0, token_ttl_s: float = 0.0) -> None:
+        self.acquire_timeout_s = acquire_timeout_s
+        self.token_ttl_s = token_ttl_s
