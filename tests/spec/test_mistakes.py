@@ -306,3 +306,10 @@ def test_whatever_is_wrong_nothing_of_msgspec_s_is_said(value: Any) -> None:
         assert found.path[0] == 0
         assert "$" not in found.said
         assert "`" not in found.said
+
+
+@pytest.mark.parametrize("kind", [HTTPOptions, gRPCOptions, AutoscalingPolicy, *ALONE])
+def test_a_field_that_does_not_exist_is_answered_with_the_nearest(kind: type) -> None:
+    name = names_of(kind)[0]
+    with pytest.raises(TypeError, match=rf"^'{name}s' is not a field of .*Did you mean {name}\?$"):
+        kind(**{**ALONE.get(kind, {}), f"{name}s": 1})

@@ -78,12 +78,8 @@ def _inner(kind: Any, step: str | int) -> Any:
     if (struct := struct_in(kind)) is not None:
         fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
         return fields.get(str(step), Any)
-    parts = [part for one in alternatives(kind) for part in get_args(one)[-1:] if get_origin(one)]
-    return get_args(kind)[0] if _is_tuple(kind) else (parts or [Any])[0]
-
-
-def _is_tuple(kind: Any) -> bool:
-    return get_origin(kind) is tuple and get_args(kind)[-1:] == (...,)
+    parts = [part for one in alternatives(kind) for part in get_args(one) if part is not ...]
+    return parts[-1] if parts else Any
 
 
 def _said(text: str, kind: Any) -> str:

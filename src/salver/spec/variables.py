@@ -43,7 +43,7 @@ UNUSED: Final[Mapping[str, str]] = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "the door runs no code of users: put middlewares "
     "on the FastAPI app that is given to @ingress",
     "RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING": "language models come later",
-    "RAY_SERVE_LOG_CLIENT_ADDRESS": "use logging_config's enable_access_log",
+    "RAY_SERVE_LOG_CLIENT_ADDRESS": "lines of the access log have no addresses; request.client has",
     "RAY_SERVE_LOG_TO_STDERR": "redirect stderr; logging_config's logs_dir adds files",
     "RAY_SERVE_MAX_CACHED_HANDLES": "handles are kept for as long as somebody holds them",
     "RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "use max_constructor_retry_count",
