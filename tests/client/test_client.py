@@ -177,6 +177,16 @@ def test_the_server_says_what_it_is(client: Client) -> None:
         client.model("nothing").ready()
 
 
+@pytest.mark.parametrize("way", ["http", "memory"])
+async def test_a_thousand_calls_at_once_are_answered_each_its_own(server: str, way: str) -> None:
+    async with AsyncClient(server, local=way == "memory") as client:
+        model = client.model("identity")
+        calls = (model(np.full(3, number, np.int32)) for number in range(1000))
+        found = await asyncio.gather(*calls)
+        assert [array.tolist() for array in found] == [[number] * 3 for number in range(1000)]
+        assert client._calling.transport._pool.connected <= 256  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("way", ["http", "memory", "grpc"])
 async def test_the_asynchronous_client_does_the_same(server: str, rpc: str, way: str) -> None:
     array = np.random.default_rng(0).random(100_000)

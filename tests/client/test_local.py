@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import sys
@@ -20,6 +21,7 @@ import salver
 from salver import serve
 from salver.api import session
 from salver.client import Client, ClientError, DeadlineError, InputError, UnavailableError
+from salver.client import local as local_module
 from salver.wire import mapping
 from tests.client.conftest import is_local
 from tests.doors.grpc.warm import warm
@@ -194,3 +196,15 @@ def test_without_grpc_a_client_of_it_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "grpc", None)
     with pytest.raises(ClientError, match=r"needs grpc.*salver\[grpc\]"):
         Client("grpc://127.0.0.1:1")
+
+
+def test_where_the_link_cannot_be_opened_calls_go_by_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    serve.start(http_options={"port": 0})
+    serve.run(Double.bind())
+    monkeypatch.setattr(local_module, "find_instance", cannot)
+    with Client(url(), timeout=20) as client:
+        assert client.model("Slow")(np.ones(2, np.float32), 0).tolist() == [2, 2]
+        assert not is_local(client)

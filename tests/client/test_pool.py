@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +22,9 @@ from salver.client import (
     LinkError,
     UnavailableError,
 )
+from salver.client.deadline import Deadline
+from salver.client.pool import Turns
+from salver.client.rim import LoopRim
 
 METADATA = (
     b'{"name":"m","platform":"p","inputs":[{"name":"x","datatype":"FP32","shape":[-1]}],'
@@ -231,3 +236,61 @@ def test_an_answer_that_makes_no_sense_is_an_error_of_the_client(answer: bytes) 
 def test_options_that_make_no_sense_are_refused(make: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match=r"not valid|cannot be|is for https"):
         make()
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_a_client_that_is_closed_calls_no_more(scheme: str) -> None:
+    client = Client(f"{scheme}://127.0.0.1:1")
+    client.close()
+    client.close()
+    with pytest.raises(ClientError, match=r"^This client is closed: make another one\.$"):
+        client.model("m")(1)
+
+
+async def test_an_asynchronous_client_that_is_closed_calls_no_more() -> None:
+    client = AsyncClient("http://127.0.0.1:1")
+    await client.close()
+    with pytest.raises(ClientError, match=r"^This client is closed"):
+        await client.live()
+
+
+async def test_turns_are_taken_in_order_and_none_is_lost_with_who_leaves() -> None:
+    turns, went = Turns(LoopRim(), 2), []
+
+    def long() -> Deadline:
+        return Deadline(60, time.monotonic)
+
+    async def take(name: str) -> None:
+        await turns.take(long())
+        went.append(name)
+
+    await take("a")
+    await take("b")
+    left, *waiting = [asyncio.create_task(take(name)) for name in "cde"]
+    await asyncio.sleep(0)
+    assert went == ["a", "b"]
+    left.cancel()
+    turns.give_back()
+    await asyncio.wait([left, waiting[0]])
+    assert went == ["a", "b", "d"]
+    turns.give_back()
+    await waiting[1]
+    with pytest.raises(DeadlineError):
+        await turns.take(Deadline(0.001, time.monotonic))
+    for _ in range(2):
+        turns.give_back()
+    await take("f")
+    await take("g")
+    assert went == ["a", "b", "d", "e", "f", "g"]
+
+
+async def test_a_turn_that_comes_as_its_taker_leaves_is_the_next_one_s() -> None:
+    turns = Turns(LoopRim(), 1)
+    await turns.take(Deadline(60, time.monotonic))
+    leaves = asyncio.create_task(turns.take(Deadline(60, time.monotonic)))
+    await asyncio.sleep(0)
+    turns.give_back()
+    leaves.cancel()
+    await asyncio.wait([leaves])
+    if leaves.cancelled():
+        await turns.take(Deadline(60, time.monotonic))

@@ -60,9 +60,22 @@ class Calling:
         self._timeout = options.timeout
         self._clock = clock
         self._known: dict[tuple[str, str], ModelMetadata] = {}
+        self._closed = False
+
+    def close(self) -> None:
+        """End every connection; whoever calls from now on is told."""
+        self._closed = True
+        self.transport.close()
+
+    async def aclose(self) -> None:
+        """The same, on a loop."""
+        self._closed = True
+        await self.transport.aclose()
 
     def deadline(self, timeout: float | None = None) -> Deadline:
-        """From now on."""
+        """From now on: what every call begins with. ClientError: the client is closed."""
+        if self._closed:
+            raise ClientError("This client is closed: make another one.")
         return Deadline(self._timeout if timeout is None else timeout, self._clock)
 
     async def metadata(self, model: str, version: str, deadline: Deadline) -> ModelMetadata:

@@ -120,7 +120,7 @@ class Client(_Server):
 
     def close(self) -> None:
         """Close every connection."""
-        self._calling.transport.close()
+        self._calling.close()
 
     def __enter__(self) -> Self:
         return self
@@ -203,7 +203,7 @@ class AsyncClient(_Server):
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._calling.transport.aclose()
+        await self._calling.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -49,13 +49,13 @@ class LocalInstance:
         cls, peer: tuple[str, int], rim: Rim, deadline: Deadline
     ) -> LocalInstance | None:
         """The instance that answers there, if it is this user's; None: it is not."""
-        found = find_instance(*peer)
-        if found is None:
-            return None
-        directory, plate = found
         try:
+            found = find_instance(*peer)
+            if found is None:
+                return None
+            directory, plate = found
             local = cls(Cluster.apart(directory), plate)
-        except SalverError:
+        except (SalverError, OSError):  # it has just ended, or nothing more can be opened here
             return None
         try:
             await rim.wait(local._begin, deadline)

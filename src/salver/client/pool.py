@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import ssl
+import threading
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -17,7 +19,7 @@ __all__ = ("Pool", "retried")
 
 R = TypeVar("R")
 
-_KEPT: Final = 64
+_AT_A_TIME: Final = 256  # a process may have some 1,000 files open, unless its limit was raised
 _IDLE_S: Final = 30.0
 _FIRST_WAIT_S: Final = 0.05
 _LONGEST_WAIT_S: Final = 10.0
@@ -58,6 +60,56 @@ def _asked_to_wait(reply: object) -> float | None:
     return min(float(text), _LONGEST_WAIT_S) if text.isdigit() else None
 
 
+class Turns:
+    """So many at a time; who comes later waits in line. Threads may share it."""
+
+    def __init__(self, rim: Rim, limit: int) -> None:
+        self._rim = rim
+        self._free = limit
+        self._lock = threading.Lock()
+        self._line: deque[Callable[[], None]] = deque()
+
+    async def take(self, deadline: Deadline) -> None:
+        """Return when it is one's turn; DeadlineError: it did not come."""
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+        waiting: list[Callable[[], None]] = []
+
+        def begin(done: Callable[[], None]) -> None:
+            with self._lock:
+                if not self._free:
+                    waiting.append(done)
+                    self._line.append(done)
+                    return
+                self._free -= 1  # one has just ended
+            done()
+
+        try:
+            await self._rim.wait(begin, deadline)
+        except BaseException:
+            self._leave(waiting)
+            raise
+
+    def _leave(self, waiting: list[Callable[[], None]]) -> None:
+        """Wait no more; whose turn it has become meanwhile lets the next one go."""
+        with self._lock:
+            if waiting and waiting[0] in self._line:
+                self._line.remove(waiting[0])
+                return
+        self.give_back()
+
+    def give_back(self) -> None:
+        """The next one may go."""
+        with self._lock:
+            if not self._line:
+                self._free += 1
+                return
+            turn = self._line.popleft()
+        turn()
+
+
 class Pool:
     """Requests to one server. Threads may share it."""
 
@@ -68,8 +120,10 @@ class Pool:
         port: int,
         tls: ssl.SSLContext | None,
         clock: Callable[[], float] = time.monotonic,
+        at_a_time: int = _AT_A_TIME,
     ) -> None:
         self._rim = rim
+        self._turns = Turns(rim, at_a_time)
         self._place = host, port
         self._tls = tls
         self._clock = clock
@@ -81,6 +135,13 @@ class Pool:
 
     async def exchange(self, request: Request, deadline: Deadline) -> Reply:
         """The answer to a request, whatever its status."""
+        await self._turns.take(deadline)
+        try:
+            return await self._exchange(request, deadline)
+        finally:
+            self._turns.give_back()
+
+    async def _exchange(self, request: Request, deadline: Deadline) -> Reply:
         incoming, pipe = await self.open(request, deadline)
         try:
             return await incoming.whole()
@@ -136,7 +197,7 @@ class Pool:
         return pipe
 
     def _put_back(self, pipe: Pipe, incoming: Incoming) -> None:
-        if incoming.reusable and len(self._idle) < _KEPT and not self._closed:
+        if incoming.reusable and len(self._idle) < _AT_A_TIME and not self._closed:
             pipe.since = self._clock()
             self._idle.append(pipe)
         else:

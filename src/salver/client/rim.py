@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iter
 from typing import Any, Protocol, TypeVar
 
 from salver.client.deadline import Deadline
+from salver.client.errors import DeadlineError
 
 __all__ = ("BlockingRim", "LoopRim", "Pipe", "Rim", "iterate_now", "run_now")
 
@@ -215,7 +216,13 @@ class LoopRim:
 
 async def _in_time(work: Awaitable[T], deadline: Deadline) -> T:
     try:
-        async with asyncio.timeout(deadline.left()) as limit:
+        left = deadline.left()
+    except DeadlineError:
+        if asyncio.iscoroutine(work):
+            work.close()  # nobody will await it
+        raise
+    try:
+        async with asyncio.timeout(left) as limit:
             return await work
     except TimeoutError:
         if limit.expired():
