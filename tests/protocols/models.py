@@ -101,6 +101,8 @@ class Models:
     @salver.endpoint(name="batched", labels=["even", "odd"])
     @salver.batch(max_batch_size=8, batch_wait_timeout_s=0.01)
     async def batched(self, x: list[float], word: list[str]) -> list[str]:
+        if "fail" in word:
+            raise ValueError("a batch that fails")
         return [f"{one} {word} of {len(x)}" for one, word in zip(x, word, strict=True)]
 
     @salver.batch(max_batch_size=4)

@@ -511,6 +511,15 @@ def test_a_batched_method_takes_single_items_and_batches_the_rows_of_a_request(
     assert told["inference_count"] >= len(rows) + 1
     assert told["inference_stats"]["queue"]["count"] == told["inference_count"]
     assert told["inference_stats"]["queue"]["ns"] > 0
+    # Of a batch that fails each request is told as such, and the batch is none that was done.
+    bad = [{"x": n, "word": "fail"} for n in range(3)]
+    assert http.post("/v1/models/batched:predict", json={"instances": bad}).status_code == 500
+    assert http.post("/models/batched", json=bad[0]).status_code == 500
+    (later,) = http.get("/v2/models/batched/stats").json()["model_stats"]
+    failed = [one["inference_stats"]["fail"]["count"] for one in (told, later)]
+    assert failed[1] - failed[0] == 2
+    assert later["batch_stats"] == told["batch_stats"]
+    assert later["execution_count"] == told["execution_count"]
     stream = http.post("/v2/models/batched_stream/generate_stream", json={"text_input": "a"})
     assert [line for line in stream.text.split("\n\n") if line] == [
         'data: {"model_name":"batched_stream","text_output":"a 0"}',

@@ -134,7 +134,8 @@ async def test_what_clients_said_of_models_outlives_the_controller(running: Runn
         await running.until_event("STOPPED", "twice")
         for number in range(2):
             os.kill(running.pids("controller")[0], signal.SIGKILL)
-            assert (await post("/v2/models/twice/infer", asked))[0] == 503
+            refused = await client.get("/v2/models/twice/infer", body=asked)
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
             # The door has heard of the new controller when an app of its is served.
             await running.deploy(apps.Plain.bind(), f"plain{number}", f"/plain{number}")
             assert (await post("/v2/models/twice/infer", asked))[0] == 503
