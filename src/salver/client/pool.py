@@ -123,6 +123,7 @@ class Pool:
         at_a_time: int = _AT_A_TIME,
     ) -> None:
         self._rim = rim
+        self._at_a_time = at_a_time
         self._turns = Turns(rim, at_a_time)
         self._place = host, port
         self._tls = tls
@@ -135,11 +136,13 @@ class Pool:
 
     async def exchange(self, request: Request, deadline: Deadline) -> Reply:
         """The answer to a request, whatever its status."""
-        await self._turns.take(deadline)
+        self._look_for_fork()
+        turns = self._turns
+        await turns.take(deadline)
         try:
             return await self._exchange(request, deadline)
         finally:
-            self._turns.give_back()
+            turns.give_back()
 
     async def _exchange(self, request: Request, deadline: Deadline) -> Reply:
         incoming, pipe = await self.open(request, deadline)
@@ -174,9 +177,14 @@ class Pool:
         finally:
             self._put_back(pipe, incoming)
 
-    async def _pipe(self, deadline: Deadline) -> Pipe:
-        if self._pid != os.getpid():  # a fork: what is idle here is our parent's
+    def _look_for_fork(self) -> None:
+        """What is idle, and whose turn it is, is our parent's after one."""
+        if self._pid != os.getpid():
             self._pid, self._idle = os.getpid(), []
+            self._turns = Turns(self._rim, self._at_a_time)
+
+    async def _pipe(self, deadline: Deadline) -> Pipe:
+        self._look_for_fork()
         while self._idle:
             try:
                 pipe = self._idle.pop()
