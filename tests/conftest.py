@@ -81,11 +81,15 @@ class Command:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
 
-    def __call__(self, *args: str, cwd: Path = ROOT / "examples") -> Served:
+    def __call__(
+        self, *args: str, cwd: Path = ROOT / "examples", first: Path | None = None
+    ) -> Served:
+        """`first`: where its processes look for modules before anywhere else."""
+        path = [str(place) for place in (first, ROOT / "src") if place is not None]
         process = subprocess.Popen(
             [sys.executable, "-m", "salver", *args],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

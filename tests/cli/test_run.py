@@ -63,6 +63,16 @@ def add(servicer, server):
     server.add_registered_method_handlers("shop.Shop", {"Buy": SimpleNamespace(**kind, **coders)})
 """
 
+# What every process begins with: the controller cannot keep its state.
+FULL_DISK = """
+import sqlite3
+
+def connect(*_args, **_options):
+    raise sqlite3.OperationalError("disk I/O error")
+
+sqlite3.connect = connect
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -154,6 +164,17 @@ def test_a_door_that_dies_at_every_start_ends_it_with_the_cause(
     assert "exit code 1: salver.errors.TargetError: " in error
     assert "half installed" in error
     assert "pip install --force-reinstall 'salver[grpc]'" in error
+
+
+def test_a_controller_that_dies_at_every_start_ends_it_with_the_cause(
+    salver_command: Command, folder: Path
+) -> None:
+    (folder / "sitecustomize.py").write_text(FULL_DISK)
+    served = salver_command("run", "shop:app", "--port", "0", cwd=folder, first=folder)
+    assert served.process.wait() == 1
+    (error,) = (line for line in served.errors().splitlines() if line.startswith("Error: "))
+    assert error.startswith("Error: The controller does not start; it was tried 3 times, and ended")
+    assert "exit code 1: sqlite3.OperationalError: disk I/O error. " in error
 
 
 def test_a_busy_port_is_named(salver_command: Command, folder: Path) -> None:

@@ -146,6 +146,8 @@ class FakeEngine:
     def drain_limit(self, seconds: float) -> None:
         pass
 
+    def answers(self) -> None: ...
+
     def drained(self) -> None:
         self.is_drained.set()
 

@@ -143,6 +143,7 @@ async def _serve(seat: Seat) -> None:
     task = asyncio.create_task(watch())
     control = socket.socket(fileno=seat.fds["control"])
     server = await asyncio.start_unix_server(serve, sock=control, limit=1 << 20)
+    engine.answers()
     async with server:
         await server.serve_forever()
     task.cancel()

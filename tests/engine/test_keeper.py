@@ -384,6 +384,26 @@ def test_what_users_started_dies_with_its_replica_and_others_are_left_alone(
     os.kill(stays, 0)
 
 
+def test_a_controller_that_never_answers_ends_the_instance_with_its_last_words(
+    start: Start,
+) -> None:
+    rig = start(entries={**ENTRIES, "controller": "entries:quick_death"})
+    with pytest.raises(EngineError, match=r"tried 3 times, and ended with exit code 3\. "):
+        rig.keeper.wait_ready()
+    wait_gone(rig.keeper.pid)
+    assert not Path(rig.instance).exists()
+
+
+def test_one_that_has_answered_is_started_again_however_often_it_dies(start: Start) -> None:
+    rig = start()
+    rig.keeper.wait_ready()
+    for _ in range(4):
+        dead = rig.control().ask("pid")
+        os.kill(dead, signal.SIGKILL)
+        wait_gone(dead)
+    assert rig.control().ask("pid")
+
+
 def test_ready_is_said_once_all_is_forked(start: Start) -> None:
     rig = start()
     assert isinstance(hears(rig, (Ready, Failed)), Ready)  # type: ignore[arg-type]

@@ -57,7 +57,8 @@ async def serve(seat: Seat) -> None:
     secret = seat.secret()
     store = SqliteStore(seat.instance)
     said = {name: seat.settings[name] for name in _SAID if name in seat.settings}
-    controller = Controller(seat.open_engine(), store, **said)
+    engine = seat.open_engine()
+    controller = Controller(engine, store, **said)
     metrics = Metrics(controller.events)
     inference = Inference(DeploymentRepository(controller), store)
     controller.publisher.add(Watcher("models", inference.heard, door=False))
@@ -69,6 +70,7 @@ async def serve(seat: Seat) -> None:
         Hello(b"", "controller", seat.id, os.getpid()),
         secret,
     )
+    engine.answers()
     try:
         await asyncio.Event().wait()
     finally:

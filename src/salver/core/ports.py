@@ -102,6 +102,9 @@ class Engine(Protocol):
     def fits(self, resources: Resources) -> bool:
         """Whether the machine, were all of it free, has this much."""
 
+    def answers(self) -> None:
+        """The controller can be dialled now: the instance is complete."""
+
     def on_drain(self, callback: Callable[[], None]) -> None:
         """Call this when the owner wants to stop; the engine waits for `drained`."""
 

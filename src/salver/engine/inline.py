@@ -174,6 +174,9 @@ class InlineEngine:
     def fits(self, resources: Resources) -> bool:
         return self._devices.fits(resources)
 
+    def answers(self) -> None:
+        """Nobody waits."""
+
     def on_drain(self, callback: Callable[[], None]) -> None:
         """Nobody asks: whoever made this engine shuts its controller down."""
 

@@ -24,6 +24,7 @@ from salver.engine.linux import become_subreaper, set_comm
 from salver.engine.listeners import bind_control, bind_tcp, reserve_tcp
 from salver.engine.machine import detect
 from salver.engine.messages import (
+    Answers,
     Bound,
     Died,
     Drain,
@@ -48,7 +49,7 @@ from salver.engine.output import Output
 from salver.engine.process import CAUGHT, current_environment
 from salver.engine.runtime import hold_runtime, remove_runtime
 from salver.engine.selecting import Loop
-from salver.engine.services import Services
+from salver.engine.services import TRIES, Services
 from salver.engine.talk import ControllerLink
 from salver.errors import EngineError
 from salver.telemetry.logging import Speaker, formatter_of
@@ -76,6 +77,7 @@ class Keeper:
         }
         self._stopping = False
         self._drained = False
+        self._trouble = ""  # why there will be no instance
 
     def run(self) -> int:
         """Serve until the owner asks to stop or is gone."""
@@ -91,10 +93,13 @@ class Keeper:
         gc.freeze()  # a collection in a child must not touch, and so copy, what is shared
         self._loop.on_readable(self._owner.fileno(), self._owner_spoke)
         self._services.start()
-        self._tell(Ready())
+        if self._services.complete:
+            self._tell(Ready())
         self._loop.run()
         self._children.end_rest()
         self._output.flush(1.0)
+        if self._trouble:
+            raise EngineError(self._trouble)
         self._tell(Stopped())
         remove_runtime(self._config.instance)
         return 0
@@ -196,7 +201,10 @@ class Keeper:
                 self._terminate()
         else:
             self._link.send(Died(exit_), keep=True)
-        if self._services.owns(exit_.id) and not self._stopping:
+        if self._services.hopeless(exit_) and not self._stopping:
+            self._trouble = _no_controller(exit_)
+            self._end_at_once()
+        elif self._services.owns(exit_.id) and not self._stopping:
             delay = self._services.again(exit_.id, lived)
             self._warn(f"{exit_.id} ended: {exit_.reason}; starting it again")
             self._tell(Restarted(exit_.id, exit_.reason, delay))
@@ -220,6 +228,9 @@ class Keeper:
                 for status in self._children.statuses():
                     self._link.send(Living(ref, status))
                 self._link.send(Listed(ref))
+            case Answers() if not self._services.complete:
+                self._services.complete = True
+                self._tell(Ready())
             case DrainLimit(seconds) if self._stopping and not self._drained:
                 if self._timeout is None:
                     self._patience.cancel()
@@ -234,6 +245,15 @@ class Keeper:
             self._link.send(Started(ref, self._children.start(process)))
         except (EngineError, OSError) as error:
             self._link.send(Refused(ref, str(error)))
+
+
+def _no_controller(exit_: Exit) -> str:
+    cause = f"{exit_.reason}: {exit_.said.rstrip('.')}" if exit_.said else exit_.reason
+    return (
+        f"The controller does not start; it was tried {TRIES} times, and ended with {cause}. The "
+        "log above has all that it said. It keeps its state where temporary files go (TMPDIR says "
+        "where); `pip install --force-reinstall salver` mends a broken package."
+    )
 
 
 def main(owner_fd: int) -> int:

@@ -15,6 +15,7 @@ from salver.core.ports import Exit, ProcessSpec, ProcessStatus, Resources
 from salver.engine.devices import Devices, Grant
 from salver.engine.machine import Machine
 from salver.engine.messages import (
+    Answers,
     Died,
     Drain,
     Drained,
@@ -95,7 +96,10 @@ class LocalEngine:
     def fits(self, resources: Resources) -> bool:
         return self._devices.fits(resources)
 
-    # ---- the end of the instance
+    # ---- the beginning and the end of the instance
+
+    def answers(self) -> None:
+        self._send(Answers())
 
     def on_drain(self, callback: Callable[[], None]) -> None:
         """Called when the owner wants to stop: drain, then say `drained`."""

@@ -7,6 +7,7 @@ import msgspec
 from salver.core.ports import Exit, ProcessSpec, ProcessStatus
 
 __all__ = (
+    "Answers",
     "Bound",
     "Died",
     "Drain",
@@ -52,11 +53,15 @@ class DrainLimit(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
+class Answers(msgspec.Struct, frozen=True, tag=True):
+    """The controller answers who dials it."""
+
+
 class Drained(msgspec.Struct, frozen=True, tag=True):
     """Nothing is left that deserves patience."""
 
 
-FromController = StartProcess | StopProcess | ListProcesses | DrainLimit | Drained
+FromController = StartProcess | StopProcess | ListProcesses | Answers | DrainLimit | Drained
 
 
 # ---- keeper to controller
@@ -102,11 +107,11 @@ class Bound(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """Everything is imported; controller and ingress are forked."""
+    """Everything is imported and forked, and the controller answers."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The keeper could not begin; it exits with a code that is not 0."""
+    """The keeper or the controller could not begin; the keeper exits with a code that is not 0."""
 
     message: str
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from salver.core.backoff import Backoff
+from salver.core.ports import Exit
 from salver.engine.config import KeeperConfig
 from salver.engine.selecting import Loop
 
@@ -14,6 +15,7 @@ __all__ = ("Services",)
 # Who dies within this time of starting is likely to do it again.
 QUICK_S: Final = 1.0
 BACKOFF: Final = Backoff(base_s=0.1, limit_s=5.0, free=3)
+TRIES: Final = 3  # of a controller that has never answered
 
 
 class Services:
@@ -33,6 +35,8 @@ class Services:
         if "grpc" in config.entries:
             self._kinds["grpc"] = "grpc"
         self._quick = dict.fromkeys(self._kinds, 0)
+        self._tries = 0
+        self.complete = "controller" not in self._kinds  # or the controller has answered once
 
     @property
     def doors(self) -> int:
@@ -45,6 +49,13 @@ class Services:
 
     def owns(self, process_id: str) -> bool:
         return process_id in self._kinds
+
+    def hopeless(self, exit_: Exit) -> bool:
+        """Whether the controller dies at every start, so that there will be no instance."""
+        if exit_.kind != "controller" or self.complete:
+            return False
+        self._tries += 1
+        return self._tries >= TRIES
 
     def again(self, name: str, lived: float) -> float:
         """Start it again: at once, unless it keeps dying as soon as it has started."""
