@@ -282,3 +282,15 @@ async def test_a_broadcast_gives_up_in_time() -> None:
         await handle_of(bench).broadcast("reset").results_async(timeout_s=0.001)
     with pytest.raises(TypeError, match="the name of a method"):
         handle_of(bench).broadcast(3)  # type: ignore[arg-type]
+
+
+async def test_method_names_without_end_fit_into_their_16_bits_and_are_not_kept() -> None:
+    bench = Bench("a")
+    await bench.connect()
+    link = link_of(bench, "a")
+    link.names.clear()
+    numbers = [link.introduce(f"m{number}") for number in range(70_000)]
+    assert max(numbers) == frames.UNNUMBERED
+    assert len(link.names) < 2000
+    assert [link.names[f"m{number}"] for number in range(100)] == numbers[:100]
+    bench.cluster.close()

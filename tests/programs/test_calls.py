@@ -576,3 +576,33 @@ class Hanging:
 
     async def __call__(self, request: Any) -> None:
         await self.callee.forever.remote()
+
+
+class Methods:
+    """Far more of them than a connection has numbers for."""
+
+
+def add(number: int) -> None:
+    setattr(Methods, f"m{number}", lambda _self, load: (number, len(load)))
+
+
+for each in range(1500):
+    add(each)
+
+
+@pytest.mark.parametrize("limit", [1, 200])
+def test_methods_without_number_are_all_called_by_their_own_names(
+    door: str,
+    limit: int,
+) -> None:
+    many = serve.deployment(max_ongoing_requests=limit)(Methods)
+    handle = serve.run(many.bind(), name="many", route_prefix=None)
+    loads = [b"x" * (1 << 21 if number % 300 == 0 else 1) for number in range(1500)]
+    responses = [
+        handle.options(method_name=f"m{number}").remote(load) for number, load in enumerate(loads)
+    ]
+    assert [response.result(timeout_s=60) for response in responses] == [
+        (number, len(load)) for number, load in enumerate(loads)
+    ]
+    assert handle.m3.remote(b"").result() == (3, 0)
+    serve.delete("many")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from salver.calls.call import SENT, Call
 from salver.calls.lane import Lane
@@ -22,6 +22,7 @@ from salver.wire.frames import (
     REJECT,
     RES,
     STREAM,
+    UNNUMBERED,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from salver.wire.payload import Segments
 
 __all__ = ("Link",)
+
+_NUMBERED: Final = 1024  # method names, on one connection
 
 
 class Link:
@@ -135,12 +138,17 @@ class Link:
         return calls
 
     def introduce(self, method: str) -> int:
-        """The number that stands for this method name on this connection."""
-        number = self.names.get(method)
-        if number is None:
-            number = self.names[method] = len(self.names)
+        """Tell the replica the method of the call that starts now; the number that stands for it.
+
+        The first ones have numbers that stay. Who makes up names without end has each told anew.
+        """
+        number = len(self.names)
+        if number < _NUMBERED:
+            self.names[method] = number
             self.conn.send(NAME, 0, number, 0, method.encode())
-        return number
+            return number
+        self.conn.send(NAME, 0, UNNUMBERED, self.last_id, method.encode())
+        return UNNUMBERED
 
     def set_limit(self, limit: int) -> None:
         """The replica now works on so many calls at a time."""

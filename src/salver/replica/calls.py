@@ -26,6 +26,7 @@ from salver.wire.frames import (
     READY,
     REJECT,
     REQ,
+    UNNUMBERED,
     chunk_cost,
 )
 from salver.wire.payload import Segments, dump_error
@@ -256,6 +257,7 @@ class Caller:
         self.host = host
         self.calls: dict[int, ServedCall] = {}
         self.names: dict[int, str] = {0: "__call__"}
+        self.unnumbered: dict[int, str] = {}  # names of calls that are about to come
 
     def opened(self, conn: Connection) -> None:
         self.conn = conn
@@ -279,9 +281,7 @@ class Caller:
                 call.credit += aux
                 call.wake()
         elif type == CANCEL:
-            call = self.calls.get(call_id)
-            if call is not None:
-                call.cancel()
+            self._cancel(call_id)
         elif type in _BODY_TYPES:
             call = self.calls.get(call_id)
             if call is not None and call.upload is not None:
@@ -290,9 +290,21 @@ class Caller:
                 else:
                     call.upload.feed(_joined(payload))
         elif type == NAME:
-            self.names[aux] = _joined(payload).decode()
+            self._learn(aux, call_id, _joined(payload).decode())
         else:
             raise WireError(f"A frame of type {type} from a caller, who may not send it.")
+
+    def _learn(self, number: int, call_id: int, name: str) -> None:
+        if number == UNNUMBERED:
+            self.unnumbered[call_id] = name
+        else:
+            self.names[number] = name
+
+    def _cancel(self, call_id: int) -> None:
+        self.unnumbered.pop(call_id, None)
+        call = self.calls.get(call_id)
+        if call is not None:
+            call.cancel()
 
     def closed(self, conn: Connection, error: Exception | None) -> None:  # noqa: ARG002
         self.cancel_all()
@@ -310,6 +322,7 @@ class Caller:
     def _request(self, flags: int, aux: int, call_id: int, payload: bytes | Segments) -> None:
         host = self.host
         if host.ongoing >= host.limit:
+            self.unnumbered.pop(call_id, None)
             host.refuse(self)
             self.conn.send(REJECT, 0, min(host.ongoing, _COUNT_MAX), call_id)
             return
@@ -338,7 +351,10 @@ class Caller:
             host.serve_http(call, space)
         else:
             call.payload = payload
-            call.name = name = self.names.get(aux)
+            name = self.names.get(aux)
+            if name is None:
+                name = self.unnumbered.pop(call_id, None)
+            call.name = name
             if flags & GRPC:
                 host.grpc(call, name or "", space)
             else:

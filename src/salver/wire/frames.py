@@ -12,6 +12,7 @@ and grows by one per call of that connection, so "begun up to here" is one numbe
     type      from     aux                     payload
     HELLO     both     -                       messages.Hello, first frame of each direction
     NAME      caller   name id                 a method name; REQ.aux refers to it from then on
+                                               (UNNUMBERED: the next REQ of that call id alone does)
     REQ       caller   name id | head+client   pickled (args, kwargs) | raw HTTP head with the
                                                client's `host:port` behind it; then the body
                                                | messages.CallHead and a gRPC message
@@ -76,6 +77,9 @@ HTTP: Final = 16  # REQ: an HTTP request.  RES, CHUNK: bytes for the client's so
 BODY: Final = 32  # REQ: the body follows as CHUNK* END, as the callee gives credit
 CLOSE: Final = 64  # REQ: say `connection: close`.  RES, END: close the client's connection after
 GRPC: Final = 128  # REQ: a call of a gRPC method, whose path is its name.  RES: its answer
+
+# NAME.aux and REQ.aux
+UNNUMBERED: Final = 0xFFFF
 
 # ARENA.aux
 NOTE: Final = 0
