@@ -71,6 +71,11 @@ def test_wrong_load_bodies_are_named(body: bytes, message: str) -> None:
         read_load(body)
 
 
+def test_a_region_of_no_bytes_is_none() -> None:
+    with pytest.raises(InvalidMessageError, match=r"^\$\.byte_size: expected at least one byte"):
+        read_register("r", b'{"key":"/shm","byte_size":0}')
+
+
 def test_regions_are_registered_and_referred_to() -> None:
     body = b'{"key":"/shm","offset":8,"byte_size":64}'
 

@@ -244,6 +244,32 @@ def test_shared_memory_that_is_wrong(judge: Judge, regions: tuple[Region, Region
         infer("in")
 
 
+def test_shared_memory_that_its_client_makes_smaller_ends_nobody(
+    judge: Judge, regions: tuple[Region, Region]
+) -> None:
+    def infer() -> None:
+        x, wanted = judge.triton.InferInput("x", [1000], "FP32"), judge.wanted("output-0")
+        x.set_shared_memory("in", 4000)
+        wanted.set_shared_memory("out", 4000)
+        judge.infer("identity", [x], outputs=[wanted])
+
+    paths = [Path("/dev/shm", region.key.strip("/")) for region in regions]
+    infer()  # so that both are in use
+    os.truncate(paths[0], 100)
+    with pytest.raises(
+        Exception, match=r"\$\.inputs\[0\]\.parameters\.shared_memory_region: .*has 100 bytes"
+    ):
+        infer()
+    os.truncate(paths[0], 4000)
+    os.truncate(paths[1], 0)
+    with pytest.raises(
+        Exception, match=r"\$\.outputs\[0\]\.parameters\.shared_memory_region: .*has 0 bytes"
+    ):
+        infer()
+    os.truncate(paths[1], 4000)
+    infer()
+
+
 def test_only_what_is_there_can_be_registered(judge: Judge, regions: tuple[Region, Region]) -> None:
     register, key = judge.client.register_system_shared_memory, regions[0].key
     with pytest.raises(Exception, match="'/salver_no_such_thing' cannot be opened: No such file"):

@@ -12,7 +12,7 @@ from salver.doors.models import Model, ModelTable
 from salver.errors import SalverError
 from salver.oip.errors import InvalidMessageError, UnsupportedError
 from salver.oip.metadata import ModelIndexEntry, ServerMetadata, SharedMemoryRegion
-from salver.oip.posix_memory import check
+from salver.oip.posix_memory import Memory
 from salver.oip.repository import LoadRequest
 from salver.oip.service_settings import (
     LOG_DEFAULTS,
@@ -157,7 +157,7 @@ class InferenceServer:
     async def register(self, region: SharedMemoryRegion) -> None:
         """From now on tensors may lie there, if it is there."""
         self._refuse_memory()
-        check(region)
+        Memory(region)
         await self._ask("register", {"region": msgspec.to_builtins(region)})
 
     async def unregister(self, name: str = "") -> None:

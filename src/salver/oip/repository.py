@@ -108,6 +108,8 @@ def region_of(name: str, key: str, offset: int, byte_size: int) -> SharedMemoryR
     """The region of that name; refuses sizes that are none."""
     if not name:
         raise InvalidMessageError("is missing", "$.name")
+    if byte_size == 0:
+        raise InvalidMessageError("expected at least one byte, got 0", "$.byte_size")
     return SharedMemoryRegion(
         name, key, _checked(offset, "$.offset"), _checked(byte_size, "$.byte_size")
     )

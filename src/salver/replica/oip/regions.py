@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from salver.oip.errors import InvalidMessageError
-from salver.oip.posix_memory import mapped
+from salver.oip.posix_memory import Memory
 from salver.oip.repository import Region
 from salver.oip.types import InferRequest, InferResponse, Tensor
 
@@ -21,22 +21,22 @@ _AT: Final = ".parameters.shared_memory_region"
 
 
 class Regions:
-    """Maps what is registered when it is first used, and forgets what is not any more."""
+    """Opens what is registered when it is first used, and forgets what is not any more."""
 
     def __init__(self) -> None:
         self._state: InferenceState | None = None
-        self._mapped: OrderedDict[SharedMemoryRegion, memoryview] = OrderedDict()
+        self._open: OrderedDict[SharedMemoryRegion, Memory] = OrderedDict()
 
     def read(self, request: InferRequest, state: InferenceState | None) -> None:
-        """Give the inputs that lie in regions their contents: views, not copies."""
+        """Give the inputs that lie in regions their contents, as they are now."""
         for index, tensor in enumerate(request.inputs):
             if tensor.data is not None:
                 continue
             try:
                 place = Region.of(tensor.parameters)
                 if place is not None:
-                    view = self._view(place, state)
-                    found = Tensor.raw(tensor.name, tensor.datatype, tensor.shape, view)
+                    contents = self._read(place, state)
+                    found = Tensor.raw(tensor.name, tensor.datatype, tensor.shape, contents)
                     tensor.data = found.data
             except InvalidMessageError as error:
                 raise error.under(f"$.inputs[{index}]") from None
@@ -62,14 +62,25 @@ class Regions:
                 f"shared_memory_byte_size is {place.byte_size}",
                 ".parameters.shared_memory_byte_size",
             )
-        self._view(place, state)[: len(contents)] = contents
+        memory = self._memory(place, state)
+        try:
+            memory.write(place.offset, contents)
+        except InvalidMessageError as error:
+            raise error.under(_AT) from None
         tensor.data = None
         tensor.parameters = {
             "shared_memory_region": place.name,
             "shared_memory_byte_size": len(contents),
         } | ({"shared_memory_offset": place.offset} if place.offset else {})
 
-    def _view(self, place: Region, state: InferenceState | None) -> memoryview:
+    def _read(self, place: Region, state: InferenceState | None) -> memoryview:
+        memory = self._memory(place, state)
+        try:
+            return memory.read(place.offset, place.byte_size)
+        except InvalidMessageError as error:
+            raise error.under(_AT) from None
+
+    def _memory(self, place: Region, state: InferenceState | None) -> Memory:
         regions = state.regions if state is not None else ()
         region = next((r for r in regions if r.name == place.name), None)
         if region is None:
@@ -82,13 +93,13 @@ class Regions:
             )
         if state is not self._state:  # what was registered anew may be other memory
             self._state = state
-            self._mapped.clear()
-        view = self._mapped.get(region)
-        if view is None:
+            self._open.clear()
+        memory = self._open.get(region)
+        if memory is None:
             try:
-                view = self._mapped[region] = mapped(region)
+                memory = self._open[region] = Memory(region)
             except InvalidMessageError as error:  # it was there when it was registered
                 raise error.under(_AT) from None
-            if len(self._mapped) > _KEPT:
-                self._mapped.popitem(last=False)
-        return view[place.offset : place.offset + place.byte_size]
+            if len(self._open) > _KEPT:
+                self._open.popitem(last=False)
+        return memory
