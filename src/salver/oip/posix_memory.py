@@ -44,7 +44,7 @@ class Memory:
             done += count
         return found
 
-    def write(self, offset: int, contents: bytes | memoryview) -> None:
+    def write(self, offset: int, contents: bytes | bytearray | memoryview) -> None:
         """Put these bytes there. InvalidMessageError: there is no room any more."""
         self._check()
         left, start = memoryview(contents).cast("B"), self._region.offset + offset
