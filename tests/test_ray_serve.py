@@ -79,7 +79,9 @@ def test_an_instance_is_as_it_was_started() -> None:
     """One instance for all options of `start`: each is seen from outside."""
     try:
         serve.start(
-            http_options=HTTPOptions(port=0, root_path="/api", root_url="https://shop.org"),
+            http_options=HTTPOptions(
+                host="127.0.0.2", port=0, root_path="/api", root_url="https://shop.org"
+            ),
             grpc_options=gRPCOptions(port=0, inference=True),
             logging_config=LoggingConfig(log_level="WARNING"),
         )
@@ -88,6 +90,9 @@ def test_an_instance_is_as_it_was_started() -> None:
         assert instance is not None
         assert httpx.get(instance.url + "/api").text == "WARNING"
         assert instance.public_url == "https://shop.org"
+        assert instance.url.startswith("http://127.0.0.2:")
+        assert not instance.url.startswith("http://127.0.0.2:8000")
+        assert not instance.grpc_address.endswith(":9000")
         with grpc.insecure_channel(instance.grpc_address) as channel:
             grpc.channel_ready_future(channel).result(timeout=20)
     finally:
@@ -106,18 +111,6 @@ async def test_an_instance_ends_while_the_loop_goes_on() -> None:
     async with httpx.AsyncClient() as client:
         with pytest.raises(httpx.ConnectError):
             await client.get(url)
-
-
-def test_several_apps_need_not_be_waited_for() -> None:
-    targets = [serve.RunTarget(Placed.bind(), name, f"/{name}") for name in ("a", "b")]
-    try:
-        serve.start(http_options={"port": 0})
-        serve.run_many(
-            targets, wait_for_ingress_deployment_creation=True, wait_for_applications_running=False
-        )
-        assert set(serve.status().applications) == {"a", "b"}
-    finally:
-        serve.shutdown()
 
 
 def test_names_that_only_programs_of_ray_know() -> None:

@@ -46,6 +46,7 @@ class FakeReplica:
         self.start_spec: StartSpec | None = None
         self.place: Place | None = None
         self.route: str | None = None
+        self.told: dict[str, Any] = {}  # what came last with each question
 
     @property
     def rank(self) -> int:
@@ -55,10 +56,16 @@ class FakeReplica:
     def world_size(self) -> int:
         return self.place.world_size if self.place is not None else 0
 
-    async def call(self, method: str, body: Any = None) -> Any:
+    def _note(self, method: str, body: Any) -> None:
         if method != "autoscaling_stats":
             self.asked.append(method)
             self.engine.calls.append((self.spec.id, method))
+        self.told[method] = body
+        if method == "check_health":
+            self.engine.checked.set()
+
+    async def call(self, method: str, body: Any = None) -> Any:
+        self._note(method, body)
         if method == "check_health" and self.spec.id in self.engine.unwell:
             raise SalverError("RuntimeError: CUDA has gone")
         if method == "place":
@@ -91,6 +98,7 @@ class FakeEngine:
         self.unwell: set[str] = set()
         self.gate = asyncio.Event()
         self.gate.set()
+        self.checked = asyncio.Event()  # somebody's health
         self.calls: list[tuple[str, str]] = []
         self.figures: Any = None  # what replicas say of their load
         self.is_drained = asyncio.Event()
@@ -282,6 +290,47 @@ async def test_a_constructor_that_keeps_failing_fails_the_app_with_its_traceback
         assert [c for _, c in engine.calls].count("start") == 3
         told = directory.views[DeploymentId("Door", "app")].gone
         assert told == "Deployment app#Door could not start; its status says why."
+
+
+async def test_a_constructor_is_called_as_often_as_the_deployment_says() -> None:
+    engine = FakeEngine()
+    engine.failing = {"bad"}
+    async with controlling(engine) as controller:
+        spec = app("bad", deployments=("Door",), max_constructor_retry_count=2)
+        assert (await run(controller, spec)).status is ApplicationStatus.DEPLOY_FAILED
+        assert [call for _, call in engine.calls].count("start") == 2
+
+
+async def test_replicas_are_told_the_times_of_their_deployment() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        times: dict[str, Any] = {"health_check_timeout_s": 7.0, "graceful_shutdown_timeout_s": 3.0}
+        spec = app(deployments=("Door",), health_check_period_s=0.01, **times)
+        await run(controller, spec)
+        (replica,) = engine.replicas.values()
+        await asyncio.wait_for(engine.checked.wait(), 5)
+        await controller.delete("app")
+        assert replica.told["check_health"]["timeout_s"] == 7.0
+        assert replica.told["drain"]["timeout_s"] == 3.0
+
+
+async def test_an_update_exchanges_as_many_replicas_at_a_time_as_the_deployment_says() -> None:
+    engine = FakeEngine()
+    many: dict[str, Any] = {
+        "num_replicas": 4,
+        "max_surge_percent": 0,
+        "rolling_update_percentage": 0.5,
+    }
+    async with controlling(engine) as controller:
+        await run(controller, app("1", deployments=("Door",), **many))
+        old = set(engine.replicas)
+        engine.gate.clear()
+        controller.deploy(app("2", deployments=("Door",), **many))
+        await until(controller, lambda: len(engine.replicas.keys() - old) == 2)
+        assert len(engine.replicas.keys() & old) == 2
+        engine.gate.set()
+        await until(controller, lambda: not engine.replicas.keys() & old)
+        assert (await controller.wait("app")).status is ApplicationStatus.RUNNING
 
 
 async def test_a_failed_update_leaves_the_old_replicas_serving_on_the_old_route() -> None:

@@ -167,9 +167,9 @@ def test_a_fall_leaves_room_for_what_is_under_way(load: int, limit: int, start: 
 
 
 def test_more_must_be_wanted_for_the_whole_delay() -> None:
-    one = world(1, upscale_delay_s=30)
+    one = world(1, upscale_delay_s=12)
     one.load(10)
-    one.pass_time(29.9)
+    one.pass_time(11.9)
     assert one.scaler.target == 1
     one.pass_time(0.2)
     assert one.scaler.target == 5
@@ -189,9 +189,9 @@ def test_a_moment_in_which_it_is_not_wanted_starts_the_delay_anew() -> None:
 
 
 def test_fewer_must_be_wanted_for_their_own_delay() -> None:
-    one = world(5, downscale_delay_s=600)
+    one = world(5, downscale_delay_s=45)
     one.load(2)
-    one.pass_time(599)
+    one.pass_time(44)
     assert one.scaler.target == 5
     one.pass_time(2)
     assert one.scaler.target == 1

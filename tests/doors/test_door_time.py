@@ -34,15 +34,15 @@ def test_a_head_that_is_only_slow_is_served() -> None:
 
 
 def test_idle_connections_are_closed_in_silence() -> None:
-    scene = Scene(HttpSettings(keep_alive_timeout_s=90))
+    scene = Scene(HttpSettings(keep_alive_timeout_s=30))
     fresh, used = scene.client(), scene.client()
     scene.router.answer = OK
-    scene.clock.advance(60)
+    scene.clock.advance(20)
     used.send(GET)
-    scene.clock.advance(31)
+    scene.clock.advance(11)
     assert (fresh.over(), used.over()) == (True, False)
     assert fresh.out == b""
-    scene.clock.advance(60)
+    scene.clock.advance(20)
     assert used.over()
     assert used.out == OK
 

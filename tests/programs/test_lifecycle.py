@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -254,20 +256,61 @@ def test_without_a_prefix_there_is_no_http(client: httpx.Client) -> None:
     serve.delete("quiet")
 
 
-def test_internal_run_returns_before_the_replicas_are_there(door: str) -> None:
-    handle = serve._run(Says.bind("soon"), _blocking=False, name="soon", route_prefix="/soon")
-    assert handle.name.remote().result(timeout_s=20) == "soon"
+@serve.deployment
+class Gated:
+    """Its constructor, or a call, goes on when somebody has opened a pipe for writing."""
+
+    def __init__(self, gate: str = "") -> None:
+        if gate:
+            self.wait(gate)
+
+    def __call__(self, request: Any = None) -> str:
+        return "passed"
+
+    def wait(self, gate: str) -> str:
+        return Path(gate).read_text()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> str:
+    path = str(tmp_path / "gate")
+    os.mkfifo(path)
+    return path
+
+
+def test_internal_run_returns_before_the_replicas_are_there(
+    client: httpx.Client, gate: str
+) -> None:
+    handle = serve._run(Gated.bind(gate), _blocking=False, name="soon", route_prefix="/soon")
+    assert str(serve.status().applications["soon"].status) == "DEPLOYING"
+    Path(gate).write_text("")
+    assert handle.remote().result(timeout_s=20) == "passed"
+    assert client.get("/-/routes").json()["/soon"] == "soon"
     serve.delete("soon", _blocking=True)
     assert "soon" not in serve.status().applications
 
 
-def test_a_delete_need_not_be_waited_for(door: str) -> None:
-    serve.run(Says.bind(), name="goes", route_prefix=None)
-    serve.delete("goes", _blocking=False)
-    seen = set()
-    while "goes" in (apps := serve.status().applications):
-        seen.add(str(apps["goes"].status))
-    assert seen <= {"DELETING"}
+def test_several_apps_need_not_be_waited_for(door: str, gate: str) -> None:
+    targets = [serve.RunTarget(Gated.bind(gate), name="slow", route_prefix=None)]
+    (handle,) = serve.run_many(
+        targets, wait_for_ingress_deployment_creation=True, wait_for_applications_running=False
+    )
+    assert str(serve.status().applications["slow"].status) == "DEPLOYING"
+    Path(gate).write_text("")
+    assert handle.remote().result(timeout_s=20) == "passed"
+    serve.delete("slow")
+
+
+def test_a_delete_need_not_be_waited_for(door: str, gate: str) -> None:
+    handle = serve.run(Gated.bind(), name="goes", route_prefix=None)
+    response = handle.wait.remote(gate)
+    with open(gate, "w") as open_gate:  # noqa: PTH123 - the call has begun
+        serve.delete("goes", _blocking=False)
+        assert str(serve.status().applications["goes"].status) == "DELETING"
+        open_gate.write("said")
+    assert response.result(timeout_s=20) == "said"
+    while "goes" in serve.status().applications:
+        pass
 
 
 def test_several_apps_at_once(client: httpx.Client) -> None:

@@ -112,7 +112,7 @@ def test_run_blocking_stays_until_it_is_interrupted(how: str) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert process.stdout.readline() == "starting\n"
+        assert process.stdout.readline() == "blocks\n"
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == "interrupted\n"
         assert "KeyboardInterrupt" in process.stderr.read()

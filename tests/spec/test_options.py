@@ -280,6 +280,11 @@ def test_what_is_said_for_a_cluster_is_let_pass_on_one_machine() -> None:
     gang = given.pop("gang_scheduling_config")
     options = DeploymentOptions(**read_options(given))
     assert options.placement_group_bundles == [{"CPU": 1.0}, {"GPU": 1.0}]
+    assert options.placement_group_strategy == "STRICT_PACK"
+    assert options.placement_group_bundle_label_selector == [{"zone": "a"}]
+    assert read_options({"graceful_shutdown_wait_loop_s": 3}) == {
+        "graceful_shutdown_wait_loop_s": 3.0
+    }
     assert read_options({"gang_scheduling_config": gang}) == {"gang_scheduling_config": gang}
     packed = {"gang_size": 2, "gang_placement_strategy": "SPREAD"}
     read = read_options({"gang_scheduling_config": packed})["gang_scheduling_config"]

@@ -2,7 +2,9 @@
 
 import sys
 
-from salver import serve
+from salver import api, serve
+
+stay = api._stay
 
 
 @serve.deployment
@@ -10,12 +12,18 @@ def hello() -> str:
     return "hello"
 
 
+def tell_and_stay() -> None:
+    print("blocks", flush=True)
+    stay()
+
+
+api._stay = tell_and_stay
 try:
     serve.run(hello.bind(), name="first", route_prefix=None)
-    print("starting", flush=True)
     if "many" in sys.argv:
         serve.run_many([serve.RunTarget(hello.bind())], blocking=True)
-    serve.run(hello.bind(), blocking=True)
+    else:
+        serve.run(hello.bind(), blocking=True)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
     raise
