@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import logging
 import pickle
@@ -11,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -25,18 +27,20 @@ from salver.origin import importable, leads_to
 from salver.pickler import CodePickler, by_value
 from salver.portable import imported, portable_router, portable_scaling
 from salver.program import INGRESS_MARK, Application, Deployment, answers_http
+from salver.replica.batching import Batched
 from salver.replica.code import load_code
 from salver.settings import Settings
 from salver.spec.app import AppSpec, DeploymentSpec
 from salver.spec.code import ImportedCode, PickledCode, digest
 from salver.spec.companions import DeploymentActorConfig
-from salver.spec.endpoint import endpoints_of
+from salver.spec.endpoint import EndpointSpec, endpoints_of
 from salver.spec.environment import RuntimeEnv
 from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions
 
 __all__ = ("ChangeError", "Changes", "build")
 
+_SIGNATURE: Final = "salver.oip.signature"  # needs numpy, which only endpoints need
 _logger = logging.getLogger("salver")
 
 
@@ -146,7 +150,7 @@ class _Building:
             arguments=_pickled((app.args, app.kwargs), self, deployment),
             options=self._portable(unique, options),
             version=version,
-            endpoints=endpoints_of(deployment.func_or_class, unique),
+            endpoints=_endpoints(deployment.func_or_class, unique),
             answers_http=answers_http(deployment.func_or_class),
             sys_path=prepared.sys_path,
             cwd=prepared.cwd,
@@ -202,6 +206,18 @@ class _Building:
             if said is None:
                 raise
             raise ChangeError(unique, path, str(error)) from error
+
+
+def _endpoints(code: Any, deployment: str) -> tuple[EndpointSpec, ...]:
+    """TypeError: one of them has an annotation that no protocol can carry."""
+    found = endpoints_of(code, deployment)
+    for spec in found:
+        method = getattr(code, spec.method) if inspect.isclass(code) else code
+        batched = isinstance(method, Batched)
+        if batched or inspect.isfunction(method):  # of all else only the living object knows
+            function = method.args[0].function if batched else method
+            import_module(_SIGNATURE).Signature.of(function, batched=batched)
+    return found
 
 
 def _prepared(options: DeploymentOptions) -> Prepared:

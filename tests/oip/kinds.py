@@ -66,6 +66,15 @@ class Pair(NamedTuple):
 
 
 @dataclasses.dataclass
+class Patch:
+    pixels: npt.NDArray[np.float64]
+    icon: Image.Image
+    weights: torch.Tensor
+    mask: npt.NDArray[np.bool_] | None = None
+    scale: float = 1.0
+
+
+@dataclasses.dataclass
 class Kind:
     """`plain` is what the value is in JSON, made without our code; `told` what a client has of
     it, who knows none of the server's classes."""
@@ -158,6 +167,26 @@ def array_kind(name: str) -> Kind:
     return Kind(Annotated[np.ndarray, Field(name)], values, listed)
 
 
+PATCHES = st.builds(
+    Patch,
+    arrays("FP64", FULL).map(quiet),
+    images(),
+    arrays("INT64", FULL).map(torch.from_numpy),
+    st.none() | arrays("BOOL", FULL),
+    st.floats(-9, 9),
+)
+
+
+def patched(patch: Patch) -> dict[str, Any]:
+    return {
+        "pixels": listed(patch.pixels),
+        "icon": filed(patch.icon),
+        "weights": listed(patch.weights.numpy()),
+        "mask": None if patch.mask is None else listed(patch.mask),
+        "scale": patch.scale,
+    }
+
+
 def rows(size: int) -> st.SearchStrategy[Any]:
     shape = st.tuples(st.integers(0, 3), st.just(size))
     return hnp.arrays("f4", shape, elements=st.floats(-9, 9, width=32))
@@ -226,6 +255,7 @@ KINDS: dict[str, Kind] = {
     ),
     "dataclass": Kind(Point, POINTS, dataclasses.asdict),
     "points": Kind(list[Point], st.lists(POINTS, max_size=2), each(dataclasses.asdict)),
+    "patches": Kind(list[Patch], st.lists(PATCHES, max_size=2), each(patched)),
     "struct": Kind(
         Box,
         st.builds(Box, POINTS, st.binary(max_size=3)),
@@ -283,6 +313,13 @@ KINDS: dict[str, Kind] = {
 }  # fmt: skip
 
 
+def same_array(left: Any, right: Any) -> bool:
+    alike = left.shape == right.shape and left.dtype.kind == right.dtype.kind
+    if left.dtype.kind in "OU":
+        return bool(alike and left.tolist() == right.tolist())
+    return bool(alike and left.dtype == right.dtype and left.tobytes() == right.tobytes())
+
+
 def same(left: Any, right: Any) -> bool:
     """Whether two values are equal and of one type, to the bit."""
     if isinstance(left, Image.Image):  # a file's is of a class of its own
@@ -290,10 +327,7 @@ def same(left: Any, right: Any) -> bool:
     if type(left) is not type(right):
         return False
     if isinstance(left, np.ndarray):
-        alike = left.shape == right.shape and left.dtype.kind == right.dtype.kind
-        if left.dtype.kind in "OU":
-            return bool(alike and left.tolist() == right.tolist())
-        return bool(alike and left.dtype == right.dtype and left.tobytes() == right.tobytes())
+        return same_array(left, right)
     if isinstance(left, torch.Tensor):
         return same(left.numpy(), right.numpy())
     if isinstance(left, pd.DataFrame | pd.Series):
@@ -302,6 +336,8 @@ def same(left: Any, right: Any) -> bool:
         return left == right or (math.isnan(left) and math.isnan(right))
     if isinstance(left, list):
         return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, Patch):
+        left, right = vars(left), vars(right)
     if isinstance(left, dict):
         return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
     return bool(left == right)

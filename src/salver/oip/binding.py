@@ -105,7 +105,7 @@ class Binder:
         if argument.required:
             wanted = ", ".join(repr(a.tensor) for a in self.signature.carried if a.required)
             raise MismatchError(f"input {argument.tensor!r} is missing; required: {wanted}", path)
-        if argument.nullable:
+        if argument.nullable and not argument.has_default:
             given.setdefault(argument.name, None)
 
     def _unknown(self, name: str, path: str) -> MismatchError:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import (
     Annotated,
     Any,
@@ -33,6 +34,7 @@ from salver.oip.codecs.registry import Registry
 from salver.oip.codecs.torch import TorchCodec
 from salver.oip.datatypes import DATATYPES, datatype_named
 from salver.oip.json_slots import JsonSlot
+from salver.oip.jsontypes import check_json
 from salver.oip.slots import AnySlot, Slot
 from salver.oip.value_slots import ChoiceSlot, ElementSlot, NumberSlot
 from salver.spec.endpoint import Field
@@ -87,7 +89,14 @@ def slot_for(hint: Any, registry: Registry, field: Field = _NO_FIELD) -> Slot:
         carrier = _carrier(told, registry.for_hint(told), registry)
         assert carrier is not None  # noqa: S101 - it is bool, int, float or str
         return ChoiceSlot(carrier, hint)
-    return JsonSlot(hint, items[0] if items and is_record(items[0]) else None)
+    check_json(hint, partial(_is_held, registry))
+    item = items[0] if items and is_record(items[0]) else None
+    return JsonSlot(hint, item, partial(slot_for, registry=registry))
+
+
+def _is_held(registry: Registry, kind: type) -> bool:
+    """Whether what JSON does not know by itself has a form in it all the same."""
+    return registry.for_hint(kind) is not None
 
 
 def _carrier(hint: Any, codec: object, registry: Registry) -> NumberSlot | ElementSlot | None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from salver.oip.codecs.json import convert, held, parse_as, schema_of, to_json
+from salver.oip.codecs.json import (
+    convert,
+    held,
+    parse_as,
+    schema_of,
+    to_json,
+    uses_pydantic,
+    within,
+)
 from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError
 from salver.oip.framing import as_objects
 from salver.oip.slots import Slot, check_elements, promised
@@ -22,10 +30,12 @@ class JsonSlot(Slot):
 
     content_type = "json"
 
-    def __init__(self, hint: Any, item: Any = None) -> None:
-        with suppress(TypeError, NameError):  # of what msgspec cannot read, whoever reads it tells
+    def __init__(self, hint: Any, item: Any, slot_of: Callable[[Any], Slot]) -> None:
+        """`slot_of` is asked for what JSON does not know by itself, such as arrays in records."""
+        if not uses_pydantic(hint):
             learnt(hint)  # calls are read in threads
         self.hint = hint
+        self.slot_of = slot_of
         self.item = item  # of a list; None where the whole value is one element
         self.many = item is not None
         self.shape = (-1,) if self.many else (1,)
@@ -38,7 +48,7 @@ class JsonSlot(Slot):
         values = []
         for index, element in enumerate(tensor.array().ravel().tolist()):
             try:
-                values.append(parse_as(element, self.item if self.many else self.hint))
+                values.append(parse_as(element, self.item if self.many else self.hint, self._inner))
             except InvalidMessageError as error:
                 raise error.under(f".data[{index}]") from None
         return values if self.many else values[0]
@@ -51,17 +61,23 @@ class JsonSlot(Slot):
         )
 
     def from_text(self, text: bytes | msgspec.Raw) -> Any:
-        return parse_as(bytes(text), self.hint)
+        return parse_as(bytes(text), self.hint, self._inner)
 
     def from_plain(self, value: Any) -> Any:
-        return convert(value, self.hint)
+        return convert(value, self.hint, self._inner)
 
     def to_plain(self, name: str, value: Any) -> Any:
         try:
-            return held(value, self.hint)
+            return held(value, self.hint, self._inner)
         except (ContentError, InvalidResultError) as error:
             what = getattr(self.hint, "__name__", None) if isinstance(self.hint, type) else None
             raise promised(name, what or self.hint, f"{value!r:.60}", str(error)) from None
 
     def schema(self) -> dict[str, Any]:
-        return schema_of(self.hint)
+        return schema_of(self.hint, lambda kind: self.slot_of(kind).schema())
+
+    def _inner(self, kind: Any, value: Any) -> Any:
+        try:
+            return self.slot_of(kind).from_plain(value)
+        except InvalidMessageError as error:
+            raise within(error) from None

@@ -12,6 +12,7 @@ import msgspec
 from salver.oip.codecs.registry import GroupCodec, Registry, built_in
 from salver.oip.errors import InvalidMessageError, UnservableError
 from salver.oip.hints import record_fields, slot_for, split_hint
+from salver.oip.jsontypes import spelled
 from salver.oip.metadata import ModelMetadata, TensorMetadata
 from salver.oip.slots import Slot
 from salver.oip.types import InferRequest, InferResponse
@@ -33,6 +34,7 @@ class Argument(msgspec.Struct, frozen=True):
     group: GroupCodec | None = None
     required: bool = True
     nullable: bool = False  # None is a value; given when it is left out and has no default
+    has_default: bool = False  # of its own
     description: str = ""
 
 
@@ -166,17 +168,20 @@ def _arguments(
             )
         hint, field, nullable = split_hint(hints.get(parameter.name, Any))
         name = parameter.name
-        required = parameter.default is parameter.empty and not nullable
+        has_default = parameter.default is not parameter.empty
+        required = not has_default and not nullable
         group = registry.group_for_hint(hint)
         if hint is InferRequest:
             yield Argument(name, name)
         elif group is not None:
-            yield Argument(name, name, None, group, required, nullable, field.description)
+            yield Argument(name, name, None, group, required, nullable, has_default,
+                           field.description)  # fmt: skip
         else:
             slot = _slot(f"{_name(function)}: argument {name!r}", hint, registry, field)
             tensor = field.name or name
             yield Argument(tensor=tensor, name=name, slot=slot, required=required,
-                           nullable=nullable, description=field.description)  # fmt: skip
+                           nullable=nullable, has_default=has_default,
+                           description=field.description)  # fmt: skip
 
 
 def _slot(what: str, hint: Any, registry: Registry, field: Field) -> Slot:
@@ -184,6 +189,8 @@ def _slot(what: str, hint: Any, registry: Registry, field: Field) -> Slot:
         return slot_for(hint, registry, field)
     except InvalidMessageError as error:  # what its Field says
         raise UnservableError(f"{what}: {error.message}.") from None
+    except UnservableError as error:
+        raise UnservableError(f"{what} is annotated {spelled(hint)}: {error}") from None
 
 
 def _streamed(function: Callable[..., Any], hint: Any) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import dataclasses
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, get_args
+from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
 import numpy as np
@@ -16,9 +16,10 @@ from salver.oip import jsontext
 from salver.oip.codecs.foreign import is_instance
 from salver.oip.codecs.image import is_image, write_image
 from salver.oip.datatypes import name_of
-from salver.oip.errors import ContentError, InvalidResultError
+from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError
 
 __all__ = (
+    "Inner",
     "convert",
     "from_json",
     "held",
@@ -27,7 +28,12 @@ __all__ = (
     "schema_of",
     "to_builtins",
     "to_json",
+    "uses_pydantic",
+    "within",
 )
+
+_WITHIN: Final = " - within `$"
+Inner: TypeAlias = Callable[[Any, Any], Any]  # of a type and what JSON had for it
 
 
 def to_json(value: object) -> bytes:
@@ -93,53 +99,53 @@ def _array(array: Any) -> Any:
     return array.tolist()
 
 
-def _uses_pydantic(hint: Any) -> bool:
-    return hasattr(hint, "__pydantic_core_schema__") or any(map(_uses_pydantic, get_args(hint)))
+def uses_pydantic(hint: Any) -> bool:
+    """Whether pydantic reads values of this annotation."""
+    return hasattr(hint, "__pydantic_core_schema__") or any(map(uses_pydantic, get_args(hint)))
 
 
-def convert(value: Any, hint: Any) -> Any:
-    """A value that came from JSON as one of this annotation, checked."""
+def convert(value: Any, hint: Any, inner: Inner | None = None) -> Any:
+    """A value that came from JSON as one of this annotation, checked; `inner` reads what JSON does
+    not know within it, such as arrays. ValueError: it cannot."""
     if hint is Any:
         return value
-    if _uses_pydantic(hint):
+    if uses_pydantic(hint):
         return _validated(hint, "validate_python", value)
     try:
-        return _complete(msgspec.convert(value, hint), hint)
+        return _complete(msgspec.convert(value, hint, dec_hook=inner), hint)
     except msgspec.ValidationError as error:
         raise _refused(error) from None
     except RecursionError:
         raise ContentError("nested too deeply") from None
 
 
-def held(value: Any, hint: Any) -> Any:
+def held(value: Any, hint: Any, inner: Inner | None = None) -> Any:
     """A result as one of this annotation: it is one already, or its JSON reads as one.
 
-    ContentError: it does not. An annotation that JSON knows nothing of holds nobody to anything.
+    ContentError: it does not.
     """
     if hint is Any or hint in type(value).__mro__:
         return value
     try:
-        if _uses_pydantic(hint):
+        if uses_pydantic(hint):
             return _validated(hint, "validate_python", value)
-        return _complete(msgspec.convert(value, hint), hint)
+        return _complete(msgspec.convert(value, hint, dec_hook=inner), hint)
     except (msgspec.ValidationError, ContentError) as error:
         refused = _refused(error) if isinstance(error, msgspec.ValidationError) else error
-    except TypeError:
-        return value
     try:
-        return parse_as(to_json(value), hint)
+        return parse_as(to_json(value), hint, inner)
     except (ContentError, InvalidResultError):
         raise refused from None
 
 
-def parse_as(data: bytes, hint: Any) -> Any:
+def parse_as(data: bytes, hint: Any, inner: Inner | None = None) -> Any:
     """JSON text as a value of this annotation, checked."""
     try:
         if hint is Any:
             return msgspec.json.decode(data)
-        if _uses_pydantic(hint):
+        if uses_pydantic(hint):
             return _validated(hint, "validate_json", data)
-        return _complete(msgspec.json.decode(data, type=hint), hint)
+        return _complete(msgspec.json.decode(data, type=hint, dec_hook=inner), hint)
     except msgspec.ValidationError as error:
         raise _refused(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -200,17 +206,23 @@ _known_adapter = lru_cache(maxsize=256)(_adapter)
 
 def _refused(error: msgspec.ValidationError) -> ContentError:
     sentence, _, path = str(error).partition(" - at `$")
-    return ContentError(sentence, path.rstrip("`"))
+    sentence, _, rest = sentence.partition(_WITHIN)
+    return ContentError(sentence, path.rstrip("`") + rest)
 
 
-def schema_of(hint: Any) -> dict[str, Any]:
+def within(error: InvalidMessageError) -> ValueError:
+    """What `inner` raises over a value that is wrong: msgspec tells where the value is."""
+    return ValueError(f"{error.message}{_WITHIN}{error.path}" if error.path else error.message)
+
+
+def schema_of(hint: Any, inner: Callable[[Any], dict[str, Any]] | None = None) -> dict[str, Any]:
     """The JSON schema of an annotation, with everything it refers to inside; {} when unknown."""
     if hint is Any:
         return {}
     try:
-        if _uses_pydantic(hint):
+        if uses_pydantic(hint):
             found: dict[str, Any] = sys.modules["pydantic"].TypeAdapter(hint).json_schema()
             return found
-        return msgspec.json.schema(hint)
+        return msgspec.json.schema(hint, schema_hook=inner)
     except (TypeError, ValueError, RecursionError):
         return {}

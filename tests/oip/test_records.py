@@ -1,0 +1,122 @@
+"""Records that hold arrays, and annotations that no protocol can carry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+import pytest
+
+import salver
+from salver.build import build
+from salver.oip.binding import Binder
+from salver.oip.errors import ContentError, UnservableError
+from salver.oip.signature import Signature
+from salver.oip.types import InferRequest, Tensor
+
+
+@dataclass
+class Shot:
+    image: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.bool_] | None = None
+    scale: float = 2.0
+
+
+class Cut(TypedDict):
+    image: npt.NDArray[np.float32]
+
+
+class Shots(NamedTuple):
+    first: Shot
+    more: list[Cut] = []  # noqa: RUF012 - as a default of a field
+
+
+def test_records_may_hold_arrays() -> None:
+    def function(shots: Shots, cut: Cut, again: Shot | None = None) -> Shot:
+        return shots.first
+
+    binder = Binder(Signature.of(function))
+    body = {"shots": [{"image": [[1, 2]]}, [{"image": [3]}]], "cut": {"image": []}}
+    tensors = [
+        Tensor.of(name, np.array([json.dumps(value)], object)) for name, value in body.items()
+    ]
+    for given in (binder.bind(InferRequest(tensors)), binder.bind_plain(body)):
+        first, more = given["shots"]
+        assert first.image.dtype == np.float32
+        assert (first.image.tolist(), first.mask, first.scale) == ([[1, 2]], None, 2.0)
+        assert more[0]["image"].tolist() == [3]
+        assert given["cut"]["image"].shape == (0,)
+        assert "again" not in given  # it has a default
+
+
+def test_what_is_wrong_within_a_record_is_named_to_the_element() -> None:
+    def function(shots: list[Shot]) -> None: ...
+
+    with pytest.raises(ContentError, match=r"^\$\.shots\[1\]\.image\[0\]\[1\]: Expected a number"):
+        Binder(Signature.of(function)).bind_plain({"shots": [{"image": 1}, {"image": [[1, "a"]]}]})
+
+
+def test_a_default_is_kept_where_none_is_a_value_too() -> None:
+    def function(x: int | None = 5, y: int | None = None, z: int | None = None) -> None: ...
+
+    assert "x" not in Binder(Signature.of(function)).bind_plain({"y": 1})
+    assert Binder(Signature.of(function)).bind_plain({"x": None}) == {"x": None}
+
+
+class Foreign: ...
+
+
+class Held(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    image: np.ndarray
+
+
+@dataclass
+class Deep:
+    inner: dict[str, Foreign]
+
+
+INSTEAD = r"\. Use arrays, numbers, str, .*"
+
+
+@pytest.mark.parametrize(
+    ("hint", "said"),
+    [
+        (Foreign, "Foreign: Foreign has no form in JSON" + INSTEAD),
+        (complex, "complex: complex has no form in JSON" + INSTEAD),
+        (np.float32, "float32: float32 has no form in JSON" + INSTEAD),
+        (Deep, "Deep: Foreign has no form in JSON" + INSTEAD),
+        (list[Foreign], r"list\[.*\]: Foreign has no form in JSON" + INSTEAD),
+        (Callable[[int], int], r".*Callable.*: Callable has no form in JSON" + INSTEAD),
+        (Shot | Deep, r".*: Type unions may not contain more than one dataclass.*" + INSTEAD),
+        (list[Held], r".*: it holds what pydantic takes from Python alone, such as an array\..*"),
+    ],
+)
+def test_an_annotation_that_json_cannot_say_is_refused_when_defined(hint: Any, said: str) -> None:
+    def function(x: Any) -> Any: ...
+
+    for name, what in (("x", "argument 'x'"), ("return", "output 'output-0'")):
+        function.__annotations__ = {name: hint}
+        with pytest.raises(UnservableError, match=rf"^.*function\(\): {what} is annotated {said}$"):
+            Signature.of(function)
+
+
+def test_an_app_with_such_an_annotation_is_refused_before_any_process_starts() -> None:
+    class Model:
+        @salver.endpoint
+        def first(self, x: int) -> int:
+            return x
+
+        @salver.endpoint
+        @salver.batch
+        async def second(self, foreign: list[Foreign]) -> list[int]:
+            return [1 for _ in foreign]
+
+    said = r"Model\.second\(\): argument 'foreign' is annotated Foreign: Foreign has no form"
+    with pytest.raises(UnservableError, match=said):
+        build(salver.deployment(Model).bind(), "app", "/")
