@@ -27,7 +27,12 @@ def check_json(hint: Any, is_held: Callable[[type], bool]) -> None:
         return
     try:
         found = types.type_info(hint)
-    except (TypeError, NameError, AttributeError) as error:
+    except NameError as error:
+        raise UnservableError(
+            f"{error}. Import what its fields name at the top of its module, outside of "
+            "TYPE_CHECKING."
+        ) from None
+    except (TypeError, AttributeError) as error:
         raise UnservableError(f"{str(error).rstrip('.')}. {_INSTEAD}") from None
     for kind in _foreign(found, set()):
         if not is_held(kind):
