@@ -17,6 +17,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from salver.version import VERSION
+
 if TYPE_CHECKING:
     from salver.api import (
         delete,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from salver.replica.multiplex import multiplexed
     from salver.spec.endpoint import Field, endpoint
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = (
     "Application",
     "Deployment",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -22,6 +21,7 @@ from salver.oip.service_settings import (
 )
 from salver.spec.ids import DeploymentId
 from salver.spec.status import DeploymentView, ModelView
+from salver.version import VERSION
 
 if TYPE_CHECKING:
     from salver.calls.router import Router
@@ -76,11 +76,7 @@ class InferenceServer:
     def metadata(self) -> ServerMetadata:
         """Who we are, and which extensions are there."""
         more = ("system_shared_memory",) if self.shares_memory else ()
-        try:
-            number = version("salver")
-        except PackageNotFoundError:  # run from a checkout
-            number = "0"
-        return ServerMetadata("salver", number, [*EXTENSIONS, *more])
+        return ServerMetadata("salver", VERSION, [*EXTENSIONS, *more])
 
     def ready(self) -> bool:
         """Whether every model is that nobody has unloaded."""
