@@ -10,12 +10,14 @@ from salver.spec.tls import TlsFiles
 __all__ = ("context_of",)
 
 
-def context_of(settings: TlsFiles, password: str | None = None) -> ssl.SSLContext | None:
+def context_of(
+    settings: TlsFiles, password: str | None = None, protocol: str = "http/1.1"
+) -> ssl.SSLContext | None:
     """None: the door speaks without TLS. SalverError: a file cannot be used, and which."""
     if settings.ssl_certfile is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([protocol])
     try:
         # Without the function, a key that has a password would ask for it at the terminal.
         context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, lambda: password or "")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
-
-import grpc
 
 from salver.calls.call import DONE, QUEUED, SENT, Call
 from salver.calls.context import request_id_of
 from salver.calls.grpc_frames import read_tail, split, whole
-from salver.errors import DeploymentUnavailableError
+from salver.errors import DeploymentUnavailableError, RequestCancelledError
 from salver.wire.frames import (
     BODY,
     CHUNK,
@@ -33,34 +32,32 @@ if TYPE_CHECKING:
     from salver.calls.link import Link
     from salver.calls.router import Router
     from salver.doors.grpc.door import GrpcDoor
-    from salver.doors.grpc.head import CallHead
+    from salver.doors.grpc.head import RpcHead
+    from salver.doors.grpc.rpc import Rpc
     from salver.wire.payload import Segments
 
-__all__ = ("StreamedCall", "UnaryCall", "Upstream")
+__all__ = ("GrpcCall", "StreamedCall", "UnaryCall", "Upstream")
 
 _REFILL: Final = INITIAL_CREDIT // 2  # credit owed before the replica is told to go on
 _NOTHING: Final = b""
 
 
-class UnaryCall(Call):
-    """One message comes back: `await call.future` gives it, with how it ended where that was said.
+class GrpcCall(Call):
+    """What the two kinds of calls share: the way to a replica.
 
-    `upstream`: the client's messages, where it sends a stream of them. `door` and `find`, who tells
-    its router as things are then (None: its app does), are set when it is submitted.
+    `upstream`: the client's messages, where it sends a stream of them. `find`, who tells its router
+    as things are then (None: its app does), is set when it is submitted.
     """
 
-    __slots__ = ("door", "find", "flags", "future", "head", "message", "path", "upstream", "wrote")
+    __slots__ = ("door", "find", "flags", "head", "message", "timer", "upstream")
 
     protocol = "grpc"
-    door: GrpcDoor
-    find: Callable[[], Router] | None
 
     def __init__(
         self,
-        path: str,
-        head: CallHead,
+        door: GrpcDoor,
+        head: RpcHead,
         message: bytes,
-        loop: asyncio.AbstractEventLoop,
         upstream: Upstream | None = None,
     ) -> None:
         # Call's own slots, without the cost of a second __init__ per request.
@@ -70,22 +67,28 @@ class UnaryCall(Call):
         self.state = QUEUED
         self.streaming = False
         self.ticket = 0
-        self.path = path
+        self.door = door
         self.head = head
         self.message = message
         self.flags = GRPC
+        self.find: Callable[[], Router] | None = None
+        self.timer: asyncio.TimerHandle | None = None
         self.upstream = upstream
-        self.wrote = False  # the head of the answer has left
-        self.future: asyncio.Future[Any] = loop.create_future()
         if upstream is not None:
             upstream.call = self
             self.flags = GRPC | BODY
 
+    @abstractmethod
+    def _end(
+        self, tail: CallTail | None, answer: bytes | memoryview, error: BaseException | None
+    ) -> None:
+        """It is over, with an answer or an error."""
+
     def send(self, link: Link, call_id: int) -> None:
         """Write the request to a replica."""
-        aux = link.names.get(self.path)
+        aux = link.names.get(self.head.path)
         if aux is None:
-            aux = link.introduce(self.path)
+            aux = link.introduce(self.head.path)
         head, message = self.head, self.message
         flags = self.flags | META if head.has_meta else self.flags
         if len(message) < LARGE:
@@ -104,11 +107,11 @@ class UnaryCall(Call):
 
     @property
     def method(self) -> str:
-        return self.path.rpartition("/")[2]
+        return self.head.path.rpartition("/")[2]
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The message, which nobody has read; without one, where the client sends a stream."""
-        return (self.message,) if self.upstream is None else (), {}
+        return (bytes(self.message),) if self.upstream is None else (), {}
 
     @property
     def model_id(self) -> str:
@@ -119,11 +122,14 @@ class UnaryCall(Call):
         return self.head.session_id
 
     def answered(self, flags: int, payload: bytes | Segments) -> None:
-        tail, message = _read(flags, payload)
-        self._end((tail, message), None)
+        if flags & META:
+            words, message = split(payload)
+            self._end(read_tail(words), message, None)
+        else:
+            self._end(None, whole(payload), None)
 
     def ended(self, flags: int) -> None:  # noqa: ARG002
-        self._end((None, _NOTHING), None)
+        self._end(None, _NOTHING, None)
 
     def failed(self, error: BaseException) -> None:
         if self.state == QUEUED and isinstance(error, DeploymentUnavailableError):
@@ -133,10 +139,7 @@ class UnaryCall(Call):
 
     def give_up(self, error: BaseException) -> None:
         """There will be no answer from a replica."""
-        self._end(None, error)
-
-    def chunk(self, flags: int, payload: bytes | Segments) -> None:
-        """A replica streams only what was asked to be streamed."""
+        self._end(None, _NOTHING, error)
 
     def credit(self, amount: int) -> None:
         if self.upstream is not None:
@@ -147,66 +150,89 @@ class UnaryCall(Call):
         if self.state != DONE:
             if self.router is not None:
                 self.router.cancel(self)
-            self._end(None, error)
-
-    def _end(self, result: Any, error: BaseException | None) -> None:
-        self.state = DONE
-        self.message = _NOTHING
-        if not self.future.done():
-            if error is not None:
-                self.future.set_exception(error)
-            elif result is not None:
-                self.future.set_result(result)
+            self._end(None, _NOTHING, error or RequestCancelledError(self.request_id))
 
 
-class StreamedCall(UnaryCall):
-    """Messages come back one by one: `await call.next()` gives them, then None."""
+class UnaryCall(GrpcCall):
+    """One message comes back: the door tells the client, in the turn of the loop it came in."""
 
-    __slots__ = ("_items", "_owed", "_waiter", "compression")
+    __slots__ = ("rpc",)
 
     def __init__(
-        self,
-        path: str,
-        head: CallHead,
-        message: bytes,
-        loop: asyncio.AbstractEventLoop,
-        upstream: Upstream | None = None,
+        self, door: GrpcDoor, rpc: Rpc, message: bytes, upstream: Upstream | None = None
     ) -> None:
-        UnaryCall.__init__(self, path, head, message, loop, upstream)
+        GrpcCall.__init__(self, door, rpc.head, message, upstream)
+        self.rpc = rpc
+        rpc.work = self
+
+    def chunk(self, flags: int, payload: bytes | Segments) -> None:
+        """A replica streams only what was asked to be streamed."""
+
+    def _end(
+        self, tail: CallTail | None, answer: bytes | memoryview, error: BaseException | None
+    ) -> None:
+        self.state = DONE
+        self.message = _NOTHING
+        self.door.ended(self, self.rpc, tail, answer, error)
+
+
+class StreamedCall(GrpcCall):
+    """Messages come back one by one: `await call.next()` gives them, then None.
+
+    How it went is there then: `tail`, or the error that `next` raises.
+    """
+
+    __slots__ = ("_error", "_items", "_owed", "_waiter", "compression", "tail")
+
+    def __init__(
+        self, door: GrpcDoor, head: RpcHead, message: bytes, upstream: Upstream | None = None
+    ) -> None:
+        GrpcCall.__init__(self, door, head, message, upstream)
         self.streaming = True
-        self.compression: int | None = None  # known before the first message
         self.flags |= STREAM
+        self.compression: int | None = None  # known before the first message
+        self.tail: CallTail | None = None
+        self._error: BaseException | None = None
         self._items: deque[bytes | memoryview] = deque()
         self._owed = 0
         self._waiter: asyncio.Future[None] | None = None
 
-    async def next(self) -> bytes | None:
+    async def next(self) -> bytes | memoryview | None:
         """The next message; the replica is never more than a bounded amount ahead."""
         while not self._items:
+            if self._error is not None:
+                raise self._error
             if self.state == DONE:
                 return None
-            self._waiter = self.future.get_loop().create_future()
+            self._waiter = self.door.loop.create_future()
             await self._waiter
         item = self._items.popleft()
         self._owed += chunk_cost(len(item))
         if self._owed >= _REFILL and self.state == SENT and self.link is not None:
             self.link.conn.send(CREDIT, 0, self._owed, self.call_id)
             self._owed = 0
-        return item if isinstance(item, bytes) else bytes(item)
+        return item
 
     def answered(self, flags: int, payload: bytes | Segments) -> None:
         if not flags & STREAM:
-            UnaryCall.answered(self, flags, payload)
+            GrpcCall.answered(self, flags, payload)
         else:
-            tail, _ = _read(flags, payload)
-            self.compression = tail.compression if tail is not None else None
+            words, _ = split(payload)
+            self.compression = read_tail(words).compression
 
     def chunk(self, flags: int, payload: bytes | Segments) -> None:  # noqa: ARG002
         self._items.append(whole(payload))
         self._wake()
 
-    def _end(self, result: Any, error: BaseException | None) -> None:
-        UnaryCall._end(self, result, error)
+    def _end(
+        self,
+        tail: CallTail | None,
+        answer: bytes | memoryview,  # noqa: ARG002
+        error: BaseException | None,
+    ) -> None:
+        self.state = DONE
+        self.message = _NOTHING
+        self.tail, self._error = tail, error
         self._wake()
 
     def _wake(self) -> None:
@@ -215,63 +241,43 @@ class StreamedCall(UnaryCall):
 
 
 class Upstream:
-    """A client's stream of messages, read as the replica takes them."""
+    """A client's stream of messages, passed on as the replica takes them."""
 
-    __slots__ = ("_credit", "_over", "_waiter", "call")
+    __slots__ = ("_credit", "_over", "_rpc", "call")
 
-    call: UnaryCall
+    call: GrpcCall
 
-    def __init__(self) -> None:
+    def __init__(self, rpc: Rpc) -> None:
         self._credit = 0
-        self._over = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._over = False  # the replica knows that there are no more
+        self._rpc = rpc
+        rpc.listener = self
 
-    async def pump(self, context: Any, answering: asyncio.Task[Any]) -> None:
-        """Pass on one message after the other, until the last or until the call is over.
-
-        `answering`: what grpc cancels when the client has gone.
-        """
-        while True:
-            message = await context.read()
-            if message is grpc.aio.EOF:
-                break
-            while self._credit <= 0:
-                self._waiter = self.call.future.get_loop().create_future()
-                await self._waiter
-            self._credit -= chunk_cost(len(message))
-            self._send(message)
-        # A stream that was cut ends in the same way, just before grpc tells of the cut. What is
-        # asked of grpc now is answered after that.
-        await context.read()
-        if answering.cancelling():
-            return
-        self._over = True
-        self.begins()
+    def arrived(self) -> None:
+        """The client has sent something, or all."""
+        self._go_on()
 
     def begins(self) -> None:
-        """The request is with a replica: it is told of the end, should that have come already."""
-        if self._over and self.call.state == SENT and self.call.link is not None:
-            self.call.link.conn.send(END, GRPC, 0, self.call.call_id)
+        """The request is with a replica, which has heard nothing of the stream yet."""
+        self._over = False
+        self._go_on()
 
     def granted(self, amount: int) -> None:
         """The replica takes so much more."""
         self._credit += amount
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._go_on()
 
-    def _send(self, message: bytes) -> None:
+    def _go_on(self) -> None:
         call = self.call
-        if call.state != SENT or call.link is None:
+        if call.state != SENT or call.link is None or self._over:
             return
-        if len(message) < LARGE:
-            call.link.conn.send(CHUNK, GRPC, 0, call.call_id, message)
-        else:
-            call.link.conn.send_parts(CHUNK, GRPC, 0, call.call_id, _NOTHING, (message,))
-
-
-def _read(flags: int, payload: bytes | Segments) -> tuple[CallTail | None, bytes]:
-    if not flags & META:
-        message = whole(payload)
-        return None, message if isinstance(message, bytes) else bytes(message)
-    tail, rest = split(payload)
-    return read_tail(tail), rest if isinstance(rest, bytes) else bytes(rest)
+        conn = call.link.conn
+        while self._credit > 0 and (message := self._rpc.take()) is not None:
+            self._credit -= chunk_cost(len(message))
+            if len(message) < LARGE:
+                conn.send(CHUNK, GRPC, 0, call.call_id, message)
+            else:
+                conn.send_parts(CHUNK, GRPC, 0, call.call_id, _NOTHING, (message,))
+        if self._rpc.exhausted:
+            self._over = True
+            conn.send(END, GRPC, 0, call.call_id)

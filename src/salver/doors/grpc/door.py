@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import grpc
 
 from salver.calls.call import QUEUED
-from salver.doors.grpc.calls import StreamedCall, UnaryCall, Upstream
-from salver.doors.grpc.head import CallHead, HeadCache
+from salver.doors.grpc.calls import GrpcCall, StreamedCall, UnaryCall, Upstream
 from salver.errors import RequestTimeoutError, SalverError, gRPCStatusError
 from salver.replica.grpc.status import (
     CANCELLED,
@@ -21,7 +20,6 @@ from salver.replica.grpc.status import (
     RESOURCE_EXHAUSTED,
     UNAVAILABLE,
     code_of,
-    cut,
     status_of,
 )
 from salver.wire.messages import CallTail
@@ -30,11 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from salver.calls.router import Router
+    from salver.doors.grpc.rpc import Rpc
     from salver.spec.grpc import gRPCOptions
     from salver.spec.ids import DeploymentId
     from salver.spec.status import DeploymentView
 
-__all__ = ("DRAINING", "GrpcDoor", "GrpcDoorStats", "abort")
+__all__ = ("DRAINING", "GrpcDoor", "GrpcDoorStats", "refused")
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 DRAINING: Final = "This node is being drained."
@@ -69,14 +68,17 @@ class GrpcDoor:
         self.by_code: dict[int, int] = {}
         # Told of each call that ends here, without a replica: path, status code, request id.
         self.access: Callable[[str, int, str], None] | None = None
-        self._heads = HeadCache()
         self._router_of = router_of
         self._routed = asyncio.Event()
+        self._early: list[Callable[[], None]] = []  # calls from before the apps were known
 
     def apply(self, views: Iterable[DeploymentView]) -> None:
         """From now on these are the deployments."""
         self.apps = {view.id.app: self._router_of(view.id) for view in views if view.ingress}
         self._routed.set()
+        early, self._early = self._early, []
+        for begin in early:
+            begin()
 
     @property
     def trouble(self) -> str:
@@ -92,119 +94,88 @@ class GrpcDoor:
         """Return when apps and models are known."""
         await self._routed.wait()
 
-    def read_head(self, context: Any) -> CallHead:
-        """What a call's metadata say."""
-        return self._heads.read(context)
-
     # ---- calls
 
-    async def unary(
+    def unary(
         self,
-        path: str,
+        rpc: Rpc,
         message: bytes,
-        context: Any,
         upstream: Upstream | None = None,
         router_of: Callable[[], Router] | None = None,
-    ) -> bytes:
-        """Call, and wait for the one message that answers; by default the app is called."""
-        if self.apps is None:
-            await self._routed.wait()
-        head = self._heads.read(context)
-        call = UnaryCall(path, head, message, self.loop, upstream)
-        timer = self.submit(call, router_of)
-        pump = self._pump(upstream, context)
-        try:
-            tail, answer = await call.future
-            if len(answer) > self.longest:
-                raise self.too_long(answer)
-        except asyncio.CancelledError:
-            self._left(call)
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it was, the client is told
-            await self._fail(call, error, context)
-        finally:
-            self.over(timer, pump)
-        await self._finish(call, tail, context)
-        return answer  # type: ignore[no-any-return]
-
-    async def stream(
-        self, path: str, message: bytes, context: Any, upstream: Upstream | None = None
     ) -> None:
+        """Call, for the one message that answers; by default the app is called."""
+        if self.apps is None:
+            self._early.append(lambda: self.unary(rpc, message, upstream, router_of))
+        elif not rpc.over:
+            self.submit(UnaryCall(self, rpc, message, upstream), router_of)
+
+    async def stream(self, rpc: Rpc, message: bytes, upstream: Upstream | None = None) -> None:
         """Call, and pass on one message after the other, as the client takes them."""
         if self.apps is None:
             await self._routed.wait()
-        head = self._heads.read(context)
-        call = StreamedCall(path, head, message, self.loop, upstream)
-        timer = self.submit(call)
-        pump = self._pump(upstream, context)
+        call = StreamedCall(self, rpc.head, message, upstream)
+        self.submit(call)
         try:
             while (answer := await call.next()) is not None:
-                if not call.wrote:
-                    call.wrote = True
-                    _compress(context, call.compression)
                 if len(answer) > self.longest:
                     raise self.too_long(answer)
-                await context.write(answer)
-            tail, _ = await call.future
+                rpc.compression = call.compression
+                await rpc.write(answer)
         except asyncio.CancelledError:
-            self._left(call)
+            self.count(CANCELLED)
+            call.cancel()
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the client is told
             call.cancel()
-            await self._fail(call, error, context)
+            self._fail(call, error, rpc)
+        else:
+            self._finish(call, call.tail, rpc)
         finally:
-            self.over(timer, pump)
-        await self._finish(call, tail, context)
+            self.over(call)
 
-    async def answer(self, path: str, work: Callable[[], Awaitable[bytes]], context: Any) -> bytes:
+    async def answer(self, rpc: Rpc, work: Callable[[], Awaitable[bytes]]) -> None:
         """What this door itself says to a call."""
         self.calls += 1
         self.in_flight += 1
-        request_id = self._heads.read(context).request_id or uuid.uuid4().hex
-        trailing = (("request_id", request_id),)
+        request_id = rpc.head.request_id or uuid.uuid4().hex
+        code, details = OK, ""
         try:
-            message = await work()
+            rpc.put(await work())
         except SalverError as error:
-            code = code_of(error)
-            code = UNAVAILABLE if code == INTERNAL else code  # the controller is not there just now
-            self.count(code)
-            self.tell(path, code, request_id)
-            await abort(context, code, str(error), trailing)
+            code, details = code_of(error), str(error)
+            if code == INTERNAL:
+                code = UNAVAILABLE  # the controller is not there just now
         except asyncio.CancelledError:
             self.count(CANCELLED)
             raise
         finally:
             self.in_flight -= 1
-        self.count(OK)
-        self.tell(path, OK, request_id)
-        context.set_trailing_metadata(trailing)
-        return message
+        self.count(code)
+        self.tell(rpc.head.path, code, request_id)
+        rpc.end(code, details, (("request_id", request_id),))
 
-    def submit(
-        self, call: UnaryCall, router_of: Callable[[], Router] | None = None
-    ) -> asyncio.TimerHandle | None:
-        """Begin a call; `over` belongs to it, with what this returns."""
+    def submit(self, call: GrpcCall, router_of: Callable[[], Router] | None = None) -> None:
+        """Begin a call; `over` belongs to it."""
         self.calls += 1
         self.in_flight += 1
-        call.door, call.find = self, router_of
+        call.find = router_of
         try:
             router = self._router(call.head.app) if router_of is None else router_of()
-        except SalverError as refused:
-            call.give_up(refused)
-            return None
+        except SalverError as error:
+            call.give_up(error)
+            return
+        if self.limit_s > 0:
+            call.timer = self.loop.call_later(self.limit_s, self._expire, call)
         router.submit(call)
-        if self.limit_s <= 0:
-            return None
-        return self.loop.call_later(self.limit_s, self._expire, call)
 
-    def reroute(self, call: UnaryCall, error: BaseException) -> None:
+    def reroute(self, call: GrpcCall, error: BaseException) -> None:
         """Its deployment is gone and it has not begun: it goes to whoever answers now.
 
         Not before the next tick: what came with this news is not known yet.
         """
         self.loop.call_soon(self._route_anew, call, error)
 
-    def _route_anew(self, call: UnaryCall, error: BaseException) -> None:
+    def _route_anew(self, call: GrpcCall, error: BaseException) -> None:
         if call.state != QUEUED:
             return  # the client has gone
         try:
@@ -223,73 +194,78 @@ class GrpcDoor:
             router = apps.get(app)
             if router is not None:
                 return router
-            raise _refused(NOT_FOUND, f"Application {app!r} not found. There are: {_list(apps)}.")
+            raise refused(NOT_FOUND, f"Application {app!r} not found. There are: {_list(apps)}.")
         if len(apps) == 1:
             return next(iter(apps.values()))
         if apps:
-            raise _refused(
+            raise refused(
                 NOT_FOUND,
                 "Metadata 'application' is not set, and there is more than one application. "
                 f"There are: {_list(apps)}.",
             )
-        raise _refused(NOT_FOUND, "There is no application.")
+        raise refused(NOT_FOUND, "There is no application.")
 
-    def _expire(self, call: UnaryCall) -> None:
+    def _expire(self, call: GrpcCall) -> None:
         limit = self.limit_s
         call.cancel(RequestTimeoutError(limit, "grpc_options.request_timeout_s", call.request_id))
 
-    def _pump(self, upstream: Upstream | None, context: Any) -> asyncio.Task[None] | None:
-        if upstream is None:
-            return None
-        answering: Any = asyncio.current_task()
-        return self.loop.create_task(upstream.pump(context, answering))
-
-    def over(
-        self, timer: asyncio.TimerHandle | None, pump: asyncio.Task[None] | None = None
-    ) -> None:
+    def over(self, call: GrpcCall) -> None:
         """A call is over, however it went."""
         self.in_flight -= 1
-        if timer is not None:
-            timer.cancel()
-        if pump is not None:
-            pump.cancel()
-            pump.add_done_callback(_look_at)
+        if call.timer is not None:
+            call.timer.cancel()
 
     # ---- the end of a call
 
-    def _left(self, call: UnaryCall) -> None:
-        """The client has gone, or its deadline has passed."""
-        self.count(CANCELLED)
-        call.cancel()
+    def ended(
+        self,
+        call: UnaryCall,
+        rpc: Rpc,
+        tail: CallTail | None,
+        answer: bytes | memoryview,
+        error: BaseException | None,
+    ) -> None:
+        """A call for one message is over: tell the client."""
+        self.over(call)
+        rpc.work = None
+        if rpc.over:  # the client has gone, or its deadline has passed
+            self.count(CANCELLED)
+        elif error is not None:
+            self._fail(call, error, rpc)
+        elif len(answer) > self.longest:
+            self._fail(call, self.too_long(answer), rpc)
+        elif tail is None:
+            self.count(OK)
+            rpc.answer(answer, call.request_id)
+        else:
+            if tail.code == OK:
+                rpc.compression = tail.compression
+                rpc.put(answer)
+            self._finish(call, tail, rpc)
 
-    async def _finish(self, call: UnaryCall, tail: CallTail | None, context: Any) -> None:
-        """How it went; an error is raised that ends it, where it did not go well."""
-        trailing: Any = (("request_id", call.request_id),)
-        if tail is not None:
-            trailing += tuple((key, value) for key, value in tail.metadata)
-            if tail.code != OK:
-                self.count(tail.code)
-                await abort(context, tail.code, tail.details, trailing)
-            if not call.wrote and tail.compression is not None:
-                _compress(context, tail.compression)
-                await context.send_initial_metadata(())  # a whole answer would leave as it is
-        self.count(OK)
-        context.set_trailing_metadata(trailing)
+    def _finish(self, call: GrpcCall, tail: CallTail | None, rpc: Rpc) -> None:
+        """How it went, as the replica says."""
+        own = (("request_id", call.request_id),)
+        if tail is None:
+            self.count(OK)
+            rpc.end(OK, "", own)
+        else:
+            self.count(tail.code)
+            rpc.end(tail.code, tail.details, (*own, *tail.metadata))
 
-    async def _fail(self, call: UnaryCall, error: BaseException, context: Any) -> NoReturn:
+    def _fail(self, call: GrpcCall, error: BaseException, rpc: Rpc) -> None:
         request_id = call.request_id or uuid.uuid4().hex
         if isinstance(error, SalverError):
             code, details = status_of(error)
         else:
             code, details = INTERNAL, "Internal error."
         self.count(code)
-        self.tell(call.path, code, request_id)
-        await abort(context, code, details, (("request_id", request_id),))
-        raise AssertionError("abort() raises")
+        self.tell(call.head.path, code, request_id)
+        rpc.end(code, details, (("request_id", request_id),))
 
-    def too_long(self, answer: bytes) -> SalverError:
+    def too_long(self, answer: bytes | memoryview) -> SalverError:
         """What is said of an answer that is longer than the limit."""
-        return _refused(
+        return refused(
             RESOURCE_EXHAUSTED,
             f"The answer has {len(answer)} bytes: more than grpc_options.max_send_message_bytes="
             f"{self.longest}.",
@@ -305,25 +281,9 @@ class GrpcDoor:
             self.access(path, code, request_id)
 
 
-def _refused(code: int, details: str) -> SalverError:
+def refused(code: int, details: str) -> SalverError:
+    """The error that is answered so."""
     return gRPCStatusError(None, _CODES[code], details)
-
-
-async def abort(context: Any, code: int, details: str, trailing: Any = ()) -> None:
-    """End a call with this status, by an exception."""
-    shown = cut(details).encode("utf-8", "replace").decode()
-    await context.abort(_CODES.get(code, grpc.StatusCode.UNKNOWN), shown, trailing)
-
-
-def _compress(context: Any, algorithm: int | None) -> None:
-    if algorithm is not None:
-        context.set_compression(grpc.Compression(algorithm))
-
-
-def _look_at(task: asyncio.Task[None]) -> None:
-    """A stream that was cut may end its reader in any way: the call itself is told, too."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _list(names: Iterable[str]) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from salver.doors.grpc.door import GrpcDoor, abort
+from salver.doors.grpc.door import GrpcDoor, refused
 from salver.replica.grpc.status import NOT_FOUND
 
 __all__ = ("Health",)
@@ -41,10 +41,10 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # grpc has n
         serves = not door.trouble and (not service or bool(door.apps))
         return int(_Status.SERVING if serves else _Status.NOT_SERVING)
 
-    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Check(self, request: Any, _context: Any) -> Any:  # noqa: N802
         status = self.status(request.service)
         if status == _UNKNOWN:
-            await abort(context, NOT_FOUND, f"There is no service {request.service!r}.")
+            raise refused(NOT_FOUND, f"There is no service {request.service!r}.")
         return _Status(status=status)
 
     async def List(self, _request: Any, _context: Any) -> Any:  # noqa: N802
@@ -53,7 +53,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # grpc has n
         statuses = {name: _Status(status=self.status(name)) for name in names}
         return health_pb2.HealthListResponse(statuses=statuses)
 
-    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802
+    async def Watch(self, request: Any, _context: Any) -> AsyncIterator[Any]:  # noqa: N802
         """Every change of status; ends when the door closes."""
         told = None
         while True:
@@ -61,7 +61,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # grpc has n
             status = self.status(request.service)
             if status != told:
                 told = status
-                await context.write(_Status(status=status))
+                yield _Status(status=status)
             if self._door.draining:
                 return
             await changed.wait()

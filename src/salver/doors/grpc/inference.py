@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-import grpc
 import msgspec
 
 from salver.doors.grpc.door import GrpcDoor
+from salver.doors.grpc.head import Handler
 from salver.doors.grpc.inference_stream import InferStream
 from salver.doors.inference import InferenceServer
 from salver.oip import proto
@@ -26,6 +25,7 @@ from salver.oip.targets import Target, target_of
 
 if TYPE_CHECKING:
     from salver.calls.router import Router
+    from salver.doors.grpc.rpc import Rpc
 
 __all__ = ("InferenceService",)
 
@@ -49,29 +49,26 @@ class InferenceService:
         for stream in self._streams:
             stream.stop()
 
-    def handlers(self) -> dict[str, Any]:
+    def handlers(self) -> dict[str, Handler]:
         """By path, ready to be served."""
         own = [_path(name) for name in _OWN]
         own += [_path(name, proto.OLD_REPOSITORY) for name in proto.methods(proto.OLD_REPOSITORY)]
-        unary = {path: self._handler(path) for path in own}
-        unary |= {_path(name): self._passed(name) for name in _BY_REPLICA}
-        unary[self._infer_path] = self._infer
-        return {
-            path: grpc.unary_unary_rpc_method_handler(answer) for path, answer in unary.items()
-        } | {self._stream_path: grpc.stream_stream_rpc_method_handler(self._stream)}
+        handlers = {path: self._handler(path) for path in own}
+        handlers |= {_path(name): self._passed(name) for name in _BY_REPLICA}
+        handlers[self._infer_path] = Handler(self._infer)
+        handlers[self._stream_path] = Handler(
+            lambda rpc, _: rpc.run(self._stream(rpc)), takes_stream=True
+        )
+        return handlers
 
     # ---- inference
 
-    async def _infer(self, data: bytes, context: Any) -> bytes:
-        return await self._door.unary(
-            self._infer_path, data, context, router_of=lambda: self._router(target_of(data))
-        )
+    def _infer(self, rpc: Rpc, data: bytes) -> None:
+        self._door.unary(rpc, data, router_of=lambda: self._router(target_of(data)))
 
-    async def _stream(self, _messages: Any, context: Any) -> None:
+    async def _stream(self, rpc: Rpc) -> None:
         await self._door.routed()
-        stream = InferStream(
-            self._door, self._stream_path, self._router, context, plain=self._plain
-        )
+        stream = InferStream(self._door, self._router, rpc, plain=self._plain)
         self._streams.add(stream)
         try:
             await stream.run()
@@ -85,26 +82,26 @@ class InferenceService:
             raise ModelNotReadyError(target.model, target.version)
         return model.router
 
-    def _passed(self, name: str) -> Callable[[bytes, Any], Any]:
-        path, kind = _path(name), proto.message(f"{name}Request")
+    def _passed(self, name: str) -> Handler:
+        kind = proto.message(f"{name}Request")
 
-        async def pass_on(data: bytes, context: Any) -> bytes:
+        def pass_on(rpc: Rpc, data: bytes) -> None:
             def router() -> Router:
                 asked = proto.parse(kind, data)
                 return self._router(Target(asked.name, asked.version))
 
-            return await self._door.unary(path, data, context, router_of=router)
+            self._door.unary(rpc, data, router_of=router)
 
-        return pass_on
+        return Handler(pass_on)
 
     # ---- what the server says itself
 
-    def _handler(self, path: str) -> Callable[[bytes, Any], Any]:
+    def _handler(self, path: str) -> Handler:
         name = path.rpartition("/")[2]
         answer = getattr(self, f"_{_snake(name)}")
         kind = proto.message(f"{name}Request")
 
-        async def handle(data: bytes, context: Any) -> bytes:
+        def handle(rpc: Rpc, data: bytes) -> None:
             async def work() -> bytes:
                 if name not in _BEFORE_MODELS:
                     await self._door.routed()
@@ -112,9 +109,9 @@ class InferenceService:
                 message = await result if inspect.isawaitable(result) else result
                 return message.SerializeToString()  # type: ignore[no-any-return]
 
-            return await self._door.answer(path, work, context)
+            rpc.run(self._door.answer(rpc, work))
 
-        return handle
+        return Handler(handle)
 
     def _server_live(self, _: Any) -> Any:
         return _response("ServerLive", live=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
-
-import grpc
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from salver.doors.grpc.calls import StreamedCall
-from salver.doors.grpc.door import DRAINING, GrpcDoor, abort
+from salver.doors.grpc.door import DRAINING, GrpcDoor
 from salver.errors import SalverError
 from salver.oip.errors import ProtocolError
 from salver.oip.targets import Target, stream_item, target_of, write_stream_error
@@ -17,6 +15,7 @@ from salver.replica.grpc.status import CANCELLED, OK, UNAVAILABLE, status_of
 
 if TYPE_CHECKING:
     from salver.calls.router import Router
+    from salver.doors.grpc.rpc import Rpc
 
 __all__ = ("InferStream",)
 
@@ -24,7 +23,7 @@ _AHEAD: Final = 32  # requests of one stream that are worked on while the first 
 _AS_STATUS: Final = "triton_grpc_error"
 
 _Outcome: TypeAlias = tuple[int, str]
-_Entry: TypeAlias = tuple[Target, StreamedCall | _Outcome, asyncio.TimerHandle | None]
+_Entry: TypeAlias = tuple[Target, StreamedCall | _Outcome]
 
 
 class InferStream:
@@ -33,23 +32,20 @@ class InferStream:
     def __init__(
         self,
         door: GrpcDoor,
-        path: str,
         router_of: Callable[[Target], Router],
-        context: Any,
+        rpc: Rpc,
         *,
         plain: bool,
     ) -> None:
         """`plain`: items are not wrapped, and an error ends the stream by its status."""
         self._door = door
-        self._path = path
         self._router_of = router_of
-        self._context = context
-        self._head = door.read_head(context)
+        self._rpc = rpc
         self._plain = plain
-        metadata = dict(context.invocation_metadata())
+        metadata = dict(rpc.head.metadata)
         self._as_status = plain or metadata.get(_AS_STATUS) in ("true", "1")
         self._entries: asyncio.Queue[_Entry | None] = asyncio.Queue(_AHEAD)
-        self._request_id = self._head.request_id
+        self._request_id = rpc.head.request_id
         self._reader = door.loop.create_task(self._read())
         self._stopped = False
 
@@ -63,7 +59,7 @@ class InferStream:
     async def run(self) -> None:
         """Answer until the client has sent and been told all."""
         try:
-            while (entry := await self._next()) is not None:
+            while not self._rpc.over and (entry := await self._next()) is not None:
                 code, details = await self._answer(entry)
                 self._door.count(code)
                 if code != OK:
@@ -72,10 +68,8 @@ class InferStream:
             self._reader.cancel()
             while not self._entries.empty():
                 self._end(self._entries.get_nowait())
-        trailing = (("request_id", self._request_id),)
-        if self._stopped:
-            await abort(self._context, UNAVAILABLE, DRAINING, trailing)
-        self._context.set_trailing_metadata(trailing)
+        code, details = (UNAVAILABLE, DRAINING) if self._stopped else (OK, "")
+        self._close(code, details)
 
     async def _next(self) -> _Entry | None:
         if self._stopped and self._entries.empty():
@@ -83,38 +77,34 @@ class InferStream:
         return await self._entries.get()
 
     async def _read(self) -> None:
-        try:
-            while (message := await self._context.read()) is not grpc.aio.EOF:
-                entry = self._begin(message)
-                try:
-                    await self._entries.put(entry)
-                except asyncio.CancelledError:
-                    self._end(entry)
-                    raise
-        except Exception:  # noqa: BLE001, S110 - a stream that was cut may end in any way
-            pass
+        while (message := await self._rpc.read()) is not None:
+            entry = self._begin(message)
+            try:
+                await self._entries.put(entry)
+            except asyncio.CancelledError:
+                self._end(entry)
+                raise
         await self._entries.put(None)
 
     def _begin(self, message: bytes) -> _Entry:
         try:
             target = target_of(message)
         except ProtocolError as error:
-            return Target(), self._refused(error), None
-        call = StreamedCall(self._path, self._head, message, self._door.loop)
-        timer = self._door.submit(call, lambda: self._router_of(target))
-        return target, call, timer
+            return Target(), self._refused(error)
+        call = StreamedCall(self._door, self._rpc.head, message)
+        self._door.submit(call, lambda: self._router_of(target))
+        return target, call
 
     async def _answer(self, entry: _Entry) -> _Outcome:
-        _, call, _ = entry
+        _, call = entry
         if not isinstance(call, StreamedCall):
             return call
         try:
             while (item := await call.next()) is not None:
-                message = item if self._plain else stream_item(item)
+                message = item if self._plain else stream_item(bytes(item))
                 if len(message) > self._door.longest:
                     raise self._door.too_long(message)
-                await self._context.write(message)
-            tail, _ = await call.future
+                await self._rpc.write(message)
         except SalverError as error:
             return self._refused(error)
         except asyncio.CancelledError:
@@ -123,20 +113,24 @@ class InferStream:
         finally:
             self._request_id = call.request_id or self._request_id
             self._end(entry)
-        return (OK, "") if tail is None else (tail.code, tail.details)
+        return (OK, "") if call.tail is None else (call.tail.code, call.tail.details)
 
     def _refused(self, error: SalverError) -> _Outcome:
         """What is answered where no replica has."""
         code, details = status_of(error)
-        self._door.tell(self._path, code, self._request_id)
+        self._door.tell(self._rpc.head.path, code, self._request_id)
         return code, details
 
     def _end(self, entry: _Entry | None) -> None:
         if entry is not None and isinstance(entry[1], StreamedCall):
             entry[1].cancel()  # harmless where it is over
-            self._door.over(entry[2])
+            self._door.over(entry[1])
 
     async def _tell(self, target: Target, code: int, details: str) -> None:
         if self._as_status:
-            await abort(self._context, code, details, (("request_id", self._request_id),))
-        await self._context.write(write_stream_error(details, target.id).SerializeToString())
+            self._close(code, details)
+        else:
+            await self._rpc.write(write_stream_error(details, target.id).SerializeToString())
+
+    def _close(self, code: int, details: str) -> None:
+        self._rpc.end(code, details, (("request_id", self._request_id),))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import grpc
-
-from salver.doors.grpc.door import GrpcDoor, abort
+from salver.doors.grpc.door import GrpcDoor, refused
+from salver.doors.grpc.generated import unary
+from salver.doors.grpc.head import Handler
 from salver.doors.grpc.listing_messages import METHODS, SERVICE, Messages
 from salver.replica.grpc.status import UNAVAILABLE
 
@@ -21,11 +21,11 @@ class Listing:
         self._messages = Messages()
         self.pool = self._messages.pool
 
-    def handlers(self) -> dict[str, Any]:
+    def handlers(self) -> dict[str, Handler]:
         """By path, ready to be served."""
         answers = {"ListApplications": self._list, "Healthz": self._healthz}
         return {
-            f"/{SERVICE}/{name}": grpc.unary_unary_rpc_method_handler(
+            f"/{SERVICE}/{name}": unary(
                 answers[name],
                 self._messages[f"{name}Request"].FromString,
                 self._messages[f"{name}Response"].SerializeToString,
@@ -33,16 +33,16 @@ class Listing:
             for name in METHODS
         }
 
-    async def _list(self, _request: Any, context: Any) -> Any:
-        await self._check(context)
+    async def _list(self, _request: Any, _context: Any) -> Any:
+        self._check()
         return self._messages["ListApplicationsResponse"](
             application_names=sorted(self._door.apps or ())
         )
 
-    async def _healthz(self, _request: Any, context: Any) -> Any:
-        await self._check(context)
+    async def _healthz(self, _request: Any, _context: Any) -> Any:
+        self._check()
         return self._messages["HealthzResponse"](message="success")
 
-    async def _check(self, context: Any) -> None:
+    def _check(self) -> None:
         if self._door.trouble:
-            await abort(context, UNAVAILABLE, self._door.trouble)
+            raise refused(UNAVAILABLE, self._door.trouble)

@@ -25,5 +25,5 @@ def main(seat: Seat) -> None:
     """Serve until SIGTERM; then answer what is under way, and end."""
     configure(seat.logging, Speaker("ingress", seat.id))
     make_room(_CLIENTS)
-    keep_memory()  # grpc copies each message several times
+    keep_memory()  # large messages are put together of what arrives
     uvloop.run(import_module(_SERVER).serve(seat))

@@ -1,6 +1,7 @@
-"""The process behind the gRPC door: generic handlers on grpc.aio, calls by the app's router.
+"""The process behind the gRPC door: HTTP/2 in front, the methods by their paths, calls by routers.
 
-grpc is imported here and nowhere near the keeper: its threads and a fork do not go together.
+grpc, whose generated code is used here, is imported nowhere near the keeper: its threads and a fork
+do not go together.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import grpc
 import msgspec
 from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2_grpc
@@ -30,13 +31,18 @@ from salver.calls.cluster import Cluster
 from salver.calls.metrics import router_families
 from salver.doors.grpc.calls import Upstream
 from salver.doors.grpc.door import GrpcDoor
+from salver.doors.grpc.generated import handler_of
+from salver.doors.grpc.head import Handler, RpcHead, read_head
 from salver.doors.grpc.health import Health
 from salver.doors.grpc.inference import InferenceService
 from salver.doors.grpc.listing import SERVICE as LISTING
 from salver.doors.grpc.listing import Listing
 from salver.doors.grpc.metrics import grpc_families
 from salver.doors.grpc.reflection import Reflection
+from salver.doors.grpc.rpc import Rpc
+from salver.doors.http2.server import Http2Server
 from salver.doors.inference import InferenceServer
+from salver.doors.tls import context_of
 from salver.engine.seat import Seat
 from salver.errors import NoMethodError
 from salver.oip.proto import OLD_REPOSITORY, POOL
@@ -45,6 +51,9 @@ from salver.replica.grpc.services import Recorder, RpcMethod, load_services
 from salver.replica.grpc.status import name_of
 from salver.spec.grpc import GrpcPlace, gRPCOptions
 from salver.spec.tls import TlsFiles
+
+if TYPE_CHECKING:
+    from salver.doors.http2.headers import Fields
 
 __all__ = ("GrpcServer", "serve")
 
@@ -140,6 +149,7 @@ class GrpcServer:
             services = sorted({*services, INFERENCE, OLD_REPOSITORY})
             pools.append(POOL)
         self._health = Health(door, services)
+        self._nobody = Handler(self._refuse, takes_stream=True)
         listing = Listing(door)
         recorder = Recorder()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, recorder)
@@ -148,24 +158,14 @@ class GrpcServer:
             names = (*services, HEALTH, LISTING, REFLECTION)
             self._reflection = Reflection(names, (*pools, listing.pool))
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(self._reflection, recorder)
-        self._server = grpc.aio.server(
-            handlers=(_ByPath(door, recorder.handlers | listing.handlers() | handlers),),
-            options=(
-                ("grpc.so_reuseport", 1),  # the keeper holds the port, and the next door may come
-                ("grpc.max_receive_message_length", options.max_receive_message_bytes),
-                ("grpc.max_send_message_length", options.max_send_message_bytes),
-            ),
-        )
+        served = {path: handler_of(one) for path, one in recorder.handlers.items()}
+        self._handlers = served | listing.handlers() | handlers
+        longest = options.max_receive_message_bytes
+        self._server = Http2Server(door.loop, self._parser, partial(Rpc, longest=longest))
 
-    async def start(self, host: str, port: int, options: TlsFiles) -> int:
-        """Let clients in; the port, should it have been 0."""
-        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        if options.secure:
-            bound = self._server.add_secure_port(where, _credentials(options))
-        else:
-            bound = self._server.add_insecure_port(where)
-        await self._server.start()
-        return int(bound)
+    async def start(self, host: str, port: int, files: TlsFiles) -> None:
+        """Let clients in."""
+        await self._server.listen(_bound(host, port), context_of(files, protocol="h2"))
 
     def changed(self) -> None:
         """The apps are not what they were."""
@@ -179,22 +179,23 @@ class GrpcServer:
             self._reflection.close()
         if self._inference is not None:
             self._inference.close()
-        await self._server.stop(limit_s)
+        await self._server.drain(limit_s)
 
+    def _parser(self, peer: Any) -> Callable[[Fields], RpcHead]:
+        """What makes heads of the headers of a client at this address."""
+        host, port, *v6 = peer
+        name = f"ipv6:%5B{host}%5D:{port}" if v6 else f"ipv4:{host}:{port}"
 
-class _ByPath:
-    """Every method is found here: methods that grpc knows by name cost it more."""
+        def parse(fields: Fields) -> RpcHead:
+            head = read_head(fields, name)
+            head.handler = self._handlers.get(head.path) or self._nobody
+            return head
 
-    def __init__(self, door: GrpcDoor, handlers: Mapping[str, Any]) -> None:
-        self._door = door
-        self._handlers = handlers
+        return parse
 
-    def service(self, handler_call_details: Any) -> Any:
-        path = handler_call_details.method
-        return self._handlers.get(path) or self._nobody(path)
-
-    def _nobody(self, path: str) -> Any:
-        """Answers for a method that is not there."""
+    def _refuse(self, rpc: Rpc, _message: bytes) -> None:
+        """Answer for a method that is not there."""
+        path = rpc.head.path
         text = f"There is no method {path:.200}."
         if near := get_close_matches(path[:200], self._handlers, 1):
             text += f" Did you mean {near[0]}?"
@@ -202,40 +203,31 @@ class _ByPath:
         async def say_so() -> bytes:
             raise NoMethodError(text)
 
-        async def refuse(_messages: Any, context: Any) -> None:
-            await self._door.answer(path, say_so, context)
-
-        return grpc.stream_stream_rpc_method_handler(refuse)
+        rpc.run(self._door.answer(rpc, say_so))
 
 
-def _credentials(files: TlsFiles) -> Any:
-    """Files were seen to be usable before this process was made."""
-    chain = Path(files.ssl_certfile or "").read_bytes()
-    key = Path(files.ssl_keyfile or "").read_bytes()
-    authorities = Path(files.ssl_ca_certs).read_bytes() if files.ssl_ca_certs else None
-    return grpc.ssl_server_credentials(((key, chain),), authorities, authorities is not None)
+def _bound(host: str, port: int) -> socket.socket:
+    """The keeper holds the address, and the next door may have to listen before this one ends."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound.bind((host, port))
+    bound.setblocking(False)
+    return bound
 
 
-def _handler(door: GrpcDoor, rpc: RpcMethod) -> Any:
+def _handler(door: GrpcDoor, rpc: RpcMethod) -> Handler:
     """Messages pass through as bytes: the replica reads and writes them."""
-    path = rpc.path
 
-    async def unary_unary(message: bytes, context: Any) -> bytes:
-        return await door.unary(path, message, context)
+    def unary_stream(rpc: Rpc, message: bytes) -> None:
+        rpc.run(door.stream(rpc, message))
 
-    async def unary_stream(message: bytes, context: Any) -> None:
-        await door.stream(path, message, context)
+    def stream_unary(rpc: Rpc, message: bytes) -> None:
+        door.unary(rpc, message, Upstream(rpc))
 
-    async def stream_unary(_messages: Any, context: Any) -> bytes:
-        return await door.unary(path, b"", context, Upstream())
+    def stream_stream(rpc: Rpc, message: bytes) -> None:
+        rpc.run(door.stream(rpc, message, Upstream(rpc)))
 
-    async def stream_stream(_messages: Any, context: Any) -> None:
-        await door.stream(path, b"", context, Upstream())
-
-    if rpc.takes_stream and rpc.gives_stream:
-        return grpc.stream_stream_rpc_method_handler(stream_stream)
     if rpc.takes_stream:
-        return grpc.stream_unary_rpc_method_handler(stream_unary)
-    if rpc.gives_stream:
-        return grpc.unary_stream_rpc_method_handler(unary_stream)
-    return grpc.unary_unary_rpc_method_handler(unary_unary)
+        return Handler(stream_stream if rpc.gives_stream else stream_unary, takes_stream=True)
+    return Handler(unary_stream if rpc.gives_stream else door.unary)

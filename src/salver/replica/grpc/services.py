@@ -18,7 +18,7 @@ from salver.errors import TargetError
 __all__ = ("Recorder", "RpcMethod", "check_installed", "load_services")
 
 _PACKAGES = {"grpc": "grpcio", "grpc_health": "grpcio-health-checking",
-             "grpc_reflection": "grpcio-reflection"}  # fmt: skip
+             "grpc_reflection": "grpcio-reflection", "hpack": "hpack"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,35 @@
+"""How much of what costs a server more than its client is put up with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from salver.doors.http2.frames import ENHANCE_YOUR_CALM, ConnectionFault
+
+__all__ = ("Patience",)
+
+_MOST: Final = 10_000
+_PER_SECOND: Final = 1_000
+
+
+class Patience:
+    """Used up by frames that carry nothing, comes back with time."""
+
+    __slots__ = ("_clock", "_left", "_looked")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._left = _MOST
+        self._looked = clock()
+
+    def strain(self) -> None:
+        """One more such frame. ConnectionFault: that was one too many."""
+        self._left -= 1
+        if self._left > 0:
+            return
+        now = self._clock()
+        self._left = min(int((now - self._looked) * _PER_SECOND), _MOST)
+        self._looked = now
+        if self._left <= 0:
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "Too many frames that carry nothing.")

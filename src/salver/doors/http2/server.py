@@ -1,0 +1,83 @@
+"""What all connections of a port share, and how they come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from salver.doors.http2.intake import Http2Protocol
+from salver.doors.wheel import TimerWheel
+
+if TYPE_CHECKING:
+    from salver.doors.http2.connection import Connection
+    from salver.doors.http2.headers import Fields
+    from salver.doors.http2.stream import Stream
+
+__all__ = ("Http2Server",)
+
+_BACKLOG: Final = 4096
+_SCRATCH: Final = 256 << 10
+_HANDSHAKE_S: Final = 20.0
+
+
+class Http2Server:
+    """Serves one protocol.
+
+    `parser(peer)` gives for a client what makes a head of the fields of each of its requests, or
+    raises StreamFault; `stream(connection, id, head)` makes what answers that request.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        parser: Callable[[Any], Callable[[Fields], Any]],
+        stream: Callable[[Connection, int, Any], Stream],
+    ) -> None:
+        self.loop = loop
+        self.parser = parser
+        self.stream = stream
+        self.wheel = TimerWheel(loop.time, loop.call_at)
+        # One for all: what is read is taken out of it before anything else is read.
+        self.scratch = memoryview(bytearray(_SCRATCH))
+        self._connections: set[Connection] = set()
+        self._listening: asyncio.Server | None = None
+        self._empty: asyncio.Event | None = None
+
+    async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Let clients in by a socket that is bound."""
+        self._listening = await self.loop.create_server(
+            lambda: Http2Protocol(self),
+            sock=listener,
+            backlog=_BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=_HANDSHAKE_S if tls is not None else None,
+        )
+
+    async def drain(self, limit_s: float) -> None:
+        """Let nobody in, answer what is under way, and cut what takes too long."""
+        if self._listening is not None:
+            self._listening.close()
+        for connection in list(self._connections):
+            connection.drain()
+        if self._connections:
+            self._empty = asyncio.Event()
+            try:
+                await asyncio.wait_for(self._empty.wait(), limit_s)
+            except TimeoutError:
+                for connection in list(self._connections):
+                    connection.transport.abort()
+                await self._empty.wait()
+        self.wheel.close()
+
+    # ---- for the connections
+
+    def opened(self, connection: Connection) -> None:
+        self._connections.add(connection)
+
+    def lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections and self._empty is not None:
+            self._empty.set()
