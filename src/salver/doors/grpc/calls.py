@@ -245,9 +245,8 @@ class Upstream:
 
     __slots__ = ("_credit", "_over", "_rpc", "call")
 
-    call: GrpcCall
-
     def __init__(self, rpc: Rpc) -> None:
+        self.call: GrpcCall | None = None  # not made yet
         self._credit = 0
         self._over = False  # the replica knows that there are no more
         self._rpc = rpc
@@ -269,7 +268,7 @@ class Upstream:
 
     def _go_on(self) -> None:
         call = self.call
-        if call.state != SENT or call.link is None or self._over:
+        if call is None or call.state != SENT or call.link is None or self._over:
             return
         conn = call.link.conn
         while self._credit > 0 and (message := self._rpc.take()) is not None:

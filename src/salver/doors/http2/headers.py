@@ -66,7 +66,7 @@ class HeadReader(Generic[Head]):
         entries = table.dynamic_entries
         size, count, front = table.maxsize, len(entries), entries[0] if entries else None
         try:
-            fields: Fields = [*self._decoder.decode(block, raw=True)]  # type: ignore[list-item]
+            fields: Fields = [*self._decoder.decode(block, raw=True)]
         except OversizedHeaderListError:
             raise ConnectionFault(ENHANCE_YOUR_CALM, "The headers are too long.") from None
         except HPACKError as error:
