@@ -59,7 +59,7 @@ class InferStream:
     async def run(self) -> None:
         """Answer until the client has sent and been told all."""
         try:
-            while not self._rpc.over and (entry := await self._next()) is not None:
+            while not self._rpc.finished and (entry := await self._next()) is not None:
                 code, details = await self._answer(entry)
                 self._door.count(code)
                 if code != OK:

@@ -210,7 +210,7 @@ class Rpc(Stream):
 
     def put(self, message: bytes | memoryview) -> None:
         """A message of the answer; it leaves as the client takes it."""
-        if self.over:
+        if self.finished:
             return
         encoding = self._encoding()
         if not self.answering:
@@ -231,7 +231,7 @@ class Rpc(Stream):
 
     def end(self, code: int, details: str, metadata: Iterable[tuple[str, Any]] = ()) -> None:
         """How it went: the last thing that is said, whatever is said after it."""
-        if not self.over:
+        if not self.finished:
             block = tail(code, details, metadata)
             self.finish(block if self.answering else BEGINNING + block)
 

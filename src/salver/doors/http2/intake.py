@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from salver.doors.http2.connection import CONNECTION_WINDOW, FIRST_WINDOW, Connection
@@ -17,6 +18,7 @@ from salver.doors.http2.frames import (
     FRAME_SIZE_ERROR,
     GOAWAY,
     HEADERS,
+    INTERNAL_ERROR,
     LONGEST,
     PING,
     PREFACE,
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from salver.doors.http2.stream import Stream
 
 __all__ = ("Http2Protocol",)
+
+_logger: Final = logging.getLogger("salver.ingress")
 
 # Settings.
 _TABLE_SIZE: Final = 1
@@ -128,6 +132,9 @@ class Http2Protocol(Connection):
                 self._read(data)
         except ConnectionFault as fault:
             self.fail(fault)
+        except Exception:
+            _logger.exception("A client's frames could not be obeyed:")
+            self.fail(ConnectionFault(INTERNAL_ERROR, "Internal error."))
 
     def _read(self, data: bytes) -> None:
         for kind, flags, number, payload, padding in self._reader.read(data):

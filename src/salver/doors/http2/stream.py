@@ -109,6 +109,11 @@ class Stream:
             self._last = block
 
     @property
+    def finished(self) -> bool:
+        """Nothing can be said any more: the end has been, or it follows what waits."""
+        return self.over or self._last is not None
+
+    @property
     def queued(self) -> bool:
         """Whether some of the answer waits for the client to take it."""
         return self._queue is not None

@@ -1,0 +1,25 @@
+"""The server of these tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from tests.doors.http2.rig import Client, Echo
+
+
+@pytest_asyncio.fixture
+async def echo() -> AsyncIterator[Echo]:
+    echo = Echo()
+    await echo.start()
+    yield echo
+    await echo.server.drain(0)
+
+
+@pytest_asyncio.fixture
+async def client(echo: Echo) -> AsyncIterator[Client]:
+    client = await Client.connect(echo.port)
+    yield client
+    client.close()
+    await client.writer.wait_closed()

@@ -1,0 +1,131 @@
+"""Windows in both directions, seen by another implementation of HTTP/2."""
+
+from __future__ import annotations
+
+import asyncio
+
+import h2.events
+import h2.settings
+
+from salver.doors.http2.connection import CONNECTION_WINDOW
+from salver.doors.http2.stream import WINDOW
+from tests.doors.http2.rig import Client, Echo, prefixed
+
+
+async def test_a_message_goes_and_comes_back(client: Client) -> None:
+    client.ask(1)
+    await client.send(1, prefixed(b"hello"))
+    assert await client.answer(1) == b"hello"
+    assert client.fields[1][":status"] == "200"
+    assert client.fields[1]["grpc-status"] == "0"
+    assert client.fields[1]["request_id"] == "r"
+
+
+async def test_messages_that_are_longer_than_all_windows_pass_both_ways(client: Client) -> None:
+    message = bytes(range(256)) * (4 * WINDOW // 256 - 1)
+    for number in (1, 3, 5, 7, 9, 11):  # more than the connection's window in all
+        client.ask(number)
+        await client.send(number, prefixed(message))
+        assert await client.answer(number) == message
+    assert 6 * len(message) > CONNECTION_WINDOW
+
+
+async def test_many_streams_share_a_window(client: Client) -> None:
+    messages = {number: bytes((number,)) * 100_000 for number in range(1, 80, 2)}
+    for number, message in messages.items():
+        client.ask(number)
+        await client.send(number, prefixed(message))
+    for number, message in messages.items():
+        assert await client.answer(number) == message
+
+
+async def test_a_client_that_takes_nothing_is_sent_its_window_and_no_more(
+    echo: Echo, client: Client
+) -> None:
+    client.ask(1)
+    await client.send(1, prefixed(bytes(1 << 20)))
+    while sum(map(len, client.bodies.values())) < 65535:
+        await client.hear(takes=False)
+    client.h2.ping(b"12345678")
+    client.flush()
+    while not any(isinstance(event, h2.events.PingAckReceived) for event in client.events):
+        await client.hear(takes=False)
+    assert len(client.bodies[1]) == 65535
+    client.h2.increment_flow_control_window(1 << 20)
+    client.h2.increment_flow_control_window(1 << 20, 1)
+    client.flush()
+    assert await client.answer(1) == bytes(1 << 20)
+
+
+async def test_a_window_that_is_made_smaller_holds(client: Client) -> None:
+    client.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 10})
+    client.flush()
+    client.ask(1)
+    await client.send(1, prefixed(b"x" * 100))
+    assert await client.answer(1) == b"x" * 100
+
+
+async def test_a_smaller_header_table_is_acknowledged(client: Client) -> None:
+    client.h2.update_settings({h2.settings.SettingCodes.HEADER_TABLE_SIZE: 0})
+    client.flush()
+    for number in (1, 3):
+        client.ask(number)
+        await client.send(number, prefixed(b"a"))
+        assert await client.answer(number) == b"a"
+
+
+async def test_a_client_is_held_to_the_pace_of_whoever_does_not_read(
+    echo: Echo, client: Client
+) -> None:
+    client.ask(1, "/e/Hold")
+    while client.h2.local_flow_control_window(1) <= 65535:
+        await client.hear()
+    room = client.h2.local_flow_control_window(1)
+    assert room == WINDOW
+    message = prefixed(bytes(WINDOW // 8 - 5))
+    for _ in range(8):
+        await client.send(1, message, end=False)
+    assert client.h2.local_flow_control_window(1) == 0
+    client.ask(3)  # others are answered
+    await client.send(3, prefixed(b"a"))
+    assert await client.answer(3) == b"a"
+    assert client.h2.local_flow_control_window(1) == 0
+    (held,) = echo.held
+    for _ in range(8):
+        assert await held.read() == bytes(WINDOW // 8 - 5)
+    await client.send(1, prefixed(b"more"))
+    assert await held.read() == b"more"
+    assert await held.read() is None
+
+
+async def test_what_nobody_read_of_a_call_that_is_over_is_room_again(
+    echo: Echo, client: Client
+) -> None:
+    for number in range(1, 2 * CONNECTION_WINDOW // WINDOW + 9, 2):
+        client.ask(number, "/e/Hold")
+        await client.send(number, prefixed(bytes(WINDOW - 5)), end=False)
+        client.h2.reset_stream(number)
+        client.flush()
+
+
+async def test_a_client_that_resets_cancels(echo: Echo, client: Client) -> None:
+    client.ask(1, "/e/Hold")
+    client.h2.reset_stream(1)
+    client.flush()
+    await echo.cancelled.wait()
+    assert echo.held[0].over
+
+
+async def test_the_end_answers_what_is_under_way_and_refuses_the_rest(
+    echo: Echo, client: Client
+) -> None:
+    client.ask(1, "/e/Hold")
+    while not echo.held:
+        await client.hear()
+    ending = asyncio.ensure_future(echo.server.drain(20))
+    while not any(isinstance(event, h2.events.ConnectionTerminated) for event in client.events):
+        await client.hear()
+    echo.held[0].answer(b"last", "r")
+    assert b"last" in await client.reader.read()
+    client.close()
+    await ending
