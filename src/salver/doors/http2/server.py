@@ -48,6 +48,7 @@ class Http2Server:
 
     async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Let clients in by a socket that is bound."""
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # clients' inherit it
         self._listening = await self.loop.create_server(
             lambda: Http2Protocol(self),
             sock=listener,
