@@ -213,7 +213,7 @@ async def test_a_client_of_http1_is_told_where_it_is(echo: Echo) -> None:
 async def test_who_begins_and_falls_silent_is_not_waited_for(
     echo: Echo, begun: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("salver.doors.http2.intake._WAIT_S", 0.05)
+    monkeypatch.setattr("salver.doors.http2.protocol._WAIT_S", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", echo.port)
     writer.write(begun)
     await said(reader)

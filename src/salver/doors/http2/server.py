@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from salver.doors.http2.intake import Http2Protocol
+from salver.doors.http2.protocol import Http2Protocol
 from salver.doors.wheel import TimerWheel
 
 if TYPE_CHECKING:
