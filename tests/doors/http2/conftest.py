@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
+import pytest
 import pytest_asyncio
 
 from tests.doors.http2.rig import Client, Echo
@@ -25,3 +26,9 @@ async def client(echo: Echo) -> AsyncIterator[Client]:
     client.close()
     with suppress(OSError):
         await client.writer.wait_closed()
+
+
+@pytest.fixture
+def _one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test sends comes at once, however slow the machine is."""
+    monkeypatch.setattr("salver.doors.http2.patience._PER_SECOND", 0)

@@ -6,6 +6,7 @@ import asyncio
 
 import h2.events
 import h2.settings
+import pytest
 
 from salver.doors.http2.connection import CONNECTION_WINDOW
 from salver.doors.http2.stream import WINDOW
@@ -129,3 +130,33 @@ async def test_the_end_answers_what_is_under_way_and_refuses_the_rest(
     assert b"last" in await client.reader.read()
     client.close()
     await ending
+
+
+async def test_who_is_answered_early_may_finish_and_is_told_nothing_then(
+    echo: Echo, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salver.doors.http2.connection._STOP_S", 3600)
+    client.ask(1)
+    await client.send(1, prefixed(b"a"), end=False)
+    assert await client.answer(1) == b"a"
+    (connection,) = echo.server._connections
+    assert list(connection.unheard) == [1]
+    client.h2.send_data(1, b"more", end_stream=True)
+    client.h2.ping(b"12345678")
+    client.flush()
+    while not any(isinstance(event, h2.events.PingAckReceived) for event in client.events):
+        await client.hear()
+    assert not connection.unheard
+    assert not any(isinstance(event, h2.events.StreamReset) for event in client.events)
+
+
+async def test_who_is_answered_early_and_goes_on_is_told_to_stop(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salver.doors.http2.connection._STOP_S", 0.01)
+    client.ask(1)
+    await client.send(1, prefixed(b"a"), end=False)
+    assert await client.answer(1) == b"a"
+    while not (told := [e for e in client.events if isinstance(e, h2.events.StreamReset)]):
+        await client.hear()
+    assert told[0].error_code == 0

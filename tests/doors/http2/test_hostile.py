@@ -101,6 +101,7 @@ BLOCK = headers(1)[9:]
         ),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("_one_moment")
 async def test_what_breaks_the_rules_ends_the_connection_by_its_code(
     echo: Echo, client: Client, data: bytes, code: int
 ) -> None:
@@ -111,6 +112,7 @@ async def test_what_breaks_the_rules_ends_the_connection_by_its_code(
     assert await client.answer(1) == b"still"
 
 
+@pytest.mark.usefixtures("_one_moment")
 async def test_rapid_resets_are_cut_off(echo: Echo) -> None:
     data = b"".join(
         headers(number, fields=of(b"/e/Hold")) + frame(RST_STREAM, 0, number, word(8))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from salver.doors.http2.frames import (
     NO_ERROR,
+    RST_STREAM,
     WINDOW_UPDATE,
     ConnectionFault,
     frame,
@@ -26,6 +27,9 @@ _REFILL: Final = CONNECTION_WINDOW // 4
 _LINGER_S: Final = 2.0
 """For the client to read what it was told last."""
 _DROPPED: Final = 4 << 20  # bytes read while it does
+_STOP_S: Final = 0.2
+"""For the client to send the rest of a request that is answered."""
+_UNHEARD: Final = 4096  # requests that this is done for at a time
 _FRAME_SIZE: Final = 16 << 10
 
 
@@ -35,7 +39,7 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "blocked", "bucket", "closing", "deadline", "draining", "dropped", "first_window",
         "frame_size", "last_id", "notice", "owed", "parked", "room", "server", "streams",
-        "transport", "unsent", "waiting", "window",
+        "transport", "unheard", "unsent", "waiting", "window",
     )  # fmt: skip
 
     def __init__(self, server: Http2Server) -> None:
@@ -49,6 +53,7 @@ class Connection(asyncio.BufferedProtocol):
         self.room = CONNECTION_WINDOW  # bytes that may arrive
         self.owed = 0  # bytes that were taken and that the client has not been told of
         self.waiting: dict[Stream, None] = {}  # with data that their own windows let through
+        self.unheard: dict[int, asyncio.TimerHandle] = {}  # streams answered before all was sent
         self.parked: list[Stream] = []  # whose writers wait for the transport
         self.blocked = False  # writing
         self.draining = False  # new streams are refused
@@ -122,6 +127,28 @@ class Connection(asyncio.BufferedProtocol):
 
     # ---- the end
 
+    def answered_early(self, number: int) -> None:
+        """A client has its answer and has not sent all: in a while it is told that it need not.
+
+        Not at once: a client of grpc's that is writing just then takes the reset for its answer.
+        """
+        if len(self.unheard) >= _UNHEARD:
+            self.stop(number)
+        else:
+            self.unheard[number] = self.server.loop.call_later(_STOP_S, self.stop, number)
+
+    def stop(self, number: int) -> None:
+        """Tell the client that nobody wants the rest of what it sends."""
+        self.unheard.pop(number, None)
+        if not self.closing:
+            self.write(frame(RST_STREAM, 0, number, word(NO_ERROR)))
+
+    def heard(self, number: int) -> None:
+        """A client that was answered early sends nothing more."""
+        timer = self.unheard.pop(number, None)
+        if timer is not None:
+            timer.cancel()
+
     def closed(self, stream: Stream) -> None:
         """A stream is over."""
         self.streams.pop(stream.id, None)
@@ -170,6 +197,9 @@ class Connection(asyncio.BufferedProtocol):
                 stream.over = True
                 stream.gone()
                 stream.wake()
+        for timer in self.unheard.values():
+            timer.cancel()
+        self.unheard.clear()
         self.streams.clear()
         self.waiting.clear()
         self.parked.clear()

@@ -74,7 +74,9 @@ class Control(Connection):
         _exactly(4, payload)
         self.known(number)
         stream = self.streams.get(number)
-        if stream is not None:
+        if stream is None:
+            self.heard(number)
+        else:
             stream.forget()
             stream.gone()
 

@@ -175,6 +175,8 @@ class Http2Protocol(Control):
             self.patience.strain()
             if number > self.last_id:
                 self.reset(number, REFUSED_STREAM)
+            elif flags & END_STREAM:
+                self.heard(number)
         elif stream.heard_all or not flags & END_STREAM:
             self.break_off(stream, STREAM_CLOSED if stream.heard_all else PROTOCOL_ERROR)
         else:
@@ -188,9 +190,7 @@ class Http2Protocol(Control):
             raise ConnectionFault(FLOW_CONTROL_ERROR, "More than the connection's window.")
         stream = self.streams.get(number)
         if stream is None:
-            self.known(number)
-            self.patience.strain()
-            self.took(size)
+            self._data_of_none(flags, number, size)
             return
         if stream.heard_all:
             self.took(size)
@@ -211,6 +211,14 @@ class Http2Protocol(Control):
             stream.data(payload)
         if flags & END_STREAM and not stream.over:
             stream.ended()
+
+    def _data_of_none(self, flags: int, number: int, size: int) -> None:
+        """Data that nobody wants any more."""
+        self.known(number)
+        self.patience.strain()
+        self.took(size)
+        if flags & END_STREAM:
+            self.heard(number)
 
     # ---- everything else
 

@@ -13,7 +13,6 @@ from salver.doors.http2.frames import (
     END_STREAM,
     FRAME,
     HEADERS,
-    NO_ERROR,
     RST_STREAM,
     frame,
     word,
@@ -174,8 +173,8 @@ class Stream:
 
     def close(self) -> None:
         """The answer has been given."""
-        if not self.heard_all:  # the client need not send the rest
-            self.conn.write(frame(RST_STREAM, 0, self.id, word(NO_ERROR)))
+        if not self.heard_all:
+            self.conn.answered_early(self.id)
         self.forget()
 
     def reset(self, code: int = CANCEL) -> None:
