@@ -22,6 +22,8 @@ from salver import serve
 from salver.api import session
 from salver.client import Client, ClientError, DeadlineError, InputError, UnavailableError
 from salver.client import local as local_module
+from salver.client.local import LocalInstance
+from salver.doors.oip import ProtocolRoute
 from salver.wire import mapping
 from tests.client.conftest import is_local
 from tests.doors.grpc.warm import warm
@@ -92,6 +94,28 @@ def test_a_model_that_is_replaced_is_known_anew() -> None:
         serve.run(Double.bind())
         assert model(x, 0).tolist() == [2, 2, 2]
         assert is_local(client)
+
+
+def test_what_goes_to_a_model_that_has_just_gone_goes_by_http(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    serve.start(http_options={"port": 0})
+    serve.run(Slow.bind())
+    x = np.ones(3, np.float32)
+    known = LocalInstance.route_of
+    first: list[ProtocolRoute | None] = []
+
+    def stale(instance: LocalInstance, model: str, version: str) -> ProtocolRoute | None:
+        first.append(known(instance, model, version))
+        return first[0]
+
+    monkeypatch.setattr(LocalInstance, "route_of", stale)
+    with Client(url(), timeout=20) as client:
+        model = client.model("Slow")
+        assert model(x, 0).tolist() == [1, 1, 1]
+        serve.run(Double.bind())
+        assert model(x, 0).tolist() == [2, 2, 2]
+        assert first[0] is not None
 
 
 def test_an_instance_that_ends_is_unavailable_and_the_next_one_there_is_found() -> None:

@@ -42,11 +42,10 @@ def _leave_and_come_again(caller: Caller) -> None:
     assert raised.value.code().name == "DEADLINE_EXCEEDED"
     left = infer.future(data, timeout=20)
     stream = caller.stream(data)
-    refused: list[grpc.Future] = []
-    while not refused:  # as soon as both have arrived, there is no room for a third
-        third = infer.future(data, timeout=0.3)
-        if third.code().name == "RESOURCE_EXHAUSTED":
-            refused.append(third)
+    # As soon as both have arrived, there is no room for a third; it may come before the stream.
+    while infer.future(data, timeout=0.3).code().name != "RESOURCE_EXHAUSTED":
+        stream.cancel()
+        stream = caller.stream(data)
     left.cancel()
     stream.cancel()
     serve.get_app_handle("default").open.remote().result(timeout_s=20)  # when the slot is free

@@ -172,7 +172,11 @@ def test_a_broker_that_is_not_there_is_named(url: str, message: str) -> None:
         ({"adapter": "json.loads2"}, ImportError, "adapter='json.loads2' cannot be found"),
         ({"adapter": dict}, TypeError, "which is no TaskProcessorAdapter"),
         ({"adapter_config": {}}, TypeError, "Celery's adapter takes a CeleryAdapterConfig"),
-        ({"retries": 3}, TypeError, "Unexpected keyword argument 'retries'"),
+        (
+            {"retries": 3},
+            TypeError,
+            "'retries' is not a field of TaskProcessorConfig. Did you mean max_retries",
+        ),
     ],
 )
 def test_wrong_configurations_are_told(

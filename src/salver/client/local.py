@@ -134,6 +134,11 @@ class _Door:
         self.draining = False
         self.in_flight = 0
 
+    def reroute(self, call: HttpCall, _error: BaseException) -> None:
+        """Its deployment is gone and it has not begun: by HTTP it finds whoever answers now."""
+        call.cancel()
+        cast("_Exchange", call.conn).go_by_http()
+
 
 class _Exchange:
     """One request. It is to `HttpCall` what a client's connection is at an ingress."""
@@ -149,6 +154,7 @@ class _Exchange:
         self._done: Callable[[], None] = lambda: None
         self._payload: bytes | Segments = b""
         self._error: BaseException | None = None
+        self._by_http = False
         self.call: HttpCall | None = None
 
     def begin(self, done: Callable[[], None]) -> None:
@@ -191,14 +197,21 @@ class _Exchange:
         self._error = error
         self._end()
 
+    def go_by_http(self) -> None:
+        """There will be none here."""
+        self._by_http = True
+        self._end()
+
     def _end(self) -> None:
         self.call = None
         self._done()
 
     # ---- the answer
 
-    def reply(self) -> Reply:
-        """As it would have come by HTTP."""
+    def reply(self) -> Reply | None:
+        """As it would have come by HTTP; None: it must go there."""
+        if self._by_http:
+            return None
         if self._error is not None:
             status, text, more = refusal(self._error)
             headers = {name.lower(): value for name, value in more}

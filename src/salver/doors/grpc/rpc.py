@@ -157,7 +157,7 @@ class Rpc(Stream):
         if self.queued:
             self.reset()
         else:
-            self.end(DEADLINE_EXCEEDED, "Deadline exceeded.")
+            self.end(DEADLINE_EXCEEDED, "Deadline Exceeded")  # as clients of grpc say it
         self.gone()
 
     # ---- for whoever answers
