@@ -76,7 +76,7 @@ class KeeperProcess:
         return self._addresses
 
     def wait_ready(self) -> None:
-        """Return once controller and ingress are forked; EngineError: an import failed."""
+        """Return once the controller answers; EngineError: an import failed, or it keeps dying."""
         while not self._ready:
             message = self._receive()
             if message is None or isinstance(message, Failed):
