@@ -97,6 +97,8 @@ class Instance:
     ) -> Instance:
         """Return once it listens. EngineError: it could not, and why (a busy port, say).
 
+        That its controller never answers is heard by those who dial it: they `check`.
+
         TargetError: the services of the gRPC door cannot be found. Without `doors` nothing listens:
         apps are called by handles.
         """
@@ -149,6 +151,12 @@ class Instance:
     def secret(self) -> bytes:
         """What proves to the instance's processes that a caller belongs to it."""
         return (Path(self.address) / "secret").read_bytes()
+
+    def check(self) -> None:
+        """EngineError: the instance has ended by itself, and why."""
+        trouble = self.keeper.trouble()
+        if trouble is not None:
+            raise trouble
 
     def stop(self) -> None:
         """Let requests under way finish, end every process, leave nothing behind."""

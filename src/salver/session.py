@@ -217,7 +217,12 @@ class Session:
                 "This blocks the event loop that would have to do it. Call it in a thread: "
                 "`await asyncio.to_thread(salver.status)`."
             )
-        return self._submit(action).result()
+        try:
+            return self._submit(action).result()
+        except (OSError, SalverError):
+            if self._instance is not None:
+                self._instance.check()
+            raise
 
     def _submit(self, action: Callable[[ControlClient], Awaitable[T]]) -> Future[T]:
         cluster = self._reached()

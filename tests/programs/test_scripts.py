@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -83,6 +84,32 @@ def test_code_on_the_command_line() -> None:
         "print(serve.run(f.bind(), route_prefix=None).remote(1).result())"
     )
     assert run_program("-c", code) == "2\n"
+
+
+FULL_DISK = """
+import sqlite3
+
+def connect(*_args, **_options):
+    raise sqlite3.OperationalError("disk I/O error")
+
+sqlite3.connect = connect
+"""
+
+
+def test_a_script_is_told_why_there_is_no_controller(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FULL_DISK)
+    code = (
+        f"import os; os.environ['PYTHONPATH'] += ':{tmp_path}'\n"
+        "from salver import serve\n"
+        "app = serve.deployment(name='f')(lambda: 1).bind()\n"
+        "for _ in range(2):\n"
+        "    try: serve.run(app)\n"
+        "    except serve.exceptions.RayServeException as error: print(error)\n"
+        "    serve.shutdown()"
+    )
+    first, second = run_program("-c", code).splitlines()
+    assert first == second
+    assert "ended with exit code 1: sqlite3.OperationalError: disk I/O error. " in first
 
 
 def test_log_lines_carry_the_request_s_id() -> None:

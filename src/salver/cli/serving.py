@@ -20,7 +20,6 @@ from salver.spec.status import ApplicationStatus, Event, in_one_line
 
 __all__ = ("serve",)
 
-_ENDED: Final = "The keeper has ended unexpectedly, and everything with it."
 _OLD_SERVES: Final = "The old code keeps serving."
 _NOTHING_SERVES: Final = "Nothing serves yet. The next change is tried again."
 _COLOURS: Final = {"RUNNING": "green", "HEALTHY": "green", "DEPLOY_FAILED": "red"}
@@ -48,7 +47,7 @@ class _Serving:
     async def run(self, work: Work) -> int:
         self._catch_signals()
         loop = asyncio.get_running_loop()
-        ended: asyncio.Future[Any] = loop.create_future()
+        ended: asyncio.Future[SalverError] = loop.create_future()
         keeper = self._instance.keeper.fileno()  # which has none any more once it has ended
         loop.add_reader(keeper, self._keeper_spoke, ended)
         serving: asyncio.Future[Any] = asyncio.create_task(self._serve(work))
@@ -60,7 +59,7 @@ class _Serving:
             stopping.cancel()
         if ended.done():
             serving.cancel()
-            raise SalverError(_ENDED)
+            raise ended.result()
         if serving.done() and not self._stop.is_set():
             return await self._leave(serving)
         serving.cancel()
@@ -74,8 +73,9 @@ class _Serving:
             return serving.result()
         except BrokenPipeError:  # nobody reads what we say, as in `salver run ... | head`
             raise
-        except OSError as error:  # nobody listens any more, not even the keeper
-            raise SalverError(f"{_ENDED} ({error.strerror})") from None
+        except (OSError, SalverError):  # because nobody listens any more, perhaps
+            self._instance.check()
+            raise
         finally:
             await asyncio.to_thread(self._instance.stop)
 
@@ -100,10 +100,11 @@ class _Serving:
             self._instance.kill()
         self._stop.set()
 
-    def _keeper_spoke(self, ended: asyncio.Future[Any]) -> None:
+    def _keeper_spoke(self, ended: asyncio.Future[SalverError]) -> None:
         """It reports restarts in its log; only its end concerns us."""
-        if not ended.done() and self._instance.keeper.poll() is None:
-            ended.set_result(None)
+        trouble = self._instance.keeper.trouble()
+        if trouble is not None and not ended.done():
+            ended.set_result(trouble)
 
     # ---- the apps
 

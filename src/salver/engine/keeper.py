@@ -93,8 +93,7 @@ class Keeper:
         gc.freeze()  # a collection in a child must not touch, and so copy, what is shared
         self._loop.on_readable(self._owner.fileno(), self._owner_spoke)
         self._services.start()
-        if self._services.complete:
-            self._tell(Ready())
+        self._tell(Ready())
         self._loop.run()
         self._children.end_rest()
         self._output.flush(1.0)
@@ -228,9 +227,8 @@ class Keeper:
                 for status in self._children.statuses():
                     self._link.send(Living(ref, status))
                 self._link.send(Listed(ref))
-            case Answers() if not self._services.complete:
-                self._services.complete = True
-                self._tell(Ready())
+            case Answers():
+                self._services.answered = True
             case DrainLimit(seconds) if self._stopping and not self._drained:
                 if self._timeout is None:
                     self._patience.cancel()

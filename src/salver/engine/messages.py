@@ -107,11 +107,11 @@ class Bound(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """Everything is imported and forked, and the controller answers."""
+    """Everything is imported and forked: whoever dials the controller now will be answered."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The keeper or the controller could not begin; the keeper exits with a code that is not 0."""
+    """The keeper could not begin, or the controller never answered; the keeper ends."""
 
     message: str
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from select import select
 from typing import Final
 
 import msgspec
@@ -40,6 +41,7 @@ class KeeperProcess:
         self._decoder = msgspec.json.Decoder(OwnerHears)
         self._addresses: dict[str, tuple[str, int]] = {}
         self._ready = False
+        self._trouble: EngineError | None = None
 
     @classmethod
     def start(cls, config: KeeperConfig) -> KeeperProcess:
@@ -59,7 +61,7 @@ class KeeperProcess:
             ours.send(msgspec.json.encode(config))
             first = keeper._receive()
             if not isinstance(first, Bound):
-                raise keeper._failure(first)
+                raise keeper._ended(first)
         except BaseException:  # Ctrl-C, say: it must not go on while its directory is removed
             keeper.kill()
             raise
@@ -76,23 +78,30 @@ class KeeperProcess:
         return self._addresses
 
     def wait_ready(self) -> None:
-        """Return once the controller answers; EngineError: an import failed, or it keeps dying."""
+        """Return once all is forked; EngineError: it will not be (an import failed, say)."""
         while not self._ready:
-            message = self._receive()
-            if message is None or isinstance(message, Failed):
-                raise self._failure(message)
-            self._ready = isinstance(message, Ready)
+            self.poll()
+            if self._trouble is not None:
+                raise self._trouble
 
     def fileno(self) -> int:
-        """Readable when the keeper has something to say, or has ended: then call `poll`."""
+        """Readable when the keeper has something to say, or has ended: then ask for `trouble`."""
         return self._socket.fileno()
 
     def poll(self) -> OwnerHears | None:
-        """The next thing it said. None: it has ended (what it left behind is cleared away)."""
+        """The next thing it says. None: it has ended (what it left behind is cleared away)."""
         message = self._receive()
-        if message is None:
-            self._bury()
+        if isinstance(message, Ready):
+            self._ready = True
+        elif message is None or isinstance(message, Failed):
+            self._trouble = self._trouble or self._ended(message)
         return message
+
+    def trouble(self) -> EngineError | None:
+        """Why it has ended, as far as it has said; None: it lives. Does not wait for news."""
+        while self._trouble is None and self._has_spoken():
+            self.poll()
+        return self._trouble
 
     def stop(self, timeout_s: float | None = None) -> None:
         """Drain, end everything, return when it is gone. None: as long as the deployments allow."""
@@ -118,11 +127,17 @@ class KeeperProcess:
             return None
         return self._decoder.decode(data) if data else None
 
-    def _failure(self, message: OwnerHears | None) -> EngineError:
+    def _has_spoken(self) -> bool:
+        return self._socket.fileno() >= 0 and bool(select([self._socket], [], [], 0)[0])
+
+    def _ended(self, message: OwnerHears | None) -> EngineError:
         self._bury()
         if isinstance(message, Failed):
             return EngineError(message.message)
-        return EngineError(f"The keeper ended unexpectedly (exit code {self._process.returncode}).")
+        code = self._process.returncode
+        return EngineError(
+            f"The keeper has ended unexpectedly, and everything with it ({_told(code)})."
+        )
 
     def _bury(self) -> None:
         """Wait for its end; if it was killed, end what it could not end itself."""
@@ -137,3 +152,7 @@ class KeeperProcess:
         if code != 0:
             sweep(self._instance, self._process.pid)
             remove_runtime(self._instance)
+
+
+def _told(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"

@@ -36,7 +36,7 @@ class Services:
             self._kinds["grpc"] = "grpc"
         self._quick = dict.fromkeys(self._kinds, 0)
         self._tries = 0
-        self.complete = "controller" not in self._kinds  # or the controller has answered once
+        self.answered = False  # by the controller, ever
 
     @property
     def doors(self) -> int:
@@ -52,7 +52,7 @@ class Services:
 
     def hopeless(self, exit_: Exit) -> bool:
         """Whether the controller dies at every start, so that there will be no instance."""
-        if exit_.kind != "controller" or self.complete:
+        if exit_.kind != "controller" or self.answered:
             return False
         self._tries += 1
         return self._tries >= TRIES
