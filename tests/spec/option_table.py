@@ -6,8 +6,8 @@ import re
 
 import msgspec
 
-from salver.spec.fields import default
 from salver.spec.options import DeploymentOptions, change_of, description
+from salver.spec.structs import default
 from tests.conftest import ROOT
 
 DOCUMENT = ROOT / "docs" / "deployments.md"

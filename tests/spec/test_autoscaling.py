@@ -11,8 +11,8 @@ import pytest
 from salver.serve.config import AutoscalingConfig, AutoscalingPolicy
 from salver.spec.autoscaling import read_autoscaling
 from salver.spec.code import ImportedCode, PickledCode
-from salver.spec.fields import meta
 from salver.spec.options import DeploymentOptions
+from salver.spec.structs import meta
 
 
 def rule(ctx: Any) -> tuple[int, dict[str, Any]]:

@@ -19,7 +19,7 @@ from salver.spec.app import AppSpec
 from salver.spec.environment import RuntimeEnv
 from salver.spec.http import HttpSettings
 from salver.spec.options import DeploymentOptions, description
-from salver.spec.walk import fields_of, meaning
+from salver.spec.structs import fields_of, meaning
 
 __all__ = ("build", "config_text")
 

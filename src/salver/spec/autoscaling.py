@@ -16,7 +16,7 @@ from msgspec import Meta
 from salver.spec.code import ImportedCode, PickledCode
 from salver.spec.fields import check, unknown
 from salver.spec.ids import DeploymentId, ReplicaId
-from salver.spec.model import KnownFields, LikeModel
+from salver.spec.model import ConfigModel, KnownFields
 
 __all__ = (
     "AUTO",
@@ -71,9 +71,7 @@ class _Renamed(KnownFields):
         return super().__call__(*args, **given)
 
 
-class AutoscalingPolicy(
-    LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=KnownFields
-):
+class AutoscalingPolicy(ConfigModel):
     """A rule of one's own: a function or a class, and arguments by name for it."""
 
     policy_function: Annotated[
@@ -81,7 +79,7 @@ class AutoscalingPolicy(
     ] = DEFAULT_POLICY
     policy_kwargs: Annotated[
         dict[str, Any], Meta(description="Arguments by name for the function or the class.")
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
 
     @property
     def is_default(self) -> bool:
@@ -114,14 +112,7 @@ class AutoscalingPolicy(
 _Positive = Annotated[float, Meta(gt=0)]
 
 
-class AutoscalingConfig(
-    LikeModel,
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    metaclass=_Renamed,
-):
+class AutoscalingConfig(ConfigModel, kw_only=True, metaclass=_Renamed):
     """Bounds, target and patience of one deployment."""
 
     min_replicas: Annotated[
@@ -175,13 +166,10 @@ class AutoscalingConfig(
     ] = AutoscalingPolicy()
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if name == "policy" and isinstance(value, Mapping):
-                value = _of(AutoscalingPolicy, value, "policy")
-            checked = value if name == "policy" else check(AutoscalingConfig, name, value)
-            if checked is not getattr(self, name):
-                msgspec.structs.force_setattr(self, name, checked)
+        self._check_fields(without="policy")
+        if isinstance(self.policy, Mapping):
+            policy = _of(AutoscalingPolicy, self.policy, "policy")
+            msgspec.structs.force_setattr(self, "policy", policy)
         if not isinstance(self.policy, AutoscalingPolicy):
             raise TypeError(
                 f"policy={self.policy!r} is not valid: expected an AutoscalingPolicy, or a dict "

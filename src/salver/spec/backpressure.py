@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import msgspec
-
-from salver.spec.model import KnownFields, LikeModel
+from salver.spec.model import ConfigModel
 
 __all__ = ("BackpressureConfig",)
 
 _CODES: Final = (503, 429)
 
 
-class BackpressureConfig(
-    LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=KnownFields
-):
+class BackpressureConfig(ConfigModel):
     """`retry_after_s` is sent as the header `Retry-After`, in whole seconds."""
 
     status_code: int = 503

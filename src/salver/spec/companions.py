@@ -11,28 +11,23 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from salver.spec.fields import check
 from salver.spec.ids import DeploymentId
-from salver.spec.model import KnownFields, LikeModel
+from salver.spec.model import ConfigModel
 
 __all__ = ("Companions", "DeploymentActorConfig", "DeploymentActorContext", "check_companions")
 
 
-class DeploymentActorConfig(
-    LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=KnownFields
-):
+class DeploymentActorConfig(ConfigModel):
     """What to make, of a class or its import path, and what its process asks for."""
 
     name: str
     actor_class: Any
     init_args: tuple[Any, ...] = ()
-    init_kwargs: dict[str, Any] = {}
-    actor_options: dict[str, Any] = {}
+    init_kwargs: dict[str, Any] = msgspec.field(default_factory=dict)
+    actor_options: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = check(DeploymentActorConfig, name, getattr(self, name))
-            msgspec.structs.force_setattr(self, name, value)
+        self._check_fields()
         if not self.name or any(mark in self.name for mark in "/#"):
             raise ValueError(
                 f"name={self.name!r} of a deployment actor is not valid: expected at least one "

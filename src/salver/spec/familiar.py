@@ -10,7 +10,7 @@ import msgspec
 
 from salver.spec.fields import check, unknown
 from salver.spec.http import HttpSettings
-from salver.spec.model import KnownFields, LikeModel
+from salver.spec.model import ConfigModel, KnownFields
 
 __all__ = (
     "ControllerOptions",
@@ -42,14 +42,7 @@ class _Fields(KnownFields):
         super().refuse(name)
 
 
-class HTTPOptions(
-    LikeModel,
-    msgspec.Struct,
-    kw_only=True,
-    frozen=True,
-    forbid_unknown_fields=True,
-    metaclass=_Fields,
-):
+class HTTPOptions(ConfigModel, kw_only=True, metaclass=_Fields):
     """The HTTP door, as Ray Serve spells it. Without a value the door's own default holds."""
 
     host: str | None = "127.0.0.1"
@@ -100,8 +93,7 @@ def http_settings(given: object = None, *, default: HttpSettings | None = None) 
     if isinstance(given, HttpSettings):
         return given
     if isinstance(given, HTTPOptions):
-        given = {field.name: getattr(given, field.name) for field in msgspec.structs.fields(given)
-                 if getattr(given, field.name) != field.default}  # fmt: skip
+        given = given.model_dump(exclude_unset=True)
     if not isinstance(given, Mapping):
         raise TypeError(
             f"http_options={given!r} is not valid: expected a dict such as "

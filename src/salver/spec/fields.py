@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Meta
 
 from salver.spec.mistakes import mistake, spelled, unknown
+from salver.spec.structs import default, fields_of, meta
 
-__all__ = ("check", "default", "meta", "read", "unknown")
+__all__ = ("check", "read", "unknown")
 
 Made = TypeVar("Made", bound=msgspec.Struct)
 
@@ -22,7 +21,7 @@ def check(kind: type[msgspec.Struct], name: str, value: Any, called: str = "") -
 
     `called`: as users know the field, where that is not its name.
     """
-    annotated = _field(kind, name).type
+    annotated = fields_of(kind)[name].type
     try:
         return msgspec.convert(value, annotated)
     except msgspec.ValidationError as error:
@@ -55,30 +54,8 @@ def _meaning(kind: type[msgspec.Struct], name: str) -> str:
 
 
 def _otherwise(kind: type[msgspec.Struct], name: str) -> str:
-    if _field(kind, name).required:
+    if fields_of(kind)[name].required:
         return ""
     left_out = default(kind, name)
     shown = left_out.value if isinstance(left_out, Enum) else left_out
     return f" Leave it out for the default, {shown!r}."
-
-
-def meta(kind: type[msgspec.Struct], name: str) -> Meta:
-    """Bounds and description of a field."""
-    metas = getattr(_field(kind, name).type, "__metadata__", ())
-    return next((one for one in metas if isinstance(one, Meta)), Meta())
-
-
-def default(kind: type[msgspec.Struct], name: str) -> Any:
-    """What a field is when it is left out."""
-    field = _field(kind, name)
-    return field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
-
-
-def _field(kind: type[msgspec.Struct], name: str) -> Any:
-    return _fields(kind)[name]
-
-
-@cache
-def _fields(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """By name. Reading the types of a struct's fields takes milliseconds, every time."""
-    return {field.name: field for field in msgspec.structs.fields(kind)}

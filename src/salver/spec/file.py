@@ -25,7 +25,8 @@ from salver.spec.ids import check_name, check_prefix
 from salver.spec.logging import read_logging
 from salver.spec.mistakes import struct_in
 from salver.spec.options import DeploymentOptions
-from salver.spec.walk import check, check_keys, fields_of
+from salver.spec.structs import fields_of
+from salver.spec.walk import check, check_keys
 
 __all__ = ("DEPLOYMENT_KEYS", "LATER", "AppEntry", "ConfigFile", "read_config", "read_policy")
 

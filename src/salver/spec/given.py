@@ -6,18 +6,18 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypedDict
 
-import msgspec
 from msgspec.structs import asdict
 
 from salver.spec.autoscaling import AutoscalingConfig, read_autoscaling
 from salver.spec.backpressure import BackpressureConfig
 from salver.spec.companions import DeploymentActorConfig
 from salver.spec.environment import read_runtime_env
-from salver.spec.fields import check, default, unknown
+from salver.spec.fields import check, unknown
 from salver.spec.logging import LoggingConfig, read_logging
 from salver.spec.options import DeploymentOptions, description
 from salver.spec.placement import GangSchedulingConfig
 from salver.spec.routing import RequestRouterConfig, read_routing
+from salver.spec.structs import default
 
 __all__ = ("OptionsDict", "merged_options", "read_options")
 
@@ -63,7 +63,7 @@ class OptionsDict(TypedDict, total=False):
     max_surge_percent: int | None
 
 
-_FIELDS: Final = {field.name: field for field in msgspec.structs.fields(DeploymentOptions)}
+_FIELDS: Final = DeploymentOptions.__struct_fields__
 # Where Ray Serve's users may write None for "as if it were left out".
 _NONE_IS_DEFAULT: Final = frozenset({
     "backpressure_config", "rolling_update_percentage", "placement_group_bundles",

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from salver.spec.fields import read, unknown
-from salver.spec.model import KnownFields, LikeModel
+from salver.spec.model import ConfigModel
 from salver.spec.tls import TlsFiles
 
 __all__ = ("GrpcPlace", "gRPCOptions", "grpc_options")
@@ -17,14 +17,7 @@ __all__ = ("GrpcPlace", "gRPCOptions", "grpc_options")
 MESSAGE_LIMIT = 2**31 - 1  # gRPC counts a message's bytes in 31 bits
 
 
-class gRPCOptions(  # noqa: N801
-    LikeModel,
-    TlsFiles,
-    kw_only=True,
-    frozen=True,
-    forbid_unknown_fields=True,
-    metaclass=KnownFields,
-):
+class gRPCOptions(ConfigModel, TlsFiles, kw_only=True, frozen=True):  # noqa: N801 - Ray Serve's name
     """How the gRPC door listens, what it serves, and where it says no."""
 
     host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from salver.spec.fields import unknown
-from salver.spec.model import KnownFields, LikeModel
+from salver.spec.model import ConfigModel
 
 __all__ = ("EncodingType", "LoggingConfig", "read_logging")
 
@@ -31,14 +31,7 @@ class EncodingType(StrEnum):
     JSON = "JSON"
 
 
-class LoggingConfig(
-    LikeModel,
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    metaclass=KnownFields,
-):
+class LoggingConfig(ConfigModel, kw_only=True):
     """How processes log.
 
     Args:

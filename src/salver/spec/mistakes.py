@@ -11,6 +11,8 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, 
 
 import msgspec
 
+from salver.spec.structs import fields_of
+
 __all__ = ("Mistake", "alternatives", "mistake", "spelled", "struct_in", "unknown")
 
 Path = tuple[str | int, ...]
@@ -76,8 +78,8 @@ def _guilty(value: Any, kind: Any) -> Any:
 def _inner(kind: Any, step: str | int) -> Any:
     """The type of what is in a struct, a list or a dict of this type."""
     if (struct := struct_in(kind)) is not None:
-        fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
-        return fields.get(str(step), Any)
+        field = fields_of(struct).get(str(step))
+        return field.type if field is not None else Any
     parts = [part for one in alternatives(kind) for part in get_args(one) if part is not ...]
     return parts[-1] if parts else Any
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from copy import deepcopy
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, dataclass_transform
 
 import msgspec
 
-from salver.spec.fields import unknown
+from salver.spec.fields import check, unknown
+from salver.spec.structs import default, fields_of
 
-__all__ = ("Fields", "KnownFields", "LikeModel")
+__all__ = ("ConfigModel", "Fields", "KnownFields", "LikeModel")
 
 Fields = dict[str, Any]
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class KnownFields(msgspec.StructMeta):
     """A keyword that does not exist is answered with the nearest that does."""
 
@@ -31,7 +33,7 @@ class KnownFields(msgspec.StructMeta):
 
 
 class LikeModel:
-    """The methods of a pydantic model, in its new spelling and its old one, for a Struct."""
+    """The methods of a pydantic model, in its new spelling and its old one."""
 
     __slots__ = ()
 
@@ -89,21 +91,37 @@ class LikeModel:
 
     def _set(self) -> Fields:
         """The fields that differ from their defaults, as they are."""
-        found = {}
-        for field in msgspec.structs.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            factory = field.default_factory
-            default = field.default if factory is msgspec.NODEFAULT else factory()
-            if default is msgspec.NODEFAULT or value != default:
-                found[field.name] = value
-        return found
+        raise NotImplementedError
 
     def _all(self) -> Fields:
-        return msgspec.structs.asdict(self)  # type: ignore[arg-type]
+        raise NotImplementedError
 
     json = model_dump_json
     copy = model_copy
     dict = model_dump
+
+
+class ConfigModel(
+    LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=KnownFields
+):
+    """What users configure something by: an immutable record that knows its fields."""
+
+    def _check_fields(self, *, without: str = "") -> None:
+        """Each is what its type makes of what was given. TypeError, ValueError: it cannot be."""
+        for name in self.__struct_fields__:
+            if name != without:
+                value = check(type(self), name, getattr(self, name))
+                msgspec.structs.force_setattr(self, name, value)
+
+    def _set(self) -> Fields:
+        return {
+            name: value
+            for name, value in self._all().items()
+            if fields_of(type(self))[name].required or value != default(type(self), name)
+        }
+
+    def _all(self) -> Fields:
+        return msgspec.structs.asdict(self)
 
 
 def _fields(model: LikeModel, *, given: bool) -> Fields:

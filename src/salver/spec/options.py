@@ -11,7 +11,6 @@ from salver.spec.autoscaling import AutoscalingConfig
 from salver.spec.backpressure import BackpressureConfig
 from salver.spec.companions import Companions, check_companions
 from salver.spec.environment import EnvVars, Pip, PyModules, WorkingDir
-from salver.spec.fields import meta
 from salver.spec.logging import LoggingConfig
 from salver.spec.placement import (
     Accelerator,
@@ -25,6 +24,7 @@ from salver.spec.placement import (
     check_placement,
 )
 from salver.spec.routing import RequestRouterConfig
+from salver.spec.structs import meta
 
 __all__ = ("DeploymentOptions", "change_of", "description")
 

@@ -10,13 +10,11 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import msgspec
 from msgspec import Meta
 
 if TYPE_CHECKING:
     from salver.spec.options import DeploymentOptions
-from salver.spec.fields import check
-from salver.spec.model import KnownFields, LikeModel
+from salver.spec.model import ConfigModel
 
 __all__ = (
     "GangPlacementStrategy",
@@ -76,9 +74,7 @@ class GangRuntimeFailurePolicy(StrEnum):
     RESTART_REPLICA = "RESTART_REPLICA"
 
 
-class GangSchedulingConfig(
-    LikeModel, msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=KnownFields
-):
+class GangSchedulingConfig(ConfigModel):
     """Replicas that start together or not at all, and end together."""
 
     gang_size: Annotated[int, Meta(ge=1)]
@@ -86,8 +82,7 @@ class GangSchedulingConfig(
     runtime_failure_policy: GangRuntimeFailurePolicy = GangRuntimeFailurePolicy.RESTART_GANG
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            check(GangSchedulingConfig, name, getattr(self, name))
+        self._check_fields()
         if self.runtime_failure_policy == GangRuntimeFailurePolicy.RESTART_REPLICA:
             raise NotImplementedError(
                 "runtime_failure_policy='RESTART_REPLICA': a member alone cannot rejoin its gang. "

@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from salver.spec.code import ImportedCode, PickledCode
-from salver.spec.fields import check, unknown
-from salver.spec.model import KnownFields, LikeModel
+from salver.spec.fields import unknown
+from salver.spec.model import ConfigModel
 
 __all__ = ("DEFAULT_ROUTER", "RequestRouterConfig", "read_routing")
 
@@ -25,14 +25,7 @@ _REFUSED: Final = {
 }
 
 
-class RequestRouterConfig(
-    LikeModel,
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    metaclass=KnownFields,
-):
+class RequestRouterConfig(ConfigModel, kw_only=True):
     """Which replica a call goes to. The defaults: the less loaded, or one that holds the model."""
 
     request_router_class: Annotated[
@@ -41,7 +34,7 @@ class RequestRouterConfig(
     ] = DEFAULT_ROUTER
     request_router_kwargs: Annotated[
         dict[str, Any], Meta(description="Arguments by name for its `initialize_state`.")
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
     request_routing_stats_period_s: Annotated[
         float, Meta(gt=0, description="Time between two calls of `record_routing_stats`.")
     ] = 10.0
@@ -55,10 +48,7 @@ class RequestRouterConfig(
     max_backoff_s: Annotated[float, Meta(gt=0, description="Without effect, as above.")] = 0.5
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            if name != "request_router_class":
-                value = check(RequestRouterConfig, name, getattr(self, name))
-                msgspec.structs.force_setattr(self, name, value)
+        self._check_fields(without="request_router_class")
         msgspec.structs.force_setattr(
             self, "request_router_class", _read_class(self.request_router_class)
         )

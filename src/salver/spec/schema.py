@@ -14,7 +14,7 @@ from salver.spec.grpc import gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.logging import LoggingConfig
 from salver.spec.options import DeploymentOptions
-from salver.spec.walk import fields_of
+from salver.spec.structs import fields_of
 
 __all__ = ("config_schema",)
 

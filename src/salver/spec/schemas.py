@@ -12,12 +12,13 @@ import msgspec
 
 from salver.errors import ConfigError
 from salver.spec.familiar import http_settings
-from salver.spec.fields import default, unknown
+from salver.spec.fields import unknown
 from salver.spec.file import DEPLOYMENT_KEYS, AppEntry, ConfigFile, read_config
 from salver.spec.grpc import grpc_options, gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.logging import LoggingConfig
 from salver.spec.model import Fields, LikeModel
+from salver.spec.structs import default, fields_of
 
 __all__ = (
     "DeploymentSchema",
@@ -90,8 +91,10 @@ def _as_given(value: Any) -> Fields:
 
 def _defaults(struct: type[msgspec.Struct]) -> Fields:
     """What fields are when they are left out; None, too, for those that must not be."""
-    fields = msgspec.structs.fields(struct)
-    return {field.name: None if field.required else default(struct, field.name) for field in fields}
+    return {
+        name: None if field.required else default(struct, name)
+        for name, field in fields_of(struct).items()
+    }
 
 
 def _check_file(name: str, given: Fields, within: str = "") -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-import msgspec
 from msgspec import Meta
 
-from salver.spec.fields import check
-from salver.spec.model import KnownFields, LikeModel
+from salver.spec.model import ConfigModel
 
 __all__ = ("CELERY", "CeleryAdapterConfig", "TaskProcessorConfig", "TaskResult")
 
@@ -24,14 +22,7 @@ _RESERVED: Final = (
 )
 
 
-class CeleryAdapterConfig(
-    LikeModel,
-    msgspec.Struct,
-    kw_only=True,
-    frozen=True,
-    forbid_unknown_fields=True,
-    metaclass=KnownFields,
-):
+class CeleryAdapterConfig(ConfigModel, kw_only=True):
     """How Celery reaches its broker, and where it keeps results."""
 
     broker_url: Annotated[
@@ -51,8 +42,7 @@ class CeleryAdapterConfig(
     ] = None
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            check(CeleryAdapterConfig, name, getattr(self, name))
+        self._check_fields()
         for name in self.app_custom_config or ():
             if name in _RESERVED:
                 raise ValueError(
@@ -61,14 +51,7 @@ class CeleryAdapterConfig(
                 )
 
 
-class TaskProcessorConfig(
-    LikeModel,
-    msgspec.Struct,
-    kw_only=True,
-    frozen=True,
-    forbid_unknown_fields=True,
-    metaclass=KnownFields,
-):
+class TaskProcessorConfig(ConfigModel, kw_only=True):
     """A queue of tasks, and who reads and fills it."""
 
     queue_name: Annotated[str, Meta(min_length=1, description="The queue that tasks wait in.")]
@@ -90,8 +73,7 @@ class TaskProcessorConfig(
     ] = None
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            check(TaskProcessorConfig, name, getattr(self, name))
+        self._check_fields()
         if not callable(self.adapter) and not (isinstance(self.adapter, str) and self.adapter):
             raise TypeError(
                 f"adapter={self.adapter!r} is not valid: expected a subclass of "

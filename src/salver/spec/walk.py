@@ -6,21 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, get_args, get_origin
 
 import msgspec
-from msgspec import Meta
-from msgspec.structs import FieldInfo
 
 from salver.spec.document import Document, Path
 from salver.spec.mistakes import alternatives, mistake, struct_in, unknown
+from salver.spec.structs import fields_of, meaning
 
-__all__ = ("Fields", "check", "check_keys", "fields_of", "meaning", "shown")
+__all__ = ("check", "check_keys", "shown")
 
-Fields = Mapping[str, FieldInfo]
 _SHOWN: Final = 60
-
-
-def fields_of(struct: type[msgspec.Struct]) -> Fields:
-    """The fields by the names that files use."""
-    return {field.encode_name: field for field in msgspec.structs.fields(struct)}
 
 
 def check(document: Document, value: Any, struct: type[msgspec.Struct], path: Path) -> None:
@@ -80,14 +73,6 @@ def _item_struct(kind: Any) -> type[msgspec.Struct] | None:
         if get_origin(one) in (list, tuple) and get_args(one):
             return struct_in(get_args(one)[0])
     return None
-
-
-def meaning(kind: Any) -> str:
-    """The description that a type was annotated with."""
-    for meta in getattr(kind, "__metadata__", ()):
-        if isinstance(meta, Meta) and meta.description:
-            return meta.description
-    return ""
 
 
 def _help(kind: Any) -> str:
