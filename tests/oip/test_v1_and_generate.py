@@ -23,6 +23,7 @@ from salver.oip.rest import RestFormat
 from salver.oip.signature import Signature
 from salver.oip.types import InferRequest, InferResponse, RequestedOutput, Tensor
 from salver.oip.v1 import bind_v1, read_v1, write_v1
+from tests.oip.kinds import same
 
 REST = RestFormat()
 
@@ -80,6 +81,9 @@ def answer(function: Any, body: bytes) -> Any:
         (size, b'{"instances":[{"b64":"AAECAw=="}]}', {"predictions": [4]}),
         (size, b'{"instances":[{"data":{"b64":"AAECAw=="}}]}', {"predictions": [4]}),
         (width, b'{"instances":[{"a":1,"b":"x"},{"a":2,"b":"y"}]}', {"predictions": [2, 2]}),
+        (width, b'{"instances":[{"a":{"b64":"/w=="}}]}', {"predictions": [1]}),
+        (greet, b'{"instances":[{"b64":"SsO8cmdlbg=="}]}', {"predictions": ["hello J\u00fcrgen"]}),
+        (greet, b'{"inputs":{"name":{"b64":"YQ=="}}}', {"outputs": "hello a"}),
     ],
 )
 def test_one_function_answers_v1(function: Any, body: bytes, expected: Any) -> None:
@@ -98,12 +102,72 @@ def test_one_function_answers_v1(function: Any, body: bytes, expected: Any) -> N
         (total, b'{"instances":[{"x":1},{"y":1}]}', r"^\$\.instances\[1\]: expected rows with"),
         (total, b'{"instances":[{"z":1}]}', r"^\$\.instances: unknown input 'z'"),
         (greet, b'{"instances":["a",1]}', r"^\$\.instances\[1\]: expected a string, got int$"),
-        (size, b'{"instances":[{"b64":"!"}]}', r"^\$\.instances\[0\]: "),
+        (size, b'{"instances":[{"b64":"!"}]}', r"^\$\.instances\[0\]: no valid base64 in b64: "),
+        (
+            size,
+            b'{"instances":[{"b64":1}]}',
+            r"^\$\.instances\[0\]: expected base64 in b64, got int$",
+        ),
+        (
+            greet,
+            b'{"inputs":{"name":{"b64":"/w=="}}}',
+            r"^\$\.inputs\.name: the bytes are no text in",
+        ),
     ],
 )
 def test_wrong_v1_bodies_are_named(function: Any, body: bytes, message: str) -> None:
     with pytest.raises(InvalidMessageError, match=message):
         answer(function, body)
+
+
+TEXTS = ["x", {"b64": "aGFsbG8="}]
+BLOBS = np.array([b"x", b"hallo"], object)
+
+
+@pytest.mark.parametrize(
+    ("hint", "cells", "given"),
+    [
+        (list[str], TEXTS, ["x", "hallo"]),
+        (list[bytes], [{"b64": "/w=="}, "/w=="], [b"\xff", b"\xff"]),
+        (npt.NDArray[np.str_], TEXTS, np.array(["x", "hallo"])),
+        (npt.NDArray[np.bytes_], TEXTS[1:], BLOBS[1:]),
+        (np.ndarray, TEXTS, BLOBS),
+        (np.ndarray, [["x"], TEXTS[1:]], BLOBS.reshape(2, 1)),
+        (dict[str, np.ndarray], {"x": TEXTS}, {"x": BLOBS}),
+        (Any, TEXTS, ["x", b"hallo"]),
+    ],
+)
+def test_b64_of_v1_is_the_bytes_and_text_where_text_is_declared(
+    hint: Any, cells: Any, given: Any
+) -> None:
+    def function(x: Any) -> None: ...
+
+    function.__annotations__ = {"x": hint}
+    request = read_v1(json.dumps({"inputs": {"x": cells}}).encode())
+    (found,) = bind_v1(Binder(Signature.of(function)), request)
+    assert same(found["x"], given)
+
+
+@pytest.mark.parametrize(
+    ("hint", "cells", "path"),
+    [
+        (list[str], [{"b64": "YQ=="}, {"b64": "/w=="}], r"\[1\]"),
+        (npt.NDArray[np.str_], [["a"], [{"b64": "/w=="}]], r"\[1\]\[0\]"),
+        (list[str], ["a", {"b64": "YQ"}], r"\[1\]"),
+        (int, {"b64": "YQ=="}, ""),
+    ],
+)
+def test_bytes_of_v1_that_the_argument_cannot_be_are_named(
+    hint: Any, cells: Any, path: str
+) -> None:
+    def function(x: Any) -> None: ...
+
+    function.__annotations__ = {"x": hint}
+    with pytest.raises(InvalidMessageError, match=rf"^\$\.inputs\.x{path}: "):
+        bind_v1(
+            Binder(Signature.of(function)),
+            read_v1(json.dumps({"inputs": {"x": cells}}).encode()),
+        )
 
 
 MODEL = ModelMetadata(
@@ -124,6 +188,9 @@ def test_v1_bodies_become_tensors_for_models_known_by_metadata() -> None:
         ("x", "FP32", (2, 2)), ("s", "BYTES", (2,)),
     ]  # fmt: skip
     assert body == {"predictions": [{"x": [1, 2], "s": "a"}, {"x": [3, 4], "s": "b"}]}
+    marked = read_v1(b'{"inputs":{"s":["a",{"b64":"/w=="}]}}')
+    (texts,) = v1_tensors.to_infer_request(marked, MODEL).inputs
+    assert texts.array().tolist() == [b"a", b"\xff"]
     with pytest.raises(
         InvalidMessageError, match=r"^\$\.instances: expected rows that are objects"
     ):

@@ -93,6 +93,7 @@ def test_large_contents_and_what_surrounds_them(caller: Caller) -> None:
         (lambda r: r.outputs.add(name="y"), "INVALID_ARGUMENT", "$.outputs[0].name: the model"),
         (lambda r: setattr(r, "model_name", ""), "NOT_FOUND", "Model '' is not known"),
         (lambda r: setattr(r, "model_version", "7"), "NOT_FOUND", "has no version '7'"),
+        (lambda r: setattr(r, "model_name", "n" * 5000), "NOT_FOUND", f"'{'n' * 59} is not known"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place(

@@ -54,6 +54,19 @@ def test_json(http: httpx.Client, sent: bytes, told: str) -> None:
     assert len(answer.content) < 400
 
 
+LONG = "n" * 5000
+
+
+@pytest.mark.parametrize("path", [LONG, f"identity/versions/{LONG}"])
+def test_a_name_that_is_not_known_is_told_in_part(http: httpx.Client, path: str) -> None:
+    for method, action in (("GET", ""), ("GET", "/ready"), ("POST", "/infer")):
+        answer = http.request(method, f"/v2/models/{path}{action}", content=body(tensor()))
+        assert answer.status_code == 404
+        assert len(answer.content) < 400
+    answer = http.post(f"/v2/repository/models/{LONG}/load")
+    assert len(answer.content) < 400
+
+
 @pytest.mark.parametrize(
     ("datatype", "shape", "size", "blob"),
     [

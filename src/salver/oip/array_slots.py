@@ -9,9 +9,9 @@ import numpy as np
 
 from salver.oip.codecs.numpy import NumpyCodec, array_of
 from salver.oip.codecs.registry import Codec
-from salver.oip.datatypes import DATATYPES
+from salver.oip.datatypes import DATATYPES, Datatype
 from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError
-from salver.oip.plainarrays import completed, read_plain, write_plain
+from salver.oip.plainarrays import completed, read_plain, told_bytes, write_plain
 from salver.oip.slots import Slot, element_schema, fits, promised
 from salver.oip.types import Tensor
 
@@ -92,15 +92,21 @@ class ArraySlot(Slot):
         return value.astype(wanted)
 
     def from_plain(self, value: Any) -> Any:
+        if self.text or self.any:
+            value, coded = told_bytes(value, text=self.text)
+            if coded:
+                return self._read(msgspec.json.encode(value), DATATYPES["BYTES"], coded=True)
         return self.from_text(msgspec.json.encode(value))
 
     def from_text(self, text: bytes | msgspec.Raw) -> Any:
         coded = self.datatype == "BYTES" and not self.text
-        kind = None if self.any else DATATYPES[self.datatype]
+        return self._read(text, None if self.any else DATATYPES[self.datatype], coded=coded)
+
+    def _read(self, text: bytes | msgspec.Raw, kind: Datatype | None, *, coded: bool) -> Any:
         kind, array = read_plain(text, kind, floats=DATATYPES[self._floats], coded=coded)
         shape = completed(array.shape, self.shape or ())
         tensor = Tensor("", kind.name, shape, array.reshape(shape))
-        if self.text or (self.any and kind.kind == "bytes"):
+        if self.text or (self.any and kind.kind == "bytes" and not coded):
             tensor.parameters["dtype"] = "str"
         try:
             self.check(tensor)

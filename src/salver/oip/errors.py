@@ -88,8 +88,8 @@ class ModelNotFoundError(ProtocolError):
         super().__init__(name, version)
 
     def __str__(self) -> str:
-        version = f" has no version {self.version!r}" if self.version else " is not known"
-        return f"Model {self.name!r}{version}."
+        version = f" has no version {self.version!r:.60}" if self.version else " is not known"
+        return f"Model {self.name!r:.60}{version}."
 
 
 class ModelNotReadyError(ProtocolError):
@@ -101,8 +101,8 @@ class ModelNotReadyError(ProtocolError):
         super().__init__(name, version)
 
     def __str__(self) -> str:
-        version = f" version {self.version!r}" if self.version else ""
-        return f"Model {self.name!r}{version} is not ready."
+        version = f" version {self.version!r:.60}" if self.version else ""
+        return f"Model {self.name!r:.60}{version} is not ready."
 
 
 class InvalidResultError(ProtocolError):

@@ -18,7 +18,7 @@ from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultEr
 from salver.oip.jsondata import from_base64, read_data
 from salver.oip.types import Tensor
 
-__all__ = ("completed", "read_plain", "write_plain")
+__all__ = ("completed", "read_plain", "told_bytes", "write_plain")
 
 _LISTS: Final = (list, simdjson.Array)
 _NO_INTEGERS: Final = (b".", b"e", b"E", b"n", b'"')  # what fractions, null and strings have
@@ -74,6 +74,38 @@ def _read(content: bytes, value: Any, kind: Datatype, shape: tuple[int, ...]) ->
     regular = simdata.lists_in(content) == simdata.brackets(value, shape)
     read = simdata.read_array if regular else simdata.read_exactly
     return read(value, kind, shape, count)
+
+
+def told_bytes(value: Any, *, text: bool) -> tuple[Any, bool]:
+    """Nested lists, some of whose elements came as bytes, for which V1 has a form: all as `text` or
+    all as bytes, which JSON writes as base64; and whether they are bytes now."""
+    leaf = value
+    while isinstance(leaf, list) and leaf:
+        leaf = leaf[0]
+    if not isinstance(leaf, str | bytes) or not _has_bytes(value):
+        return value, False
+    return _each(_as_text if text else _as_bytes, value), not text
+
+
+def _has_bytes(value: Any) -> bool:
+    return any(map(_has_bytes, value)) if isinstance(value, list) else isinstance(value, bytes)
+
+
+def _each(change: Callable[[Any], Any], value: Any, path: str = "") -> Any:
+    if isinstance(value, list):
+        return [_each(change, item, f"{path}[{at}]") for at, item in enumerate(value)]
+    try:
+        return change(value)
+    except UnicodeDecodeError as error:
+        raise ContentError(f"the bytes are no text in UTF-8: {error}", path) from None
+
+
+def _as_text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _as_bytes(value: Any) -> Any:
+    return value.encode() if isinstance(value, str) else value
 
 
 def completed(shape: tuple[int, ...], wanted: Sequence[int]) -> tuple[int, ...]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
+from salver.oip.datatypes import DATATYPES
 from salver.oip.errors import ContentError, InvalidMessageError
 from salver.oip.framing import as_objects
-from salver.oip.plainarrays import read_plain
+from salver.oip.plainarrays import read_plain, told_bytes
 from salver.oip.types import Tensor
 
 __all__ = ("column_of", "columns_of")
@@ -18,14 +19,16 @@ __all__ = ("column_of", "columns_of")
 def column_of(name: str, cells: Any, anything: bool, path: str) -> Tensor:
     """Numbers, booleans or text; else, where it can be anything, each cell by itself."""
     cells = cells if isinstance(cells, list) else [cells]
+    cells, coded = told_bytes(cells, text=False)
     try:
-        kind, array = read_plain(msgspec.json.encode(cells), None)
+        wanted = DATATYPES["BYTES"] if coded else None
+        kind, array = read_plain(msgspec.json.encode(cells), wanted, coded=coded)
     except InvalidMessageError as error:
         if not anything:
             raise error.under(path) from None
         texts = as_objects([msgspec.json.encode(cell) for cell in cells])
         return Tensor(name, "BYTES", texts.shape, texts, {"content_type": "pd_json"})
-    parameters = {"dtype": "str"} if kind.kind == "bytes" else {}
+    parameters = {"dtype": "str"} if kind.kind == "bytes" and not coded else {}
     return Tensor(name, kind.name, array.shape, array, parameters)
 
 

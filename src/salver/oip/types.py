@@ -69,7 +69,7 @@ class Tensor(msgspec.Struct, eq=False, omit_defaults=True):
         if isinstance(data, np.ndarray):
             return data
         if data is None:
-            raise InvalidTensorError(f"tensor {self.name!r} has no contents", ".data")
+            raise InvalidTensorError(f"tensor {self.name!r:.60} has no contents", ".data")
         kind = datatype_named(self.datatype)
         array = np.frombuffer(data, dtype=kind.dtype).reshape(self.shape)
         # Extensions that take the pointer of an unaligned array may fault.
@@ -80,7 +80,7 @@ class Tensor(msgspec.Struct, eq=False, omit_defaults=True):
         """The contents in the protocol's binary form; a view of the array if it is contiguous."""
         data = self.data
         if data is None:
-            raise InvalidTensorError(f"tensor {self.name!r} has no contents", ".data")
+            raise InvalidTensorError(f"tensor {self.name!r:.60} has no contents", ".data")
         if not isinstance(data, np.ndarray):
             return data
         if self.datatype == "BYTES":
@@ -151,7 +151,7 @@ class InferResponse(msgspec.Struct, eq=False, omit_defaults=True):
             if output.name not in by_name:
                 known = ", ".join(repr(name) for name in by_name) or "none"
                 raise InvalidMessageError(
-                    f"the model gives no output {output.name!r}; it gives {known}",
+                    f"the model gives no output {output.name!r:.60}; it gives {known}",
                     f"$.outputs[{index}].name",
                 )
         chosen = [by_name[output.name] for output in wanted]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ class _Body(msgspec.Struct):
 
 
 def read_v1(body: bytes | memoryview) -> V1Request:
-    """The request in a body; `{"b64": text}` stands for the bytes, as base64 text."""
+    """The request in a body; `{"b64": base64}` is the bytes that it stands for."""
     try:
         found = msgspec.json.decode(body, type=_Body)
     except msgspec.ValidationError as error:
@@ -57,26 +58,38 @@ def read_v1(body: bytes | memoryview) -> V1Request:
     if (found.instances is msgspec.UNSET) == (found.inputs is msgspec.UNSET):
         raise InvalidMessageError('expected either "instances" or "inputs"', "$")
     if isinstance(found.inputs, dict):
-        request.columns = {name: _unwrapped(value) for name, value in found.inputs.items()}
+        # Inputs may be named like the mark itself.
+        items = found.inputs.items()
+        request.columns = {name: _unwrapped(value, f"$.inputs.{name}") for name, value in items}
+    elif isinstance(found.inputs, list):
+        request.rows = _unwrapped(found.inputs, "$.inputs")
     else:
-        rows = found.inputs if isinstance(found.inputs, list) else found.instances
-        request.rows = _unwrapped(rows)
+        request.rows = _unwrapped(found.instances, "$.instances")
     return request
 
 
-def _unwrapped(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_unwrapped(item) for item in value] if _may_wrap(value) else value
+def _unwrapped(value: Any, path: str) -> Any:
+    if isinstance(value, list) and _may_wrap(value):
+        return [_unwrapped(item, f"{path}[{at}]") for at, item in enumerate(value)]
     if isinstance(value, dict):
         if value.keys() == {"b64"}:
-            return value["b64"]
-        return {name: _unwrapped(item) for name, item in value.items()}
+            return _bytes(value["b64"], path)
+        return {name: _unwrapped(item, f"{path}.{name}") for name, item in value.items()}
     return value
 
 
 def _may_wrap(values: list[Any]) -> bool:
     """Numbers come first in lists of numbers, and need no second look."""
-    return bool(values) and isinstance(values[0], list | dict)
+    return bool(values) and not isinstance(values[0], int | float)
+
+
+def _bytes(text: Any, path: str) -> bytes:
+    if not isinstance(text, str):
+        raise ContentError(f"expected base64 in b64, got {type(text).__name__}", path)
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise ContentError(f"no valid base64 in b64: {error}", path) from None
 
 
 def takes_batches(binder: Binder) -> bool:

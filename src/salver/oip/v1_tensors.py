@@ -10,7 +10,7 @@ from salver.oip.codecs.json import to_json
 from salver.oip.datatypes import datatype_named
 from salver.oip.errors import InvalidMessageError, MismatchError
 from salver.oip.metadata import ModelMetadata, TensorMetadata
-from salver.oip.plainarrays import read_plain
+from salver.oip.plainarrays import read_plain, told_bytes
 from salver.oip.tables import columns_of
 from salver.oip.types import InferRequest, InferResponse, Tensor
 from salver.oip.v1 import V1Request
@@ -43,8 +43,10 @@ def _columns(request: V1Request, metadata: ModelMetadata) -> dict[str, Any]:
 
 
 def _tensor(wanted: TensorMetadata, values: Any, path: str) -> Tensor:
+    values, coded = told_bytes(values, text=False)
+    kind = datatype_named(wanted.datatype)
     try:
-        _, array = read_plain(msgspec.json.encode(values), datatype_named(wanted.datatype))
+        _, array = read_plain(msgspec.json.encode(values), kind, coded=coded)
     except InvalidMessageError as error:
         raise error.under(path) from None
     return Tensor(wanted.name, wanted.datatype, array.shape, array)

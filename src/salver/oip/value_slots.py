@@ -191,6 +191,8 @@ class ElementSlot(Slot):
         return [self._one(item, f"[{index}]") for index, item in enumerate(value)]
 
     def _one(self, value: Any, path: str) -> Any:
+        if isinstance(value, bytes):
+            return self._read(value, path)
         if not isinstance(value, str):
             raise ContentError(f"expected a string, got {type(value).__name__}", path)
         if self.content_type == "str":
@@ -202,6 +204,16 @@ class ElementSlot(Slot):
         except ValueError as error:
             what = "base64, as bytes are in JSON" if self._coded else self.content_type
             raise ContentError(f"no {what}: {error}", path) from None
+
+    def _read(self, value: bytes, path: str) -> Any:
+        """Bytes that came as such: V1 has a form for them."""
+        if self.content_type == "base64":
+            return value
+        try:
+            return self.codec.read(value)
+        except ValueError as error:
+            what = "text in UTF-8" if self.content_type == "str" else self.content_type
+            raise ContentError(f"the bytes are no {what}: {error}", path) from None
 
     @property
     def _coded(self) -> bool:
