@@ -265,10 +265,13 @@ def _pickled(
     try:
         with by_value(owner.func_or_class.__module__):
             pickler.dump(value)
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
+    except Exception as error:  # what users' objects do to be pickled may raise anything
+        if error is pickler.inner:
+            raise
         what = "arguments" if building else "code"
+        why = f"{type(error).__name__}: {error}".rstrip(".")
         raise SalverError(
-            f"The {what} of deployment {owner.name} cannot be sent to another process: {error}. "
+            f"The {what} of deployment {owner.name} cannot be sent to another process: {why}. "
             "Make what cannot be pickled (connections, open files, locks of C code) inside "
             "`__init__`, or move the code from the script to a module that can be imported."
         ) from error
@@ -286,6 +289,7 @@ class _Pickler(CodePickler):
     ) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self.building = building
+        self.inner: Exception | None = None  # what is wrong with an app that was found
         self._named = named
 
     def reducer_override(self, obj: object) -> Any:
@@ -293,7 +297,11 @@ class _Pickler(CodePickler):
         return (load_code, (name,)) if name is not None else super().reducer_override(obj)
 
     def persistent_id(self, obj: object) -> tuple[str, str, str] | None:
-        if self.building is not None and isinstance(obj, Application):
+        if self.building is None or not isinstance(obj, Application):
+            return None
+        try:
             _refuse_hidden_routes(obj.deployment)
             return ("handle", self.building.add(obj), self.building.app_name)
-        return None
+        except Exception as error:
+            self.inner = error
+            raise

@@ -219,7 +219,7 @@ def deployment(
                 f"{code.name} is a deployment already. Use `{code.name}.options(...)` for another "
                 "with other options."
             )
-        if not callable(code):
+        if not callable(code) or not hasattr(code, "__name__"):
             raise TypeError(
                 f"@deployment takes a class or a function, got {code!r}. "
                 "Options are given by name: @deployment(num_replicas=2)."

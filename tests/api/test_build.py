@@ -154,7 +154,15 @@ def test_locks_are_made_anew() -> None:
         assert not received[2].is_set()
 
 
+class Unwilling:
+    def __getstate__(self) -> None:
+        raise RuntimeError("not me.")
+
+
 def test_what_cannot_be_sent_is_named() -> None:
+    unwilling = r"^The arguments of deployment Leaf cannot be sent .*: RuntimeError: not me\. Make"
+    with pytest.raises(SalverError, match=unwilling):
+        build(Root.bind(Leaf.bind(Unwilling())), "shop", "/")
     with pytest.raises(SalverError, match=r"^The arguments of deployment Leaf cannot be sent"):
         build(Leaf.bind(number for number in [1]), "shop", "/")
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import subprocess
 import sys
@@ -108,6 +109,8 @@ def test_a_deployment_is_neither_called_nor_constructed() -> None:
 def test_what_is_no_code_is_refused() -> None:
     with pytest.raises(TypeError, match=r"^@deployment takes a class or a function, got 'x'"):
         deployment("x")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"^@deployment takes a class or a function, got functools"):
+        deployment(functools.partial(int, "7"))
     with pytest.raises(TypeError, match=r"^Bare is a deployment already"):
         deployment(Bare)
 

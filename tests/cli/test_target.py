@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from salver.cli.target import load
+from salver.cli.target import load, load_spec
 from salver.errors import TargetError
 from salver.program import Application
 
@@ -68,6 +68,22 @@ def wrong_result(args):
 
 def failing(args):
     raise KeyError("the user's own mistake")
+
+def circle():
+    parts = []
+    parts.append(Shop.bind(parts))
+    return parts[0]
+
+@salver.deployment
+class Priced:
+    @salver.endpoint
+    def price(self, item: typing.Callable) -> int: ...
+
+def twice():
+    return Shop.bind(Shop.options(name="same").bind(), Shop.options(name="same").bind())
+
+def unservable():
+    return Shop.bind(Priced.bind())
 """
 
 
@@ -154,3 +170,18 @@ def test_a_traceback_shows_the_user_s_code_only(shop: str) -> None:
     files = [line for line in str(caught.value).splitlines() if line.startswith("  File")]
     assert len(files) == 2
     assert all("target_broken.py" in line for line in files)
+
+
+@pytest.mark.parametrize(
+    ("builder", "message"),
+    [
+        ("circle", r"^These deployments are bound in a circle: Shop -> Shop\."),
+        ("twice", r"^Two deployments of this app are both named 'same'\."),
+        ("unservable", r"^Priced\.price\(\): argument 'item' is annotated"),
+    ],
+)
+def test_an_app_that_cannot_be_built_is_told_as_any_other_mistake(
+    shop: str, builder: str, message: str
+) -> None:
+    with pytest.raises(TargetError, match=message):
+        load_spec(f"target_shop:{builder}", {}, shop)

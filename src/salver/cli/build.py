@@ -11,9 +11,8 @@ import click
 import msgspec
 import yaml
 
-from salver.build import build as spec_of
 from salver.cli.like import like_option
-from salver.cli.target import load
+from salver.cli.target import load_spec
 from salver.errors import SalverError, TargetError
 from salver.spec.app import AppSpec
 from salver.spec.environment import RuntimeEnv
@@ -57,7 +56,7 @@ def build(targets: tuple[str, ...], output_path: str | None, app_dir: str) -> No
     """Import, and write down."""
     try:
         apps = _apps(targets, app_dir)
-    except (SalverError, ValueError) as error:
+    except SalverError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
     text = config_text(apps, output_path or "config.yaml")
@@ -78,7 +77,7 @@ def _apps(targets: tuple[str, ...], app_dir: str) -> list[tuple[str, AppSpec]]:
         raise TargetError(f"{min(twice)!r} is given twice. Name every app once.")
     names = _names(targets)
     return [
-        (target, spec_of(load(target, {}, app_dir), name, f"/{name}" if names[1:] else "/"))
+        (target, load_spec(target, {}, app_dir, name, f"/{name}" if names[1:] else "/"))
         for target, name in zip(targets, names, strict=True)
     ]
 

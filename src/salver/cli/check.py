@@ -8,12 +8,11 @@ from typing import Final
 
 import click
 
-from salver.build import build
 from salver.cli.apps import ConfigApps, read_file
 from salver.cli.like import like_option
 from salver.cli.run import args_argument, look_first_in
 from salver.cli.sources import refuse_misplaced
-from salver.cli.target import load
+from salver.cli.target import load_spec
 from salver.errors import SalverError
 from salver.launch import check_doors
 from salver.spec.app import AppSpec, DeploymentSpec
@@ -71,7 +70,7 @@ def _apps(target: str, args: Mapping[str, str], app_dir: str) -> list[AppSpec]:
             look_first_in(app_dir)
             check_doors(http_settings(config.http_options), grpc_options(config.grpc_options))
         return apps
-    return [build(load(target, args, app_dir), "default", "/")]
+    return [load_spec(target, args, app_dir)]
 
 
 def _line(deployment: DeploymentSpec) -> str:

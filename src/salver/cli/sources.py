@@ -11,10 +11,9 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from salver.build import build
 from salver.cli.apps import ConfigApps, read_file
 from salver.cli.run import RunOptions
-from salver.cli.target import load
+from salver.cli.target import load_spec
 from salver.errors import ConfigError, Problem, TargetError
 from salver.spec.app import AppSpec
 from salver.spec.document import Document
@@ -66,8 +65,10 @@ class TargetSource:
                 check_prefix(options.route_prefix)
             except ValueError as error:
                 raise TargetError(str(error)) from None
-        app = load(options.target, options.args, options.app_dir)
-        return Work([build(app, options.name, options.route_prefix)])
+        spec = load_spec(
+            options.target, options.args, options.app_dir, options.name, options.route_prefix
+        )
+        return Work([spec])
 
     async def changes(self) -> AsyncIterator[list[str]]:
         async for changed in import_module(_RELOAD).changes(self._options.app_dir):

@@ -11,12 +11,29 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from salver.build import build
 from salver.cli.arguments import as_asked_for
 from salver.cli.run import look_first_in
 from salver.errors import TargetError
 from salver.program import Application, Deployment
+from salver.spec.app import AppSpec
 
-__all__ = ("load",)
+__all__ = ("load", "load_spec")
+
+
+def load_spec(
+    target: str,
+    args: Mapping[str, Any],
+    app_dir: str,
+    name: str = "default",
+    route_prefix: str | None = "/",
+) -> AppSpec:
+    """What is to run. SalverError says what is wrong with the target or with the app."""
+    app = load(target, args, app_dir)
+    try:
+        return build(app, name, route_prefix)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise TargetError(str(error)) from error
 
 
 def load(target: str, args: Mapping[str, Any], app_dir: str) -> Application:
