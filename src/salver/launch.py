@@ -18,6 +18,7 @@ from salver.engine.config import KeeperConfig, Listen
 from salver.engine.doorplate import put_up
 from salver.engine.owner import KeeperProcess
 from salver.engine.runtime import make_runtime, sweep_runtimes
+from salver.engine.spawn import Spawned
 from salver.replica.grpc.services import check_installed, load_services
 from salver.settings import Settings
 from salver.spec.grpc import GrpcPlace, gRPCOptions
@@ -28,7 +29,7 @@ from salver.spec.variables import told
 __all__ = ("Capacity", "Instance", "check_doors", "default_http", "prelude")
 
 _logger: Final = logging.getLogger("salver")
-# Every kind of process and where it begins; the keeper imports these once and forks.
+# Every kind of process and where it begins; the keeper imports them in this order, and forks.
 ENTRIES: Final = {
     "controller": "salver.control.main:main",
     "ingress": "salver.doors.server:main",
@@ -94,13 +95,14 @@ class Instance:
         grpc: gRPCOptions | None = None,
         *,
         doors: bool = True,
+        spawned: Spawned | None = None,
     ) -> Instance:
         """Return once it listens. EngineError: it could not, and why (a busy port, say).
 
         That its controller never answers is heard by those who dial it: they `check`.
 
         TargetError: the services of the gRPC door cannot be found. Without `doors` nothing listens:
-        apps are called by handles.
+        apps are called by handles. `spawned`: the keeper's process, if that is on its way already.
         """
         grpc = grpc if doors and grpc else gRPCOptions()
         check_doors(http, grpc)
@@ -111,7 +113,7 @@ class Instance:
         try:
             _write_secret(Path(directory) / "secret")
             keeper = KeeperProcess.start(
-                msgspec.structs.replace(config, instance=directory, preload=prelude())
+                msgspec.structs.replace(config, instance=directory, preload=prelude()), spawned
             )
             try:
                 keeper.wait_ready()

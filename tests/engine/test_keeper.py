@@ -17,7 +17,8 @@ import pytest
 
 from salver.engine.config import KeeperConfig, Listen
 from salver.engine.messages import Failed, Ready, Restarted
-from salver.engine.owner import PROGRAM, KeeperProcess
+from salver.engine.owner import KeeperProcess
+from salver.engine.spawn import PROGRAM
 from salver.errors import EngineError
 from tests.engine.rig import ENTRIES, PATIENCE_S, Rig, wait_gone
 
@@ -58,6 +59,13 @@ def test_an_entry_that_cannot_be_imported_is_told_to_the_owner(start: Start) -> 
     rig = start(entries={"ingress": "no_such_module:main"})
     with pytest.raises(EngineError, match="No module named 'no_such_module'"):
         rig.keeper.wait_ready()
+
+
+def test_what_was_forked_before_a_failing_import_ends_with_it(start: Start) -> None:
+    rig = start(entries={"controller": "entries:controller", "replica": "no_such_module:main"})
+    with pytest.raises(EngineError, match="No module named 'no_such_module'"):
+        rig.keeper.wait_ready()
+    assert not Path(rig.instance).exists()  # and the fixtures find no process
 
 
 def test_a_port_in_use_is_told_to_the_owner(start: Start) -> None:

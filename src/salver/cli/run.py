@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from salver.cli.like import like_option
 from salver.cli.numbers import Number, Whole
+from salver.engine.spawn import Spawned
 from salver.errors import SalverError
 from salver.launch import Capacity, Instance, default_http
 from salver.spec.familiar import http_settings
@@ -130,7 +131,8 @@ def _read_prefix(_ctx: click.Context, _param: click.Parameter, given: str) -> st
 @click.option("--num-cpus", type=Number(0), help="CPUs to share out.  [default: all]")
 @click.option("--num-gpus", type=Number(0), help="GPUs to share out.  [default: all]")
 @click.option("--resources", callback=_read_resources, help="Named resources, as JSON.")
-def run(**given: Any) -> None:
+@click.pass_obj
+def run(spawned: Spawned | None, /, **given: Any) -> None:
     """Start, serve, stop; one readable error and an exit code when something is wrong."""
     address = {name: given.pop(name) for name in ("host", "port")}
     address = {name: value for name, value in address.items() if value is not None}
@@ -145,10 +147,10 @@ def run(**given: Any) -> None:
     except SalverError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
-    sys.exit(_serve(start, source, reload=options.reload))
+    sys.exit(_serve(partial(start, spawned=spawned), source, reload=options.reload))
 
 
-Start = Callable[[], Instance]
+Start = Callable[..., Instance]
 
 
 def _start(

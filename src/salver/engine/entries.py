@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from salver.engine.config import KeeperConfig
 from salver.engine.process import Entry
@@ -14,20 +14,23 @@ __all__ = ("Entries",)
 
 
 class Entries:
-    """Kind -> `main(seat)`."""
+    """Kind -> `main(seat)`, of those that are loaded."""
 
-    def __init__(self, entries: Mapping[str, Entry]) -> None:
-        self._entries = dict(entries)
+    def __init__(self, config: KeeperConfig) -> None:
+        self._config = config
+        self._entries: dict[str, Entry] = {}
 
-    @classmethod
-    def load(cls, config: KeeperConfig) -> Entries:
-        """Import every entry point and everything to preload; EngineError shows what failed."""
-        for name in config.preload:
+    def preload(self) -> None:
+        """Import and call what all kinds need first; EngineError shows what failed."""
+        for name in self._config.preload:
             if ":" in name:
                 _resolve("preload", name)()
             else:
                 _import(name)
-        return cls({kind: _resolve(kind, name) for kind, name in config.entries.items()})
+
+    def load(self, kind: str) -> None:
+        """Import this kind's entry point; EngineError shows what failed."""
+        self._entries[kind] = _resolve(kind, self._config.entries[kind])
 
     def find(self, kind: str) -> Entry:
         try:

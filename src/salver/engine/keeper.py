@@ -63,7 +63,10 @@ DOORS: Final = ("ingress", "grpc")
 
 
 class Keeper:
-    """One instance's keeper, from the owner's first word to the last child's death."""
+    """One instance's keeper, from the owner's first word to the last child's death.
+
+    Garbage is not collected before all is imported: children share what is there, untouched.
+    """
 
     def __init__(self, owner: socket.socket, config: KeeperConfig) -> None:
         self._owner = owner
@@ -82,18 +85,18 @@ class Keeper:
     def run(self) -> int:
         """Serve until the owner asks to stop or is gone."""
         self._tell(Bound({name: s.getsockname()[:2] for name, s in self._tcp.items()}))
-        entries = Entries.load(self._config)
-        self._children = Children(self._output, entries, self._config, self._died)
+        self._entries = Entries(self._config)
+        self._children = Children(self._output, self._entries, self._config, self._died)
         self._services = Services(self._config, self._loop, self._launch_service)
         self._link = ControllerLink(self._loop, self._heard)
         self._machine = detect(self._config, current_environment())
         become_subreaper()
         self._catch_signals()
-        gc.collect()
-        gc.freeze()  # a collection in a child must not touch, and so copy, what is shared
         self._loop.on_readable(self._owner.fileno(), self._owner_spoke)
-        self._services.start()
-        self._tell(Ready())
+        try:
+            self._begin()
+        except EngineError as error:
+            self._give_up(str(error))
         self._loop.run()
         self._children.end_rest()
         self._output.flush(1.0)
@@ -102,6 +105,21 @@ class Keeper:
         self._tell(Stopped())
         remove_runtime(self._config.instance)
         return 0
+
+    def _begin(self) -> None:
+        """Import and fork, kind by kind: those forked first begin while the rest is imported."""
+        self._entries.preload()
+        for kind in self._config.entries:
+            self._entries.load(kind)
+            gc.collect()
+            gc.freeze()  # a collection in a child must not touch, and so copy, what is shared
+            self._services.start(kind)
+        gc.enable()
+        self._tell(Ready())
+
+    def _give_up(self, trouble: str) -> None:
+        self._trouble = trouble
+        self._end_at_once()
 
     # ---- the owner
 
@@ -201,8 +219,7 @@ class Keeper:
         else:
             self._link.send(Died(exit_), keep=True)
         if self._services.hopeless(exit_) and not self._stopping:
-            self._trouble = _no_controller(exit_)
-            self._end_at_once()
+            self._give_up(_no_controller(exit_))
         elif self._services.owns(exit_.id) and not self._stopping:
             delay = self._services.again(exit_.id, lived)
             self._warn(f"{exit_.id} ended: {exit_.reason}; starting it again")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 from contextlib import suppress
-from pathlib import Path
 from select import select
 from typing import Final
 
@@ -16,27 +14,20 @@ from salver.engine.config import KeeperConfig
 from salver.engine.messages import Bound, Failed, OwnerHears, Ready, StopAll
 from salver.engine.orphans import sweep
 from salver.engine.runtime import remove_runtime
+from salver.engine.spawn import Spawned
 from salver.errors import EngineError
 
 __all__ = ("KeeperProcess",)
 
 MESSAGE: Final = 1 << 20
 PATIENCE_S: Final = 10.0  # for a keeper that has closed its socket, or been told to end at once
-# -P: the directory where the owner was started must not shadow modules in the keeper.
-PROGRAM: Final = (
-    "import sys; root, fd = sys.argv[1:]; root in sys.path or sys.path.insert(0, root); "
-    "from salver.engine.keeper import main; sys.exit(main(int(fd)))"
-)
 
 
 class KeeperProcess:
     """A running keeper. It dies with everything it started when this process dies or closes it."""
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], sock: socket.socket, instance: str
-    ) -> None:
-        self._process = process
-        self._socket = sock
+    def __init__(self, spawned: Spawned, instance: str) -> None:
+        self._process, self._socket = spawned.take()
         self._instance = instance
         self._decoder = msgspec.json.Decoder(OwnerHears)
         self._addresses: dict[str, tuple[str, int]] = {}
@@ -44,21 +35,14 @@ class KeeperProcess:
         self._trouble: EngineError | None = None
 
     @classmethod
-    def start(cls, config: KeeperConfig) -> KeeperProcess:
-        """Start a keeper and return once it has bound its addresses; EngineError: it could not."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        root = str(Path(__file__).parents[2])
-        fd = theirs.fileno()
-        with theirs:
-            process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-P", "-c", PROGRAM, root, str(fd)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(fd,),
-                start_new_session=True,
-            )
-        keeper = cls(process, ours, config.instance)
+    def start(cls, config: KeeperConfig, spawned: Spawned | None = None) -> KeeperProcess:
+        """Start a keeper and return once it has bound its addresses; EngineError: it could not.
+
+        `spawned`: its process, where that is on its way already.
+        """
+        keeper = cls(spawned or Spawned(), config.instance)
         try:
-            ours.send(msgspec.json.encode(config))
+            keeper._socket.send(msgspec.json.encode(config))
             first = keeper._receive()
             if not isinstance(first, Bound):
                 raise keeper._ended(first)

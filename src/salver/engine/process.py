@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import random
 import signal
@@ -79,6 +80,7 @@ def _live(birth: Birth) -> int:
         _set_environment(birth)
         set_comm(_comm(birth.seat))
         _reseed()
+        gc.enable()
         birth.entry(birth.seat)
         code = 0
     except SystemExit as end:

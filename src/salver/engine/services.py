@@ -43,8 +43,9 @@ class Services:
         """How many of them let requests in."""
         return sum(kind != "controller" for kind in self._kinds.values())
 
-    def start(self) -> None:
-        for name, kind in self._kinds.items():
+    def start(self, kind: str) -> None:
+        """Start those of this kind, if there are to be any."""
+        for name in [name for name, of in self._kinds.items() if of == kind]:
             self._launch(kind, name)
 
     def owns(self, process_id: str) -> bool:
