@@ -66,6 +66,23 @@ async def test_a_window_that_is_made_smaller_holds(client: Client) -> None:
     assert await client.answer(1) == b"x" * 100
 
 
+async def test_a_window_that_is_narrowed_below_nothing_stays_shut_until_it_is_open(
+    client: Client,
+) -> None:
+    """Two answers wait for the connection's window when their own ones are taken back."""
+    for number in (1, 3):
+        client.ask(number)
+        await client.send(number, prefixed(bytes((number,)) * 50_000))
+    while sum(map(len, client.bodies.values())) < 65535:
+        await client.hear(takes=False)
+    client.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 10})
+    client.h2.increment_flow_control_window(1 << 20)
+    client.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 1 << 20})
+    client.flush()
+    for number in (1, 3):
+        assert await client.answer(number) == bytes((number,)) * 50_000
+
+
 async def test_a_smaller_header_table_is_acknowledged(client: Client) -> None:
     client.h2.update_settings({h2.settings.SettingCodes.HEADER_TABLE_SIZE: 0})
     client.flush()

@@ -19,9 +19,12 @@ from salver.doors.grpc.messages import (
     decompressed,
 )
 from salver.doors.http2.frames import (
+    BLOCK,
     DATA,
     END_STREAM,
+    ENHANCE_YOUR_CALM,
     FRAME,
+    FRAME_SIZE_ERROR,
     LONGEST,
     PADDED,
     ConnectionFault,
@@ -70,12 +73,29 @@ def test_frames_are_the_same_however_their_bytes_are_cut(
     ]
 
 
-@pytest.mark.parametrize("kind", [1, 4, 9])
-def test_a_frame_that_is_too_long_is_refused_by_its_head(kind: int) -> None:
-    with pytest.raises(ConnectionFault):
-        list(FrameReader().read(FRAME.pack((64 << 10) << 8 | kind, 0, 1)))
-    with pytest.raises(ConnectionFault):
-        list(FrameReader().read(FRAME.pack((LONGEST + 1) << 8, 0, 1)))
+@pytest.mark.parametrize(
+    ("kind", "size", "code"),
+    [
+        (0, LONGEST + 1, FRAME_SIZE_ERROR),
+        (1, LONGEST, ENHANCE_YOUR_CALM),
+        (1, LONGEST + 1, FRAME_SIZE_ERROR),
+        (4, LONGEST, ENHANCE_YOUR_CALM),
+        (6, LONGEST, FRAME_SIZE_ERROR),
+        (9, BLOCK + 262, ENHANCE_YOUR_CALM),
+        (77, LONGEST + 1, FRAME_SIZE_ERROR),
+    ],
+)
+def test_a_frame_that_is_too_long_is_refused_by_its_head(kind: int, size: int, code: int) -> None:
+    with pytest.raises(ConnectionFault) as caught:
+        list(FrameReader().read(FRAME.pack(size << 8 | kind, 0, 1)))
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("kind", [DATA, 77])
+def test_a_frame_of_the_length_that_is_announced_is_let_in(kind: int) -> None:
+    reader = FrameReader()
+    assert len(list(reader.read(frame(kind, PADDED * (kind > 9), 1, bytes(LONGEST))))) == 1
+    assert not reader.waits
 
 
 def test_data_is_passed_on_before_its_frame_is_whole() -> None:

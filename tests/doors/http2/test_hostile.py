@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import h2.events
 import pytest
 from hpack import Encoder
 
 from salver.doors.http2.frames import (
+    ACK,
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -82,7 +85,15 @@ BLOCK = headers(1)[9:]
             HELLO + headers(1) + frame(DATA, PADDED, 1, b"\x09a"), 1, id="data's padding"
         ),
         pytest.param(HELLO + FRAME.pack(1 << 23 << 8, 0, 1), 6, id="a frame too large"),
-        pytest.param(HELLO + FRAME.pack(1 << 17 << 8 | HEADERS, 4, 1), 6, id="headers too large"),
+        pytest.param(HELLO + FRAME.pack(1 << 17 << 8 | HEADERS, 4, 1), 11, id="headers too large"),
+        pytest.param(HELLO + headers(5) + headers(3), 1, id="a stream below the last"),
+        pytest.param(HELLO + headers(1, END_STREAM) * 2, 1, id="the same stream again"),
+        pytest.param(
+            HELLO
+            + b"".join(headers(number, fields=of(b"/e/Hold")) for number in range(1, 4097, 2))
+            + settings([(4, number % 2) for number in range(1000)]), 11, id="windows of many",
+        ),
+        pytest.param(HELLO + frame(SETTINGS, ACK, 0) * 20_000, 11, id="acknowledgements"),
         pytest.param(
             HELLO + frame(HEADERS, 0, 1, BLOCK)
             + b"".join(frame(CONTINUATION, 0, 1, bytes(16384)) for _ in range(5)), 11,
@@ -128,10 +139,11 @@ async def test_a_bomb_of_headers_is_refused(echo: Echo) -> None:
     assert await parting_word(echo.port, HELLO + frame(HEADERS, END_HEADERS, 1, block)) == 11
 
 
+@pytest.mark.parametrize("size", [20_000, 60_000])
 async def test_headers_above_the_limit_are_refused_and_the_connection_lives(
-    client: Client,
+    client: Client, size: int
 ) -> None:
-    client.h2.send_headers(1, [*REQUEST, (b"x", b"y" * 20_000)])
+    client.h2.send_headers(1, [*REQUEST, (b"x", b"y" * size)])
     client.flush()
     await client.answer(1)
     assert client.fields[1]["grpc-status"] == "8"
@@ -167,6 +179,12 @@ async def test_a_request_that_is_no_call_is_told(
         [*REQUEST, (b"connection", b"close")],
         [*REQUEST, (b":path", b"/late")],
         [*REQUEST, REQUEST[0]],
+        [*REQUEST, (b"a b", b"c")],
+        [*REQUEST, (b"a", b"b\nc")],
+        [*REQUEST, (b"", b"")],
+        [(b":status", b"200"), *REQUEST],
+        [(b"te", b"gzip") if name == b"te" else (name, value) for name, value in REQUEST],
+        *([field for field in REQUEST if field[0] != name] for name in (b":path", b":scheme")),
     ],
 )
 async def test_headers_that_http2_does_not_know_reset_the_stream(
@@ -185,6 +203,7 @@ async def test_headers_that_http2_does_not_know_reset_the_stream(
     [
         (frame(DATA, END_STREAM, 1, b"") + frame(DATA, 0, 1, b"late"), 5),
         (headers(1), 1),
+        (headers(1, END_STREAM), 1),
         (frame(WINDOW_UPDATE, 0, 1, word(0)), 1),
         (frame(WINDOW_UPDATE, 0, 1, word(2**31 - 1)), 3),
         (frame(DATA, 0, 1, bytes(16384)) * 300, 3),
@@ -220,6 +239,24 @@ async def test_who_begins_and_falls_silent_is_not_waited_for(
     writer.write(begun)
     await said(reader)
     writer.close()
+
+
+async def test_who_is_busy_is_given_time_anew_for_each_frame_that_is_cut(
+    echo: Echo, client: Client
+) -> None:
+    client.ask(1)
+    await client.send(1, prefixed(b"a"))
+    await client.answer(1)
+    connection: Any = next(iter(echo.server._connections))
+    ping = frame(PING, 0, 0, bytes(8))
+    for _ in range(2):
+        connection.deadline = marked = 1e12
+        client.writer.write(ping[4:] if connection._reader.waits else b"")
+        client.writer.write(ping + ping[:4])
+        count = len(client.events)
+        while not any(isinstance(e, h2.events.PingAckReceived) for e in client.events[count:]):
+            await client.hear()
+        assert 0 < connection.deadline < marked
 
 
 async def test_who_has_said_hello_may_be_silent(

@@ -41,6 +41,7 @@ FRAME_SIZE: Final = 5
 LIST_SIZE: Final = 6
 
 _LARGEST_WINDOW: Final = 2**31 - 1
+_AS_ONE: Final = 64  # windows that are moved at the cost of a frame
 
 
 class Control(Connection):
@@ -83,21 +84,22 @@ class Control(Connection):
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
             raise ConnectionFault(PROTOCOL_ERROR, "SETTINGS belong to no stream.")
+        self.patience.strain()
         if flags & ACK:
             _exactly(0, payload)
             return
         self.greeted = True
-        self.patience.strain()
         for name, value in read_settings(payload):
             self.patience.strain()
             self._set(name, value)
         self.write(frame(SETTINGS, ACK, 0))
-        self.pump()
+        self.pump()  # not before: until then the client may hold to the old ones
 
     def _set(self, name: int, value: int) -> None:
         if name == WINDOW_SIZE:
             if value > _LARGEST_WINDOW:
                 raise ConnectionFault(FLOW_CONTROL_ERROR, "A window is too large.")
+            self.patience.strain(len(self.streams) // _AS_ONE)
             more, self.first_window = value - self.first_window, value
             for stream in list(self.streams.values()):
                 self._open(stream, more)
@@ -114,7 +116,7 @@ class Control(Connection):
         raise ConnectionFault(PROTOCOL_ERROR, "A client cannot push.")
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
-        self.patience.strain()
+        self.patience.strain(text="too_many_pings")  # a client of grpc's asks less often then
         _exactly(8, payload)
         if number:
             raise ConnectionFault(PROTOCOL_ERROR, "PING belongs to no stream.")
@@ -139,6 +141,7 @@ class Control(Connection):
                 self.break_off(stream, PROTOCOL_ERROR)
             else:
                 self._open(stream, more)
+                self.pump()
         elif not more:
             raise ConnectionFault(PROTOCOL_ERROR, "A window is widened by nothing.")
         elif self.window + more > _LARGEST_WINDOW:
@@ -153,7 +156,7 @@ class Control(Connection):
         if stream.window > _LARGEST_WINDOW:
             self.break_off(stream, FLOW_CONTROL_ERROR)
         else:
-            stream.go_on()
+            stream.line_up()
 
     # ---- what is wrong
 

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 __all__ = (
     "ACK",
+    "BLOCK",
     "CANCEL",
     "COMPRESSION_ERROR",
     "CONTINUATION",
@@ -80,8 +81,10 @@ CANCEL: Final = 8
 COMPRESSION_ERROR: Final = 9
 ENHANCE_YOUR_CALM: Final = 11
 
-LONGEST: Final = 1 << 20  # payload of a DATA frame that is let in; it is passed on as it arrives
-_WHOLE: Final = 32 << 10  # payload of any other frame
+LONGEST: Final = 1 << 20  # payload of a frame, as clients are told
+BLOCK: Final = 64 << 10  # bytes of a header block, over all its frames
+_WHOLE: Final = BLOCK + 261  # of a frame that is taken as one; before and behind a block: 261
+_OF_ONE_SIZE: Final = frozenset((PRIORITY, RST_STREAM, PING, WINDOW_UPDATE))
 
 # length << 8 | type, flags, stream
 FRAME: Final = struct.Struct(">IBI")
@@ -113,14 +116,16 @@ class StreamFault(Exception):
 class FrameReader:
     """Frames out of bytes, however these are cut.
 
-    A DATA frame comes in as many pieces as arrive, without its padding; the last has its flags.
+    A DATA frame comes in as many pieces as arrive, without its padding; the last has its flags. So
+    does a long frame of a type that is not known.
     """
 
-    __slots__ = ("_flags", "_left", "_padding", "_rest", "_stream", "_within")
+    __slots__ = ("_flags", "_kind", "_left", "_padding", "_rest", "_stream", "_within")
 
     def __init__(self) -> None:
         self._rest = b""  # the beginning of a frame
-        self._within = False  # a DATA frame that has arrived in part; of it:
+        self._within = False  # a frame that is passed on and has arrived in part; of it:
+        self._kind = DATA
         self._flags = 0
         self._stream = 0
         self._left = 0
@@ -153,20 +158,19 @@ class FrameReader:
             if end <= size and length <= _WHOLE and (kind or not flags & PADDED):
                 at = end
                 yield kind, flags, stream & _STREAM, data[begin:end], 0
-            elif length > (_WHOLE if kind else LONGEST):
-                raise ConnectionFault(
-                    FRAME_SIZE_ERROR, f"A frame of type {kind} and {length} bytes is too long."
-                )
-            elif kind or (flags & PADDED and begin == size):
+            elif length > LONGEST or (0 < kind <= CONTINUATION and length > _WHOLE):
+                raise _too_long(kind, length)
+            elif 0 < kind <= CONTINUATION or (flags & PADDED and begin == size):
                 break
             else:
+                self._kind = kind
                 at = self._begin(data, begin, length, flags, stream & _STREAM)
         self._rest = data[at:]
 
     def _begin(self, data: bytes, at: int, length: int, flags: int, stream: int) -> int:
-        """A DATA frame that is passed on in pieces; where its bytes begin."""
+        """A frame that is passed on in pieces; where its bytes begin."""
         self._padding = 0
-        if flags & PADDED:
+        if flags & PADDED and self._kind == DATA:
             if not length or data[at] >= length:
                 raise ConnectionFault(PROTOCOL_ERROR, "There is more padding than frame.")
             self._padding = data[at] + 1  # the byte that says so, and those behind
@@ -184,11 +188,18 @@ class FrameReader:
         self._left -= have
         if not self._left and len(data) - end >= behind:
             self._within = False
-            piece = (DATA, self._flags, self._stream, data[at:end], self._padding)
+            piece = (self._kind, self._flags, self._stream, data[at:end], self._padding)
             return piece, end + behind
         if not have:
             return None, at
-        return (DATA, 0, self._stream, data[at:end], 0), end
+        return (self._kind, 0, self._stream, data[at:end], 0), end
+
+
+def _too_long(kind: int, length: int) -> ConnectionFault:
+    """Up to LONGEST a frame is allowed, and it may still be more than is put up with."""
+    allowed = length <= LONGEST and kind not in _OF_ONE_SIZE
+    code = ENHANCE_YOUR_CALM if allowed else FRAME_SIZE_ERROR
+    return ConnectionFault(code, f"A frame of type {kind} and {length} bytes is too long.")
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:

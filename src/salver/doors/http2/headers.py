@@ -21,6 +21,10 @@ HEADER_LIST: Final = 16 << 10  # bytes of names and values that a request should
 _MOST: Final = 64 << 10  # and must have: beyond that the table of the connection is lost
 _BLOCKS: Final = 64  # blocks that are remembered, each up to:
 _BLOCK: Final = 1024
+_NEEDED: Final = (b":method", b":scheme", b":path")
+_PSEUDO: Final = frozenset((*_NEEDED, b":authority"))
+_IN_NAMES: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+_BREAKS: Final = b"\0\r\n"
 _NOT_HERE: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
@@ -56,9 +60,10 @@ class HeadReader(Generic[Head]):
             self._known[block] = head
         return head
 
-    def skip(self, block: bytes) -> None:
-        """As `read`, for a block whose meaning nobody wants."""
-        self._decode(block)
+    def begins(self, block: bytes) -> bool:
+        """Whether the block is a request's, where none is awaited. ConnectionFault."""
+        fields, _ = self._decode(block)
+        return any(name[:1] == b":" for name, _ in fields)
 
     def _decode(self, block: bytes) -> tuple[Fields, bool]:
         """Its fields, and whether it has changed the table."""
@@ -85,13 +90,19 @@ def checked(fields: Fields) -> tuple[dict[bytes, bytes], Fields]:
     others: Fields = []
     for name, value in fields:
         if name[:1] == b":":
-            if others or name in pseudo:
+            if others or name in pseudo or name not in _PSEUDO:
                 raise StreamFault(PROTOCOL_ERROR, "A pseudo-header is where it may not be.")
             pseudo[name] = value
-        elif name in _NOT_HERE or not name or name != name.lower():
+        elif name in _NOT_HERE or not name or (name == b"te" and value != b"trailers"):
             raise StreamFault(PROTOCOL_ERROR, f"{name!r:.80} is no header of HTTP/2.")
         else:
             others.append((name, value))
+    if not all(map(pseudo.get, _NEEDED)) and pseudo.get(b":method") != b"CONNECT":
+        raise StreamFault(PROTOCOL_ERROR, "A pseudo-header is missing.")
+    names = b"".join([name for name, _ in others])
+    values = b"".join([value for _, value in fields])
+    if names.translate(None, _IN_NAMES) or len(values.translate(None, _BREAKS)) < len(values):
+        raise StreamFault(PROTOCOL_ERROR, "A header has characters that none may have.")
     return pseudo, others
 
 

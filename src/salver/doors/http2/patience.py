@@ -23,13 +23,13 @@ class Patience:
         self._left = _MOST
         self._looked = clock()
 
-    def strain(self) -> None:
-        """One more such frame. ConnectionFault: that was one too many."""
-        self._left -= 1
+    def strain(self, cost: int = 1, text: str = "Too many frames that carry nothing.") -> None:
+        """One more such frame, or one as hard as so many. ConnectionFault: that was too much."""
+        self._left -= cost
         if self._left > 0:
             return
         now = self._clock()
         self._left = min(int((now - self._looked) * _PER_SECOND), _MOST)
         self._looked = now
         if self._left <= 0:
-            raise ConnectionFault(ENHANCE_YOUR_CALM, "Too many frames that carry nothing.")
+            raise ConnectionFault(ENHANCE_YOUR_CALM, text)

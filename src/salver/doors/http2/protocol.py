@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from salver.doors.http2.connection import CONNECTION_WINDOW, FIRST_WINDOW
 from salver.doors.http2.control import FRAME_SIZE, LIST_SIZE, STREAMS, WINDOW_SIZE, Control
 from salver.doors.http2.frames import (
+    BLOCK,
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -51,7 +52,6 @@ _GREETING: Final = settings(
         (LIST_SIZE, HEADER_LIST),
     )
 ) + frame(WINDOW_UPDATE, 0, 0, word(CONNECTION_WINDOW - FIRST_WINDOW))
-_BLOCK: Final = 64 << 10  # bytes of a header block, over all its frames
 _WAIT_S: Final = 20.0
 """For the preface, and for the rest of anything but a stream's body."""
 _NOT_HTTP2: Final = (
@@ -105,6 +105,7 @@ class Http2Protocol(Control):
             self.fail(ConnectionFault(INTERNAL_ERROR, "Internal error."))
 
     def _read(self, data: bytes) -> None:
+        kind = -1
         for kind, flags, number, payload, padding in self._reader.read(data):
             if kind == DATA and self._block is None:
                 self._data(flags, number, payload, padding)
@@ -115,7 +116,7 @@ class Http2Protocol(Control):
             if self.closing:
                 return
         if self._reader.waits or self._block is not None:
-            if not self.deadline:
+            if not self.deadline or (kind >= 0 and self._block is None):
                 self.wait(_WAIT_S)
         elif self.greeted:
             self.deadline = 0.0
@@ -169,15 +170,17 @@ class Http2Protocol(Control):
         """Headers that begin no stream: trailers, or what came too late."""
         if not number & 1:
             raise ConnectionFault(PROTOCOL_ERROR, f"Stream {number} cannot begin here.")
-        self._heads.skip(block)
+        begins = self._heads.begins(block)
         stream = self.streams.get(number)
         if stream is None:
             self.patience.strain()
             if number > self.last_id:
                 self.reset(number, REFUSED_STREAM)
+            elif begins:
+                raise ConnectionFault(PROTOCOL_ERROR, f"Stream {number} cannot begin any more.")
             elif flags & END_STREAM:
                 self.heard(number)
-        elif stream.heard_all or not flags & END_STREAM:
+        elif stream.heard_all or begins or not flags & END_STREAM:
             self.break_off(stream, STREAM_CLOSED if stream.heard_all else PROTOCOL_ERROR)
         else:
             stream.heard_all = True
@@ -243,7 +246,7 @@ class Http2Protocol(Control):
             raise ConnectionFault(PROTOCOL_ERROR, "Headers and what continues them are torn.")
         self.patience.strain()
         block += payload
-        if len(block) > _BLOCK:
+        if len(block) > BLOCK:
             raise ConnectionFault(ENHANCE_YOUR_CALM, "The headers are too long.")
         if flags & END_HEADERS:
             self._block = None

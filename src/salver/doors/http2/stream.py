@@ -98,7 +98,8 @@ class Stream:
         if self._queue is None:
             self._queue = deque()
         self._queue.append(memoryview(data))
-        self.go_on()
+        self.line_up()
+        conn.pump()
 
     def finish(self, block: bytes) -> None:
         """The trailers: what is last."""
@@ -117,16 +118,15 @@ class Stream:
         """Whether some of the answer waits for the client to take it."""
         return self._queue is not None
 
-    def go_on(self) -> None:
-        """There may be room for what waits to be sent."""
+    def line_up(self) -> None:
+        """Have a turn when the connection pumps, if something waits and may be sent."""
         if self._queue is not None and self.window > 0:
             self.conn.waiting[self] = None
-            self.conn.pump()
 
     def push(self) -> None:
         """Send one frame of what waits; the connection says that it is this stream's turn."""
         conn, queue = self.conn, self._queue
-        if queue is None:
+        if queue is None or self.window <= 0:  # the client may have narrowed it since
             return
         view = queue[0]
         size = min(len(view), self.window, conn.window, conn.frame_size, _LARGEST)
