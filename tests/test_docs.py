@@ -19,6 +19,9 @@ import pytest
 from tests.conftest import ROOT, Command
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ROOTS = [ROOT / "src" / "salver", ROOT]
+GUIDES = [ROOT / "docs" / "design.md", ROOT / "CONTRIBUTING.md"]
+NAMED = re.compile(r"`([\w/.]+(?:/|\.(?:py|json|toml|md)))`")
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -117,3 +120,11 @@ def test_the_one_check_calls_the_readme_s_test_command() -> None:
     assert command in DOCUMENTS[0].read_text()
     assert command in (ROOT / "CONTRIBUTING.md").read_text()
     assert "python -m pytest" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: str(path.name))
+def test_every_file_and_folder_that_a_guide_names_is_there(guide: Path) -> None:
+    named = set(NAMED.findall(guide.read_text()))
+    assert len(named) > 10
+    gone = [name for name in sorted(named) if not any((at / name).exists() for at in ROOTS)]
+    assert gone == []

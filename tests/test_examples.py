@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,6 @@ def test_fastapi_app(client: Client) -> None:
     assert "/notes/{number}" in http.get("/openapi.json").json()["paths"]
 
 
-@pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed")
 def test_gradio_page(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
     http = client("gradio_page")

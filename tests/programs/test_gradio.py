@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Any
 
 import httpx
@@ -17,15 +16,11 @@ from fastapi import FastAPI
 from salver import serve
 from salver.serve.gradio_integrations import GradioIngress, GradioServer
 
-# Not here: who imports it starts threads.
-needs_gradio = pytest.mark.skipif(
-    find_spec("gradio") is None, reason="gradio is not installed: pip install 'salver[gradio]'"
-)
 OFFLINE = {"runtime_env": {"env_vars": {"GRADIO_ANALYTICS_ENABLED": "False"}}}
 
 
 def page() -> Any:
-    import gradio
+    import gradio  # not above: who imports it starts threads
 
     def greet(name: str, times: float) -> str:
         return f"Hello {name}" + "!" * int(times)
@@ -81,7 +76,6 @@ def events(client: httpx.Client, root: str, function: str, *args: Any) -> list[A
     return [json.loads(line.removeprefix("data: "))[0] for line in lines if line[:5] == "data:"]
 
 
-@needs_gradio
 def test_a_page_is_served_with_its_functions_and_streams(client: httpx.Client) -> None:
     serve.run(
         GradioServer.options(ray_actor_options=OFFLINE).bind(page),
@@ -97,7 +91,6 @@ def test_a_page_is_served_with_its_functions_and_streams(client: httpx.Client) -
     serve.delete("page")
 
 
-@needs_gradio
 def test_a_page_s_functions_may_be_methods_that_call_other_deployments(
     client: httpx.Client,
 ) -> None:
@@ -106,7 +99,6 @@ def test_a_page_s_functions_may_be_methods_that_call_other_deployments(
     serve.delete("sum")
 
 
-@needs_gradio
 def test_a_page_may_be_mounted_below_a_path_of_an_app(client: httpx.Client) -> None:
     serve.run(Mounted.bind(), name="mounted", route_prefix="/m")
     assert "Greeter" in client.get("/m/page/").text

@@ -28,11 +28,12 @@ from salver.serve.request_router import (
     RequestRouter,
     RunningReplica,
 )
+from tests.by_rank import ByRank, Ranked
 
 HASHING = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 
 
-class Tagged:
+class Tagged(Ranked):
     def __call__(self, *_: Any) -> str:
         return serve.get_replica_context().replica_tag
 
@@ -41,9 +42,6 @@ class Tagged:
 
     def record_replica_metadata(self) -> dict[str, Any]:
         return {"tag": serve.get_replica_context().replica_tag, "sizes": [1, 2]}
-
-    def record_routing_stats(self) -> dict[str, float]:
-        return {"rank": serve.get_replica_context().rank.rank}
 
 
 class Highest(FIFOMixin, MultiplexMixin, LocalityMixin, RequestRouter):
@@ -114,33 +112,25 @@ def tags(handle: Any, count: int, **options: Any) -> list[str]:
     return [handle.tag.remote().result(timeout_s=20) for _ in range(count)]
 
 
-class Reads(RequestRouter):
+class Reads(ByRank):
     """Which replica a call goes to says what the rule has read of it."""
 
-    async def choose_replicas(
-        self,
-        candidate_replicas: list[RunningReplica],
-        pending_request: PendingRequest | None = None,
-    ) -> list[list[RunningReplica]]:
-        assert pending_request is not None
-        asked = pending_request.metadata
+    async def wanted(self, request: PendingRequest) -> int:
+        asked = request.metadata
         if asked.is_http_request:
-            (request,) = pending_request.args
-            assert pending_request.kwargs == {}
-            assert (request.method, request.url.path) == ("POST", f"{asked.route}/some/path")
-            assert request.asgi_scope["query_string"] == b"rank=1"
+            (http,) = request.args
+            assert request.kwargs == {}
+            assert (http.method, http.url.path) == ("POST", f"{asked.route}/some/path")
+            assert http.asgi_scope["query_string"] == b"rank=1"
             assert (asked.multiplexed_model_id, asked.session_id) == ("m", "anna")
             assert (asked.request_id, asked.call_method) == ("mine", "__call__")
-            if "content-length" in request.headers:
-                wanted = (await request.json())["rank"]
-            else:
-                with pytest.raises(serve.SalverError, match="has not come yet"):
-                    await request.body()
-                wanted = int(request.query_params["rank"])
-        else:
-            assert (asked.call_method, asked.is_http_request, asked.route) == ("tag", False, "")
-            wanted = pending_request.args[0] + pending_request.kwargs["more"]
-        return [[r for r in candidate_replicas if r.routing_stats.get("rank") == wanted]]
+            if "content-length" in http.headers:
+                return int((await http.json())["rank"])
+            with pytest.raises(serve.SalverError, match="has not come yet"):
+                await http.body()
+            return int(http.query_params["rank"])
+        assert (asked.call_method, asked.is_http_request, asked.route) == ("tag", False, "")
+        return int(request.args[0]) + int(request.kwargs["more"])
 
 
 def test_a_rule_of_one_s_own_reads_requests_and_arguments(client: httpx.Client, app: Any) -> None:

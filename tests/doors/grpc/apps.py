@@ -19,6 +19,7 @@ from salver.serve.config import RequestRouterConfig
 from salver.serve.experimental.consistent_hash_router import ConsistentHashRouter
 from salver.serve.grpc_util import gRPCInputStream
 from salver.serve.request_router import PendingRequest, RequestRouter, RunningReplica
+from tests.by_rank import ByRank, Ranked
 from tests.real.apps import Journal
 
 
@@ -260,33 +261,20 @@ class Telling(RequestRouter):
         return [candidate_replicas]
 
 
-class ByContent(RequestRouter):
+class ByContent(ByRank):
     """A call goes to the replica whose rank its message names; one of a stream of them to 0."""
 
-    async def choose_replicas(
-        self,
-        candidate_replicas: list[RunningReplica],
-        pending_request: PendingRequest | None = None,
-    ) -> list[list[RunningReplica]]:
-        assert pending_request is not None
-        assert pending_request.metadata.is_grpc_request
-        assert pending_request.kwargs == {}
-        rank = sum(Word.FromString(message).times for message in pending_request.args)
-        return [[r for r in candidate_replicas if r.routing_stats.get("rank") == rank]]
+    async def wanted(self, request: PendingRequest) -> int:
+        assert request.metadata.is_grpc_request
+        assert request.kwargs == {}
+        return sum(Word.FromString(message).times for message in request.args)
 
 
 @salver.deployment(
     num_replicas=3, request_router_config=RequestRouterConfig(request_router_class=ByContent)
 )
-class Ranked:
+class Chosen(Ranked):
     """Says its rank."""
-
-    def record_routing_stats(self) -> dict[str, Any]:
-        return {"rank": self.rank}
-
-    @property
-    def rank(self) -> int:
-        return salver.get_replica_context().rank.rank
 
     async def Say(self, word: Word) -> Word:
         return Word(times=self.rank, text=word.text)

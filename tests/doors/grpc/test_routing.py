@@ -47,7 +47,7 @@ async def test_a_router_of_the_user_s_is_told_of_the_call(
 async def test_a_router_of_the_user_s_reads_the_message(
     running: Running, apps: Any, channel: grpc.aio.Channel
 ) -> None:
-    await running.deploy(apps.Ranked.bind(), "held", None)
+    await running.deploy(apps.Chosen.bind(), "held", None)
     echo = EchoStub(channel)
     for rank in (0, 2, 1, 2):
         said = await echo.Say(Word(text="a", times=rank), metadata=HELD, timeout=20)
