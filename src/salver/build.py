@@ -262,8 +262,9 @@ def _pickled(
     """`named`: objects that go by their names instead, by their ids."""
     buffer = io.BytesIO()
     pickler = _Pickler(buffer, building, named)
+    module = owner.func_or_class.__module__
     try:
-        with by_value(owner.func_or_class.__module__):
+        with by_value(() if importable(module) else (module,)):
             pickler.dump(value)
     except Exception as error:  # what users' objects do to be pickled may raise anything
         if error is pickler.inner:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, Final
 
-__all__ = ("importable", "is_installed", "leads_to")
+__all__ = ("importable", "is_installed", "leads_to", "own_modules")
+
+_STDLIB: Final = sysconfig.get_path("stdlib") + os.sep
+_PACKAGES: Final = frozenset({"site-packages", "dist-packages"})  # of whichever environment
 
 
 def importable(module: str) -> bool:
@@ -47,5 +52,15 @@ def is_installed(module: str) -> bool:
     if module.partition(".")[0] == "salver":  # also where it runs from a checkout
         return True
     file = getattr(sys.modules[module], "__file__", None)
-    places = (sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib"))
-    return file is None or any(Path(file).is_relative_to(place) for place in places)
+    if file is None or str(file).startswith(_STDLIB):
+        return True
+    return not _PACKAGES.isdisjoint(Path(file).parts)
+
+
+def own_modules() -> list[str]:
+    """Those of the user's that are loaded: all that are not installed."""
+    return [
+        name
+        for name, loaded in list(sys.modules.items())
+        if isinstance(loaded, ModuleType) and loaded.__name__ == name and not is_installed(name)
+    ]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import CodeType, FunctionType
 from typing import Any, Final
 
 import cloudpickle
-
-from salver.origin import importable
 
 __all__ = ("CodePickler", "by_value")
 
@@ -62,19 +60,14 @@ def _annotated_with(function: FunctionType) -> dict[str, Any]:
 
 
 @contextmanager
-def by_value(module: str, *, always: bool = False) -> Iterator[None]:
-    """Within, what this module defines is pickled by value if no other process can import it."""
-    loaded = sys.modules.get(module)
-    if (
-        loaded is None
-        or module == "__main__"  # which is by value anyway
-        or module in cloudpickle.list_registry_pickle_by_value()
-        or (importable(module) and not always)
-    ):
-        yield
-        return
-    cloudpickle.register_pickle_by_value(loaded)
+def by_value(modules: Iterable[str]) -> Iterator[None]:
+    """Within, what these modules define is pickled by value, as `__main__`'s code always is."""
+    already = {"__main__", *cloudpickle.list_registry_pickle_by_value()}
+    chosen = [sys.modules[name] for name in modules if name in sys.modules and name not in already]
+    for module in chosen:
+        cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
-        cloudpickle.unregister_pickle_by_value(loaded)
+        for module in chosen:
+            cloudpickle.unregister_pickle_by_value(module)

@@ -5,21 +5,25 @@ from __future__ import annotations
 import inspect
 import io
 import pickle
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from salver.calls.request_router import RequestRouter
 from salver.core.autoscale import default_autoscaling_policy
 from salver.errors import SalverError, TargetError
-from salver.origin import importable, is_installed, leads_to
+from salver.origin import importable, is_installed, leads_to, own_modules
 from salver.pickler import CodePickler, by_value
 from salver.spec.autoscaling import AutoscalingConfig, AutoscalingPolicy
 from salver.spec.code import ImportedCode, PickledCode
 from salver.spec.routing import RequestRouterConfig
 
 __all__ = ("imported", "portable_policy", "portable_router", "portable_scaling")
+
+_UNPICKLABLE: Final = (pickle.PicklingError, TypeError, AttributeError)
 
 
 def portable_router(config: RequestRouterConfig | None) -> RequestRouterConfig | None:
@@ -66,22 +70,31 @@ def portable_policy(policy: AutoscalingPolicy) -> AutoscalingPolicy:
 
 
 def _sent_code(function: Any, what: str, whom: str) -> ImportedCode | PickledCode:
-    """Code for processes that import no app: by value, unless it is installed."""
+    """Code for processes that import no app: by value, unless it is installed.
+
+    So is what it uses of the user's other modules; where that cannot be, they are to be found.
+    """
     module, qualname = function.__module__, function.__qualname__
     by_name = importable(module) and leads_to(module, qualname, function)
     if by_name and is_installed(module):
         return ImportedCode(module, qualname)
-    buffer = io.BytesIO()
+    with suppress(*_UNPICKLABLE):
+        return _pickled(function, own_modules())
     try:
-        with by_value(module, always=True):
-            CodePickler(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(function)
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        return _pickled(function, (module,))
+    except _UNPICKLABLE as error:
         if by_name:
             return ImportedCode(module, qualname)
         raise SalverError(
             f"The {what} {qualname} cannot be sent to {whom}: {error}. "
             "Move it to a module that can be imported."
         ) from error
+
+
+def _pickled(function: Any, modules: Iterable[str]) -> PickledCode:
+    buffer = io.BytesIO()
+    with by_value(modules):
+        CodePickler(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(function)
     return PickledCode(buffer.getvalue())
 
 
