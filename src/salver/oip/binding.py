@@ -15,6 +15,7 @@ from salver.oip.errors import (
     MismatchError,
 )
 from salver.oip.json_slots import JsonSlot
+from salver.oip.nojson import why_no_json
 from salver.oip.packing import packed, plain_of
 from salver.oip.signature import Argument, Signature
 from salver.oip.slots import AnySlot
@@ -143,7 +144,8 @@ class Binder:
         except msgspec.ValidationError:
             pass  # no object
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ContentError(f"no valid JSON: {error}", "$") from None
+            why, place = why_no_json(text, error)
+            raise ContentError(why, f"${place}") from None
         return self._bound(members, text, _text, "$")
 
     def bind_plain(self, value: Any, path: str = "$") -> dict[str, Any]:

@@ -12,6 +12,7 @@ from salver.oip.datatypes import DATATYPES
 from salver.oip.errors import InvalidMessageError, MalformedBodyError
 from salver.oip.framing import as_objects
 from salver.oip.metadata import ModelMetadata, TensorMetadata
+from salver.oip.nojson import why_no_json
 from salver.oip.plainarrays import completed, read_plain, write_plain
 from salver.oip.rest import RestFormat
 from salver.oip.tables import column_of, columns_of
@@ -34,7 +35,8 @@ def read_generate(
     except msgspec.ValidationError as error:
         raise InvalidMessageError(str(error), "$") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedBodyError(f"no valid JSON: {error}") from None
+        why, path = why_no_json(body, error)
+        raise MalformedBodyError(why, path and f"${path}") from None
     if "inputs" in members and metadata.input("inputs") is None:
         return rest.read_request(body)
     request = InferRequest([])

@@ -15,6 +15,7 @@ from salver.oip.binary import HEADER, Blobs
 from salver.oip.datatypes import BYTES, count_of, datatype_named
 from salver.oip.errors import InvalidMessageError, InvalidTensorError, MalformedBodyError
 from salver.oip.jsondata import from_base64, read_data
+from salver.oip.nojson import why_no_json
 from salver.oip.types import Parameters, Tensor, check_number
 from salver.spec.learnt import learnt
 
@@ -106,7 +107,8 @@ class JsonReader:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             mended = _quote_non_finite(text)
             if mended is None:
-                raise MalformedBodyError(f"no valid JSON: {error}") from None
+                why, path = why_no_json(text, error)
+                raise MalformedBodyError(why, path and f"${path}") from None
             return self.read(mended, blobs)
         return envelope, self._tensors(envelope, blobs, read_data)
 

@@ -19,6 +19,7 @@ from salver.oip.errors import (
     MalformedBodyError,
 )
 from salver.oip.json_slots import JsonSlot
+from salver.oip.nojson import why_no_json
 from salver.oip.packing import plain_of
 from salver.oip.tables import columns_of
 from salver.spec.learnt import learnt
@@ -51,7 +52,8 @@ def read_v1(body: bytes | memoryview) -> V1Request:
         sentence, _, path = str(error).partition(" - at `")
         raise InvalidMessageError(sentence, path.rstrip("`") or "$") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedBodyError(f"no valid JSON: {error}") from None
+        why, place = why_no_json(body, error)
+        raise MalformedBodyError(why, place and f"${place}") from None
     request = V1Request(
         signature_name=found.signature_name or "", parameters=found.parameters or {}
     )

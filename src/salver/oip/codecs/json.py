@@ -17,6 +17,7 @@ from salver.oip.codecs.foreign import is_instance
 from salver.oip.codecs.image import is_image, write_image
 from salver.oip.datatypes import name_of
 from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError
+from salver.oip.nojson import why_no_json
 
 __all__ = (
     "Inner",
@@ -149,7 +150,7 @@ def parse_as(data: bytes, hint: Any, inner: Inner | None = None) -> Any:
     except msgspec.ValidationError as error:
         raise _refused(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ContentError(f"no valid JSON: {error}") from None
+        raise ContentError(*why_no_json(data, error)) from None
 
 
 def _complete(value: Any, hint: Any) -> Any:

@@ -1,0 +1,45 @@
+"""Why a text is no JSON: half a character is told with the place that it has in the document."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ("why_no_json",)
+
+# Whole characters and escaped backslashes are passed over; what is left of the second kind is half.
+_HALF: Final = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|"
+    rb"(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+_TOKEN: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"(\s*:)?|[\[\]{},]', re.DOTALL)
+_FURTHEST: Final = 1 << 20  # bytes that are looked through for a path
+
+
+def why_no_json(text: bytes | memoryview, error: Exception) -> tuple[str, str]:
+    """What is wrong with a text that no reader takes, and where; the path is empty if that is not
+    known."""
+    content = bytes(text)
+    half = next((found for found in _HALF.finditer(content) if found[1]), None)
+    if half is None:
+        return f"no valid JSON: {error}", ""
+    escape = half[1].decode()
+    sentence = f"no valid JSON: {escape} is half a character, which text in UTF-8 cannot have"
+    return sentence, _path_to(content, half.start()) if half.start() < _FURTHEST else ""
+
+
+def _path_to(content: bytes, at: int) -> str:
+    """The path of the string that this byte is in; of an object's key, that of the object."""
+    steps: list[int | str] = []
+    for token in _TOKEN.finditer(content):
+        if token.end() > at:
+            break
+        if token[2]:  # a key
+            steps[-1:] = [token[1].decode(errors="replace")]
+        elif token[0] in (b"[", b"{"):
+            steps.append(0 if token[0] == b"[" else "")
+        elif token[0] in (b"]", b"}"):
+            steps[-1:] = []
+        elif token[0] == b"," and steps and isinstance(steps[-1], int):
+            steps[-1] += 1
+    return "".join(f"[{s}]" if isinstance(s, int) else f".{s:.60}" for s in steps if s != "")
