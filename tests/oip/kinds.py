@@ -74,6 +74,16 @@ class Patch:
     scale: float = 1.0
 
 
+class Scan(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    pixels: Annotated[np.ndarray, Field("FP64", None)]
+    icon: Image.Image
+    weights: torch.Tensor
+    mask: npt.NDArray[np.bool_] | None = None
+    scale: float = 1.0
+    more: list[Scan] = []
+
+
 @dataclasses.dataclass
 class Kind:
     """`plain` is what the value is in JSON, made without our code; `told` what a client has of
@@ -177,14 +187,23 @@ PATCHES = st.builds(
 )
 
 
-def patched(patch: Patch) -> dict[str, Any]:
+SCANS = PATCHES.flatmap(
+    lambda patch: st.builds(
+        Scan,
+        **{name: st.just(value) for name, value in vars(patch).items()},
+        more=st.lists(PATCHES.map(lambda one: Scan(**vars(one))), max_size=1),
+    )
+)
+
+
+def patched(patch: Patch | Scan) -> dict[str, Any]:
     return {
         "pixels": listed(patch.pixels),
         "icon": filed(patch.icon),
         "weights": listed(patch.weights.numpy()),
         "mask": None if patch.mask is None else listed(patch.mask),
         "scale": patch.scale,
-    }
+    } | ({"more": list(map(patched, patch.more))} if isinstance(patch, Scan) else {})
 
 
 def rows(size: int) -> st.SearchStrategy[Any]:
@@ -256,6 +275,7 @@ KINDS: dict[str, Kind] = {
     "dataclass": Kind(Point, POINTS, dataclasses.asdict),
     "points": Kind(list[Point], st.lists(POINTS, max_size=2), each(dataclasses.asdict)),
     "patches": Kind(list[Patch], st.lists(PATCHES, max_size=2), each(patched)),
+    "scans": Kind(list[Scan], st.lists(SCANS, max_size=2), each(patched)),
     "struct": Kind(
         Box,
         st.builds(Box, POINTS, st.binary(max_size=3)),
@@ -336,7 +356,7 @@ def same(left: Any, right: Any) -> bool:
         return left == right or (math.isnan(left) and math.isnan(right))
     if isinstance(left, list):
         return len(left) == len(right) and all(map(same, left, right))
-    if isinstance(left, Patch):
+    if isinstance(left, Patch | Scan):
         left, right = vars(left), vars(right)
     if isinstance(left, dict):
         return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)

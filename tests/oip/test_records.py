@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,62 @@ def test_what_is_wrong_within_a_record_is_named_to_the_element() -> None:
         Binder(Signature.of(function)).bind_plain({"shots": [{"image": 1}, {"image": [[1, "a"]]}]})
 
 
+class Lens(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True, strict=True)
+    kind: Literal["lens"]
+    curve: npt.NDArray[np.float32]
+
+
+class Camera(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    image: Annotated[np.ndarray, salver.Field("FP16", (-1, 2))] | None = None
+    lens: Lens | int = pydantic.Field(0, alias="Lens")
+    rows: dict[str, list[np.ndarray]] = {}
+    weights: Annotated[np.ndarray, pydantic.BeforeValidator(lambda value: np.full(value, 7))] = (
+        np.zeros(0)
+    )
+
+
+def test_models_of_pydantic_may_hold_arrays_wherever_they_are_in_them() -> None:
+    def function(camera: Camera) -> None: ...
+
+    binder = Binder(Signature.of(function))
+    body = {
+        "image": [[1, 2]],
+        "Lens": {"kind": "lens", "curve": [1]},
+        "rows": {"a": [[1], [2.5]]},
+        "weights": 2,
+    }
+    tensor = Tensor.of("camera", np.array([json.dumps(body)], object))
+    for given in (
+        binder.bind(InferRequest([tensor])),
+        binder.bind_plain({"camera": body}),
+        binder.bind_json(json.dumps(body).encode()),
+    ):
+        camera = given["camera"]
+        assert isinstance(camera, Camera)
+        assert camera.image is not None
+        assert isinstance(camera.lens, Lens)
+        assert (camera.image.dtype, camera.lens.curve.dtype) == (np.float16, np.float32)
+        assert [row.tolist() for row in camera.rows["a"]] == [[1], [2.5]]
+        assert camera.weights.tolist() == [7, 7]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"image": [[1]]}, r"\.image: expected shape \[-1, 2\], got \[1, 1\]"),
+        ({"rows": {"a": [[1], [[2], [3, 4]]]}}, r"\.rows\.a\[1\]\[1\]: a list of 2 where"),
+        ({"Lens": {"kind": "lens", "curve": ["a"]}}, r"\.Lens\.Lens\.curve\[0\]: Expected a num"),
+    ],
+)
+def test_what_is_wrong_within_a_model_of_pydantic_is_named(body: Any, said: str) -> None:
+    def function(camera: Camera) -> None: ...
+
+    with pytest.raises(ContentError, match=rf"^\$\.camera{said}"):
+        Binder(Signature.of(function)).bind_plain({"camera": body})
+
+
 def test_a_default_is_kept_where_none_is_a_value_too() -> None:
     def function(x: int | None = 5, y: int | None = None, z: int | None = None) -> None: ...
 
@@ -74,6 +130,7 @@ class Foreign: ...
 class Held(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
     image: np.ndarray
+    foreign: Foreign
 
 
 @dataclass
@@ -94,7 +151,7 @@ INSTEAD = r"\. Use arrays, numbers, str, .*"
         (list[Foreign], r"list\[.*\]: Foreign has no form in JSON" + INSTEAD),
         (Callable[[int], int], r".*Callable.*: Callable has no form in JSON" + INSTEAD),
         (Shot | Deep, r".*: Type unions may not contain more than one dataclass.*" + INSTEAD),
-        (list[Held], r".*: it holds what pydantic takes from Python alone, such as an array\..*"),
+        (list[Held], r".*: it holds what pydantic takes from Python alone, and what is neither.*"),
     ],
 )
 def test_an_annotation_that_json_cannot_say_is_refused_when_defined(hint: Any, said: str) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 
 from salver.oip.array_slots import ArraySlot
 from salver.oip.codecs.elements import ElementCodec
-from salver.oip.codecs.foreign import is_type
+from salver.oip.codecs.foreign import is_array_like
 from salver.oip.codecs.frame import SeriesCodec
 from salver.oip.codecs.numpy import NumpyCodec
 from salver.oip.codecs.registry import Registry
@@ -91,7 +91,13 @@ def slot_for(hint: Any, registry: Registry, field: Field = _NO_FIELD) -> Slot:
         return ChoiceSlot(carrier, hint)
     check_json(hint, partial(_is_held, registry))
     item = items[0] if items and is_record(items[0]) else None
-    return JsonSlot(hint, item, partial(slot_for, registry=registry))
+    return JsonSlot(hint, item, partial(_slot_within, registry))
+
+
+def _slot_within(registry: Registry, hint: Any) -> Slot:
+    """The slot of what JSON does not know by itself, within what it knows."""
+    bare, field, _ = split_hint(hint)
+    return slot_for(bare, registry, field)
 
 
 def _is_held(registry: Registry, kind: type) -> bool:
@@ -176,12 +182,4 @@ def record_fields(hint: Any) -> dict[str, Any]:
         for name, kind in get_type_hints(hint, include_extras=True).items()
         if not name.startswith("__") and name != "model_config"
     }
-    return fields if any(_is_tensor_like(split_hint(kind)[0]) for kind in fields.values()) else {}
-
-
-def _is_tensor_like(hint: Any) -> bool:
-    return (
-        (get_origin(hint) or hint) is np.ndarray
-        or is_type(hint, "torch", "Tensor")
-        or is_type(hint, "PIL", "Image")
-    )
+    return fields if any(is_array_like(split_hint(kind)[0]) for kind in fields.values()) else {}

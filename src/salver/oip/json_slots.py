@@ -13,9 +13,8 @@ from salver.oip.codecs.json import (
     parse_as,
     schema_of,
     to_json,
-    uses_pydantic,
-    within,
 )
+from salver.oip.codecs.pydantic import uses_pydantic, within
 from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError
 from salver.oip.framing import as_objects
 from salver.oip.slots import Slot, check_elements, promised
@@ -35,7 +34,8 @@ class JsonSlot(Slot):
         if not uses_pydantic(hint):
             learnt(hint)  # calls are read in threads
         self.hint = hint
-        self.slot_of = slot_of
+        self._slot_of = slot_of
+        self._slots: dict[Any, Slot] = {}  # once asked for
         self.item = item  # of a list; None where the whole value is one element
         self.many = item is not None
         self.shape = (-1,) if self.many else (1,)
@@ -74,10 +74,16 @@ class JsonSlot(Slot):
             raise promised(name, what or self.hint, f"{value!r:.60}", str(error)) from None
 
     def schema(self) -> dict[str, Any]:
-        return schema_of(self.hint, lambda kind: self.slot_of(kind).schema())
+        return schema_of(self.hint, lambda kind: self._slot(kind).schema())
+
+    def _slot(self, kind: Any) -> Slot:
+        slot = self._slots.get(kind)
+        if slot is None:
+            slot = self._slots[kind] = self._slot_of(kind)
+        return slot
 
     def _inner(self, kind: Any, value: Any) -> Any:
         try:
-            return self.slot_of(kind).from_plain(value)
+            return self._slot(kind).from_plain(value)
         except InvalidMessageError as error:
             raise within(error) from None

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import inspect as types
 
-from salver.oip.codecs.json import uses_pydantic
+from salver.oip.codecs.pydantic import json_schema_of, uses_pydantic
 from salver.oip.errors import UnservableError
 
 __all__ = ("check_json", "spelled")
@@ -42,12 +42,12 @@ def check_json(hint: Any, is_held: Callable[[type], bool]) -> None:
 def _check_pydantic(hint: Any) -> None:
     pydantic = sys.modules["pydantic"]
     try:
-        pydantic.TypeAdapter(hint).json_schema()
+        json_schema_of(hint, lambda _: {})
     except pydantic.errors.PydanticInvalidForJsonSchema as error:
         if "IsInstance" in str(error):  # others are read by code of the user's own
             raise UnservableError(
-                "it holds what pydantic takes from Python alone, such as an array. Make the array "
-                "an argument of its own, or the record a dataclass."
+                "it holds what pydantic takes from Python alone, and what is neither an array nor "
+                f"an image. {_INSTEAD}"
             ) from None
     except pydantic.errors.PydanticUserError as error:
         raise UnservableError(f"{str(error).splitlines()[0].rstrip('.')}. {_INSTEAD}") from None

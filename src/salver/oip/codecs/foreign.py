@@ -7,9 +7,11 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, get_origin
 
+import numpy as np
+
 from salver.oip.errors import UnsupportedError
 
-__all__ = ("is_instance", "is_type", "loaded")
+__all__ = ("is_array_like", "is_instance", "is_type", "loaded")
 
 
 def is_type(hint: object, module: str, name: str) -> bool:
@@ -18,6 +20,16 @@ def is_type(hint: object, module: str, name: str) -> bool:
     return isinstance(kind, type) and any(
         base.__name__ == name and base.__module__.partition(".")[0] == module
         for base in kind.__mro__
+    )
+
+
+def is_array_like(hint: object) -> bool:
+    """Whether an annotation is an array, a tensor, a series or an image."""
+    return (
+        (get_origin(hint) or hint) is np.ndarray
+        or is_type(hint, "torch", "Tensor")
+        or is_type(hint, "pandas", "Series")
+        or is_type(hint, "PIL", "Image")
     )
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -15,12 +13,19 @@ import numpy as np
 from salver.oip import jsontext
 from salver.oip.codecs.foreign import is_instance
 from salver.oip.codecs.image import is_image, write_image
+from salver.oip.codecs.pydantic import (
+    Inner,
+    dumped,
+    json_schema_of,
+    uses_pydantic,
+    validated,
+    within_of,
+)
 from salver.oip.datatypes import name_of
-from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError
+from salver.oip.errors import ContentError, InvalidResultError
 from salver.oip.nojson import why_no_json
 
 __all__ = (
-    "Inner",
     "convert",
     "from_json",
     "held",
@@ -29,12 +34,7 @@ __all__ = (
     "schema_of",
     "to_builtins",
     "to_json",
-    "uses_pydantic",
-    "within",
 )
-
-_WITHIN: Final = " - within `$"
-Inner: TypeAlias = Callable[[Any, Any], Any]  # of a type and what JSON had for it
 
 
 def to_json(value: object) -> bytes:
@@ -77,7 +77,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return _array(np.asarray(value))
     if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json", by_alias=True)  # as its schema says
+        return dumped(value, lambda inner: from_json(to_json(inner)))
     if is_instance(value, "torch", "Tensor"):
         return value.detach().cpu().tolist()
     if is_instance(value, "pandas", "DataFrame"):
@@ -100,18 +100,13 @@ def _array(array: Any) -> Any:
     return array.tolist()
 
 
-def uses_pydantic(hint: Any) -> bool:
-    """Whether pydantic reads values of this annotation."""
-    return hasattr(hint, "__pydantic_core_schema__") or any(map(uses_pydantic, get_args(hint)))
-
-
 def convert(value: Any, hint: Any, inner: Inner | None = None) -> Any:
     """A value that came from JSON as one of this annotation, checked; `inner` reads what JSON does
     not know within it, such as arrays. ValueError: it cannot."""
     if hint is Any:
         return value
     if uses_pydantic(hint):
-        return _validated(hint, "validate_python", value)
+        return validated(hint, "validate_python", value, inner)
     try:
         return _complete(msgspec.convert(value, hint, dec_hook=inner), hint)
     except msgspec.ValidationError as error:
@@ -129,7 +124,7 @@ def held(value: Any, hint: Any, inner: Inner | None = None) -> Any:
         return value
     try:
         if uses_pydantic(hint):
-            return _validated(hint, "validate_python", value)
+            return validated(hint, "validate_python", value, inner)
         return _complete(msgspec.convert(value, hint, dec_hook=inner), hint)
     except (msgspec.ValidationError, ContentError) as error:
         refused = _refused(error) if isinstance(error, msgspec.ValidationError) else error
@@ -145,7 +140,7 @@ def parse_as(data: bytes, hint: Any, inner: Inner | None = None) -> Any:
         if hint is Any:
             return msgspec.json.decode(data)
         if uses_pydantic(hint):
-            return _validated(hint, "validate_json", data)
+            return validated(hint, "validate_json", data, inner)
         return _complete(msgspec.json.decode(data, type=hint, dec_hook=inner), hint)
     except msgspec.ValidationError as error:
         raise _refused(error) from None
@@ -180,40 +175,10 @@ def _fill(value: Any) -> None:
         _fill(member)
 
 
-def _validated(hint: Any, method: str, value: Any) -> Any:
-    pydantic = sys.modules["pydantic"]
-    try:
-        return getattr(_adapter_of(hint), method)(value)
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
-        raise ContentError(str(first["msg"]), path) from None
-
-
-def _adapter_of(hint: Any) -> Any:
-    """Made once for each annotation: making one costs more than using it."""
-    try:
-        return _known_adapter(hint)
-    except TypeError:  # an annotation that cannot be hashed, such as one with a dict in it
-        return _adapter(hint)
-
-
-def _adapter(hint: Any) -> Any:
-    return sys.modules["pydantic"].TypeAdapter(hint)
-
-
-_known_adapter = lru_cache(maxsize=256)(_adapter)
-
-
 def _refused(error: msgspec.ValidationError) -> ContentError:
     sentence, _, path = str(error).partition(" - at `$")
-    sentence, _, rest = sentence.partition(_WITHIN)
+    sentence, rest = within_of(sentence)
     return ContentError(sentence, path.rstrip("`") + rest)
-
-
-def within(error: InvalidMessageError) -> ValueError:
-    """What `inner` raises over a value that is wrong: msgspec tells where the value is."""
-    return ValueError(f"{error.message}{_WITHIN}{error.path}" if error.path else error.message)
 
 
 def schema_of(hint: Any, inner: Callable[[Any], dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -222,8 +187,7 @@ def schema_of(hint: Any, inner: Callable[[Any], dict[str, Any]] | None = None) -
         return {}
     try:
         if uses_pydantic(hint):
-            found: dict[str, Any] = sys.modules["pydantic"].TypeAdapter(hint).json_schema()
-            return found
+            return json_schema_of(hint, inner or (lambda _: {}))
         return msgspec.json.schema(hint, schema_hook=inner)
     except (TypeError, ValueError, RecursionError):
         return {}
