@@ -248,6 +248,15 @@ KINDS: dict[str, Kind] = {
         st.lists(st.lists(FLOAT, min_size=2, max_size=2), max_size=3),
         lambda value: listed(np.array(value)),
     ),
+    "ragged": Kind(
+        list[list[float]],
+        st.lists(st.lists(FLOAT, max_size=3), max_size=3),
+        lambda value: [listed(np.array(row)) for row in value],
+    ),
+    "deep": Kind(
+        list[list[list[int]]],
+        st.just([[[1], [2, 3]], [], [[4]]]) | st.just([[[1]], [[2]]]),
+    ),
     "strs": Kind(list[str], st.lists(TEXT, max_size=3)),
     "many bytes": Kind(list[bytes], st.lists(st.binary(max_size=5), max_size=3), each(coded)),
     "images": Kind(list[Image.Image], st.lists(images(), max_size=2), each(filed)),

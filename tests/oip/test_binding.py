@@ -602,3 +602,19 @@ def test_undeclared_arrays_in_plain_json_are_exact_integers_or_doubles() -> None
 
 def echoed(x: np.ndarray) -> np.ndarray:
     return x
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([b"[1]", b'["a"]'], r"\.data\[1\]\[0\]: Expected `int`, got `str`"),
+        ([b"[1]", b"1"], r"\.data\[1\]: Expected `array`, got `int`"),
+        ([b"[1]", b"["], r"\.data\[1\]: no valid JSON"),
+    ],
+)
+def test_what_is_wrong_in_a_row_of_json_is_named(rows: list[bytes], said: str) -> None:
+    def function(x: list[list[int]]) -> None: ...
+
+    tensor = Tensor.of("x", np.array(rows, object))
+    with pytest.raises(InvalidMessageError, match=rf"^\$\.inputs\[0\]{said}"):
+        Binder(Signature.of(function)).bind(InferRequest([tensor]))

@@ -23,6 +23,7 @@ from salver.oip.framing import as_objects
 from salver.oip.metadata import ModelMetadata, TensorMetadata
 from salver.oip.plainarrays import completed
 from salver.oip.types import InferResponse, Tensor
+from salver.oip.value_slots import NumberSlot
 
 __all__ = ("named", "signature_of", "tensors_of", "values_of")
 
@@ -98,12 +99,31 @@ def _tensors(wanted: TensorMetadata, value: Any) -> list[Tensor]:
     if wanted.parameters.get("any_datatype"):
         return [_any(wanted.name, content_type, value)]
     kind = DATATYPES[wanted.datatype]
+    if content_type == "number" and len(wanted.shape) > 1 and _is_ragged(value):
+        return [_lists(wanted).encode(wanted.name, value)]
     tensor = (
         _bytes(wanted, content_type, value) if kind.width == 0 else _numbers(wanted, kind, value)
     )
     if not wanted.parameters.get("any_shape"):
         tensor = _shaped(tensor, wanted.shape)
     return [tensor]
+
+
+def _is_ragged(value: Any) -> bool:
+    try:
+        np.asarray(value)
+    except ValueError:
+        return isinstance(value, list | tuple)
+    return False
+
+
+def _lists(wanted: TensorMetadata) -> NumberSlot:
+    """What carries lists of numbers within each other, also those that no tensor holds."""
+    kind: type = {"BOOL": bool, "INT64": int}.get(wanted.datatype, float)
+    hint: Any = kind
+    for _ in wanted.shape:
+        hint = list[hint]
+    return NumberSlot(kind, len(wanted.shape), hint)
 
 
 def _any(name: str, content_type: str, value: Any) -> Tensor:
@@ -262,6 +282,8 @@ def _value(tensor: Tensor, wanted: TensorMetadata | None) -> Any:
     if content_type == "number":
         numbers = tensor.array().tolist()
         return numbers[0] if single and tensor.shape == (1,) else numbers
+    if wanted is not None and wanted.datatype != "BYTES" and content_type == "json":
+        return _lists(wanted).decode(tensor)
     if content_type == "series" and find_spec("pandas") is not None:
         return _REGISTRY.named("series").decode(tensor)
     codec = _REGISTRY.named(content_type) if content_type not in ("", "np") else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -16,6 +16,7 @@ from salver.oip.codecs.numpy import array_of
 from salver.oip.codecs.registry import Codec, Registry
 from salver.oip.datatypes import DATATYPES
 from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError, MismatchError
+from salver.oip.ragged import read_rows, write_rows
 from salver.oip.slots import Slot, check_elements, element_schema, promised
 from salver.oip.types import Tensor
 
@@ -26,7 +27,7 @@ _Loose = float | None | Literal["NaN", "Infinity", "-Infinity"]
 
 
 class NumberSlot(Slot):
-    """int, float or bool, or lists of them; in tensors only regular lists."""
+    """int, float or bool, or lists of them; of lists that are not equally long each row is JSON."""
 
     content_type = "number"
     _DATATYPES: ClassVar = {bool: "BOOL", int: "INT64", float: "FP64"}
@@ -47,7 +48,7 @@ class NumberSlot(Slot):
     def check(self, tensor: Tensor) -> None:
         if self.depth == 1 or not self.depth:
             self._check_flat(tensor)
-        else:
+        elif tensor.datatype != "BYTES":  # rows of JSON
             super().check(tensor)
 
     def _check_flat(self, tensor: Tensor) -> None:
@@ -60,6 +61,8 @@ class NumberSlot(Slot):
             raise MismatchError(f"expected a flat list, got {list(tensor.shape)}", ".shape")
 
     def decode(self, tensor: Tensor) -> Any:
+        if tensor.datatype == "BYTES":
+            return read_rows(tensor, self._row.from_plain)
         array = array_of(tensor, own=False)
         if self.kind is float and array.dtype.kind != "f":
             array = array.astype(np.float64)
@@ -71,6 +74,9 @@ class NumberSlot(Slot):
         try:
             array = np.atleast_1d(np.array(values, dtype=DATATYPES[self.datatype].dtype))
         except (TypeError, ValueError, OverflowError) as error:  # ragged, or too large
+            if self.depth > 1 and _is_ragged(values, self.depth):
+                row = self._row
+                return write_rows(name, [row.to_plain(name, value) for value in values])
             raise promised(name, self._declared, f"{value!r:.60}", str(error)) from None
         if not array.size:
             array = array.reshape(array.shape + (0,) * (self.depth - array.ndim))
@@ -95,6 +101,10 @@ class NumberSlot(Slot):
         if array.dtype.kind == "u":  # beyond INT64 it is refused where that matters
             return array.tolist() if self.kind is int else array.astype(wanted).tolist()
         return array.astype(wanted).tolist()
+
+    @property
+    def _row(self) -> NumberSlot:
+        return NumberSlot(self.kind, self.depth - 1, get_args(self.hint)[0])
 
     @property
     def _declared(self) -> str:
@@ -126,6 +136,16 @@ class NumberSlot(Slot):
         for _ in range(self.depth):
             schema = {"type": "array", "items": schema}
         return schema
+
+
+def _is_ragged(values: list[Any], depth: int) -> bool:
+    """Whether lists that are so deep make no regular array."""
+    while depth > 1:
+        if len(set(map(len, values))) > 1:
+            return True
+        values = [value for row in values for value in row]
+        depth -= 1
+    return False
 
 
 def _each(change: Any, values: Any, depth: int) -> Any:
