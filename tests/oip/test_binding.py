@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import typing
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
@@ -131,6 +132,10 @@ async def later(text: str) -> AsyncIterator[int]:
     yield len(text)
 
 
+def bare(rows: typing.List, grid: list[typing.List]) -> typing.List:  # type: ignore[type-arg]  # noqa: UP006
+    return rows + grid
+
+
 def request(**inputs: Any) -> InferRequest:
     return InferRequest([Tensor.of(name, value) for name, value in inputs.items()])
 
@@ -218,6 +223,7 @@ def test_metadata_tell_what_the_signature_says() -> None:
         (whole, ["x:INT64[1]"], [], False),
         (tell, ["text_input:BYTES[1]", "max_tokens:INT64[1]"], ["text_output:BYTES[1]"], True),
         (later, ["text:BYTES[1]"], ["output-0:INT64[1]"], True),
+        (bare, ["rows:BYTES[1]", "grid:BYTES[1]"], ["output-0:BYTES[1]"], False),
     ],
 )
 def test_signatures_become_models(

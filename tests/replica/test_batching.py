@@ -9,6 +9,7 @@ import inspect
 import pickle
 import threading
 import traceback
+import typing
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextvars import ContextVar
@@ -224,6 +225,15 @@ def test_it_looks_like_a_function_of_single_items() -> None:
     assert doubler.double.__name__ == "double"
     assert doubler.double.__doc__ == "Twice each."
     assert power.__qualname__ == "power"
+
+
+@pytest.mark.parametrize("annotation", [list, typing.List, "list", "List", "typing.List"])  # noqa: UP006
+def test_items_of_a_bare_list_may_be_anything(annotation: Any) -> None:
+    async def echo(items):  # type: ignore[no-untyped-def]
+        return items
+
+    echo.__annotations__ = {"items": annotation, "return": annotation}
+    assert str(inspect.signature(salver.batch(echo))) == "(items: Any) -> Any"
 
 
 async def test_it_can_be_pickled_by_value() -> None:

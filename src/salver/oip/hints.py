@@ -155,8 +155,8 @@ def _array_slot(hint: Any, codec: NumpyCodec | TorchCodec, field: Field) -> Arra
 def _number(hint: Any) -> tuple[type, int] | None:
     """bool, int or float and how many lists are around it."""
     depth = 0
-    while get_origin(hint) is list:
-        (hint,) = get_args(hint)
+    while get_origin(hint) is list and (items := get_args(hint)):  # none: typing's bare List
+        (hint,) = items
         depth += 1
     found = next((kind for kind in _SCALARS if hint is kind), None)
     return None if found is None else (found, depth)

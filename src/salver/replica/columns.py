@@ -9,7 +9,7 @@ from typing import Any, Final, get_args, get_origin
 
 __all__ = ("Columns",)
 
-_LIST: Final = re.compile(r"(?:typing\.)?[Ll]ist\[(.*)\]")
+_LIST: Final = re.compile(r"(?:typing\.)?[Ll]ist(?:\[(.*)\])?")
 
 
 class Columns:
@@ -71,5 +71,6 @@ def _item_of(annotation: Any) -> Any:
     """The type of one item of an annotated list; what is no list is left as it is."""
     if isinstance(annotation, str):
         found = _LIST.fullmatch(annotation)
-        return found[1] if found else annotation
-    return get_args(annotation)[0] if get_origin(annotation) is list else annotation
+        return (found[1] or Any) if found else annotation
+    is_list = annotation is list or get_origin(annotation) is list
+    return (*get_args(annotation), Any)[0] if is_list else annotation

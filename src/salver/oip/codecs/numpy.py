@@ -43,8 +43,8 @@ class NumberCodec:
     content_type = "number"
 
     def fits(self, hint: object) -> bool:
-        while get_origin(hint) is list:
-            (hint,) = get_args(hint)
+        while get_origin(hint) is list and (items := get_args(hint)):  # none: typing's bare List
+            (hint,) = items
         return any(hint is kind for kind in (bool, int, float))
 
     def can_encode(self, value: object) -> bool:
