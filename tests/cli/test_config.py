@@ -124,6 +124,56 @@ def test_reload_touches_only_what_has_changed(salver_command: Command, folder: P
     assert served.stop() == 0
 
 
+SPEAKER = """
+import salver
+
+
+@salver.deployment
+class Speaker:
+    @salver.endpoint
+    def infer(self, x: int) -> int:
+        return x
+
+
+app = Speaker.bind()
+"""
+ONE_APP = """\
+http_options:
+  port: 0
+applications:
+  - name: old
+    route_prefix: /x
+    import_path: shop:app
+"""
+
+
+def test_reload_gives_an_app_another_name_and_survives_what_cannot_be(
+    salver_command: Command, folder: Path
+) -> None:
+    (folder / "speaker.py").write_text(SPEAKER)
+    (folder / "config.yaml").write_text(ONE_APP)
+    served = salver_command("run", "config.yaml", "--reload", cwd=folder)
+    url = served.url
+    before = httpx.get(url).json()["pid"]
+    renamed = ONE_APP.replace("name: old", "name: new")
+    put(folder / "config.yaml", renamed)
+    served.line(r" old DELETED")
+    pid = httpx.get(url).json()["pid"]
+    assert pid != before
+    twice = "".join(
+        f"  - {{name: {name}, route_prefix: /{name}, import_path: 'speaker:app'}}\n"
+        for name in ("a", "b")
+    )
+    put(folder / "config.yaml", renamed + twice)
+    served.error("Model 'Speaker' of deployment b#Speaker is taken by deployment a#Speaker")
+    served.error("The old code keeps serving.")
+    assert httpx.get(url).json()["pid"] == pid
+    put(folder / "config.yaml", renamed + twice.partition("\n")[0] + "\n")
+    served.line(r"App a is ready")
+    assert httpx.get(url).json()["pid"] == pid
+    assert served.stop() == 0
+
+
 def test_the_command_line_wins_over_the_file(salver_command: Command, folder: Path) -> None:
     (folder / "config.yaml").write_text(CONFIG.replace("port: 0", "port: 1"))
     served = salver_command("run", "config.yaml", "--port", "0", cwd=folder)

@@ -481,6 +481,52 @@ async def test_two_apps_on_one_route_are_refused_by_name() -> None:
             controller.deploy(app(name="b"))
 
 
+def owners(directory: Directory) -> dict[str, str]:
+    return {prefix: route.app for prefix, route in directory.routes.items()}
+
+
+async def test_apps_that_are_deployed_together_may_take_each_other_s_routes() -> None:
+    engine = FakeEngine()
+    async with controlling(engine) as controller:
+        directory = Directory(controller)
+        controller.deploy(app(name="a", route="/a"), app(name="b", route="/b"))
+        await controller.wait("a")
+        await controller.wait("b")
+        replicas = set(engine.replicas)
+        controller.deploy(app(name="a", route="/b"), app(name="b", route="/a"))
+        await until(controller, lambda: owners(directory) == {"/a": "b", "/b": "a"})
+        assert set(engine.replicas) == replicas
+
+
+async def test_a_route_that_passes_to_a_new_app_is_never_nobody_s() -> None:
+    async with controlling(FakeEngine()) as controller:
+        directory = Directory(controller)
+        await run(controller, app(name="old", route="/x"))
+        controller.deploy(app(name="new", route="/x"), without=["old"])
+        assert (await controller.wait("new")).status == "RUNNING"
+        await until(controller, lambda: "old" not in controller.status().applications)
+        routes = [delta.routes for delta in directory.deltas if delta.routes]
+        assert [route.app for (route,) in routes] == ["old", "new"]
+
+
+async def test_a_new_app_has_the_route_that_its_owner_is_about_to_leave() -> None:
+    async with controlling(FakeEngine()) as controller:
+        directory = Directory(controller)
+        await run(controller, app(name="a"))
+        controller.deploy(app(name="b"), app(name="a", route="/a"))
+        await until(controller, lambda: owners(directory) == {"/": "b", "/a": "a"})
+
+
+async def test_of_apps_that_are_deployed_together_all_are_wanted_or_none() -> None:
+    async with controlling(FakeEngine()) as controller:
+        await run(controller, app(name="a", route="/a"))
+        with pytest.raises(SalverError, match="'/a' of app 'c' is taken by app 'a'"):
+            controller.deploy(app(name="b", route="/b"), app(name="c", route="/a"))
+        with pytest.raises(SalverError, match="'/b' of app 'c' is taken by app 'b'"):
+            controller.deploy(app(name="b", route="/b"), app(name="c", route="/b"), without=["a"])
+        assert controller.status().applications.keys() == {"a"}
+
+
 async def test_a_change_of_user_config_touches_no_process() -> None:
     engine = FakeEngine()
     async with controlling(engine) as controller:

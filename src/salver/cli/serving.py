@@ -128,14 +128,25 @@ class _Serving:
         async with self._one_at_a_time:
             control = await self._dial()
             try:
-                for app in work.deploy:
-                    await control.deploy(app)
+                if not await self._wanted(control, work):
+                    return False
                 ran = await asyncio.gather(*(self._wait(control, app) for app in work.deploy))
                 for name in work.delete:
                     await control.delete(name)
             finally:
                 control.close()
         return all(ran)
+
+    async def _wanted(self, control: ControlClient, work: Work) -> bool:
+        """Tell the controller; False: it has refused all of it, and the next change tries again."""
+        try:
+            await control.deploy(*work.deploy, without=work.delete)
+        except SalverError as error:
+            click.echo(f"Error: {error}", err=True)
+            for name in (*(app.name for app in work.deploy), *work.delete):
+                self._source.failed(name)
+            return False
+        return True
 
     async def _wait(self, control: ControlClient, app: AppSpec) -> bool:
         seen = await control.wait(app.name)

@@ -48,7 +48,7 @@ class Source(Protocol):
         """After a change: what is to be done now."""
 
     def failed(self, app: str) -> None:
-        """This app could not be brought up: the next change tries it again."""
+        """This app could not be brought up, or ended: the next change tries it again."""
 
 
 class TargetSource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Self
 
 import msgspec
@@ -50,9 +50,12 @@ class ControlClient:
             raise
         return client
 
-    async def deploy(self, app: AppSpec) -> None:
-        """Want this app from now on; returns when the controller has noted it."""
-        await self.call("deploy", app)
+    async def deploy(self, *apps: AppSpec, without: Sequence[str] = ()) -> None:
+        """Want these apps from now on, and no more those `without`: all of it, or SalverError.
+
+        Returns when the controller has noted it.
+        """
+        await self.call("deploy", {"apps": apps, "without": without})
 
     async def delete(self, name: str, *, wait: bool = True) -> None:
         """Stop an app; returns when it is gone, or sure to go. Unknown: nothing happens."""

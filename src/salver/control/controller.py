@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from salver.control.conflicts import refuse_conflicts
@@ -103,13 +103,16 @@ class Controller:
 
     # ---- what clients ask
 
-    def deploy(self, spec: AppSpec) -> None:
-        """Want this app from now on."""
-        refuse_conflicts(self._apps.values(), spec)
-        app = self._apps.setdefault(spec.name, App(spec.name))
-        app.want(spec, time.time())
-        self._store.put(*app.to_keep())
-        self._touch(app)
+    def deploy(self, *specs: AppSpec, without: Collection[str] = ()) -> None:
+        """Want these apps from now on, and no more those `without`. SalverError: nothing of it."""
+        refuse_conflicts(self._apps.values(), specs, without)
+        for name in without:
+            self.discard(name)
+        for spec in specs:
+            app = self._apps.setdefault(spec.name, App(spec.name))
+            app.want(spec, time.time())
+            self._store.put(*app.to_keep())
+            self._touch(app)
 
     async def delete(self, name: str) -> None:
         """Stop this app; return when it is gone."""
@@ -166,10 +169,6 @@ class Controller:
         """Whether there is to be such a deployment."""
         app = self._apps.get(deployment.app)
         return app is not None and deployment in app.targets
-
-    def has_acted_on(self, name: str) -> bool:
-        """Whether an app's status tells what has become of the latest that is wanted of it."""
-        return name not in self._dirty
 
     # ---- what replicas tell
 
@@ -345,7 +344,7 @@ class Controller:
         return app_status(app, self._clock())
 
     def _finished(self, name: str) -> bool:
-        if not self.has_acted_on(name):
+        if name in self._dirty:  # its status does not tell yet what has become of the latest
             return False
         app = self._apps.get(name)
         return app is None or app.deleting or self._status(app).status in DONE

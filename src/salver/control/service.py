@@ -25,6 +25,11 @@ class Named(msgspec.Struct, frozen=True):
     name: str
 
 
+class Deploy(msgspec.Struct, frozen=True):
+    apps: list[AppSpec]
+    without: list[str] = []
+
+
 class Delete(Named, frozen=True):
     wait: bool = True  # until it is gone
 
@@ -116,7 +121,8 @@ class Session:
     # ---- api and tools
 
     def _deploy(self, body: Any) -> None:
-        self._controller.deploy(msgspec.convert(body, AppSpec))
+        asked = msgspec.convert(body, Deploy)
+        self._controller.deploy(*asked.apps, without=asked.without)
 
     async def _delete(self, body: Any) -> None:
         asked = msgspec.convert(body, Delete)

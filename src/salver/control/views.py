@@ -114,11 +114,14 @@ def serving_route(app: App, plan: Plan) -> str | None:
 
 
 def routes_of(apps: Iterable[App]) -> list[RouteView]:
-    return [
-        RouteView(app.route, app.name, _ingress(app))
-        for app in apps
-        if app.route is not None and app.spec is not None
-    ]
+    """A prefix that two apps have, as it passes from one to the other, leads to its new owner."""
+    routes: dict[str, RouteView] = {}
+    for app in apps:
+        if app.route is None or app.spec is None:
+            continue
+        if app.route not in routes or app.route == app.spec.route_prefix:
+            routes[app.route] = RouteView(app.route, app.name, _ingress(app))
+    return list(routes.values())
 
 
 def models_of(apps: Iterable[App], withheld: Container[str] = ()) -> list[ModelView]:
