@@ -33,7 +33,7 @@ from salver.control.views import (
 )
 from salver.core.ports import Engine, Exit, Resources, Store
 from salver.core.reconcile import reconcile
-from salver.core.rollout import ENDING, SERVING, Phase, Plan
+from salver.core.rollout import ENDING, SERVING, Phase
 from salver.core.unloading import Unloaded, resting
 from salver.errors import DeployFailedError, SalverError
 from salver.spec.app import AppSpec
@@ -67,7 +67,6 @@ class Controller:
         self._store = store
         self._clock = clock
         self._apps: dict[str, App] = {}
-        self._plans: dict[str, Plan] = {}
         self._states: dict[str, str] = {}
         self._steps = Steps(engine, self.events, clock, self._touch)
         self._health = Health(self.unhealthy)
@@ -170,6 +169,10 @@ class Controller:
         app = self._apps.get(deployment.app)
         return app is not None and deployment in app.targets
 
+    def has_acted_on(self, name: str) -> bool:
+        """Whether an app's status tells what has become of the latest that is wanted of it."""
+        return name not in self._dirty
+
     # ---- what replicas tell
 
     def attached(self, replica: Attachment, peer: Peer) -> None:
@@ -227,19 +230,17 @@ class Controller:
     def _reconcile(self, app: App) -> None:
         self.scaling.follow(app)
         app.rest(resting(app.spec, self.unloaded) if app.spec is not None else frozenset())
-        plan = reconcile(app.known(), self._clock())
+        plan = app.plan = reconcile(app.known(), self._clock())
         for deployment in plan.complete:
             app.memory(deployment).completed()
         if app.wanted is not None and plan.complete >= app.targets.keys() and app.completed():
             self._store.put(*app.to_keep())
-        self._plans[app.name] = plan
         for action in plan.actions:
             self._steps.take(app, action)
         self._steps.place(app)
         app.route = serving_route(app, plan)
         self._set_timer(app, plan.wake_at)
         if app.gone:
-            self._plans.pop(app.name, None)
             del self._apps[app.name]
 
     def _set_timer(self, app: App, wake_at: float | None) -> None:
@@ -251,8 +252,8 @@ class Controller:
             self._timers[app.name] = self._loop.call_later(delay, self._touch, app)
 
     def _publish(self) -> None:
-        apps = list(self._apps.values())
-        views = [view for app in apps for view in views_of(app, self._plans.get(app.name))]
+        apps = self._apps.values()
+        views = [view for app in apps for view in views_of(app)]
         self.unloaded = self.unloaded.among(self.specs())
         self._store.put_unloaded(self.unloaded)
         self.publisher.update(views, routes_of(apps), models_of(apps, self.unloaded.models))
@@ -344,7 +345,7 @@ class Controller:
         return app_status(app, self._clock())
 
     def _finished(self, name: str) -> bool:
-        if name in self._dirty:  # its status does not tell yet what has become of the latest
+        if not self.has_acted_on(name):
             return False
         app = self._apps.get(name)
         return app is None or app.deleting or self._status(app).status in DONE

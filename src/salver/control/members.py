@@ -11,7 +11,7 @@ from salver.control.targets import Release
 from salver.core.failures import Failures
 from salver.core.ranks import assign
 from salver.core.reconcile import has_failed
-from salver.core.rollout import SERVING, AppKnown, Known, Phase, Replica, Target
+from salver.core.rollout import SERVING, AppKnown, Known, Phase, Plan, Replica, Target
 from salver.spec.app import AppSpec, DeploymentSpec
 from salver.spec.ids import DeploymentId, ReplicaId
 from salver.spec.options import DeploymentOptions
@@ -88,6 +88,7 @@ class App:
         self.members: dict[str, Member] = {}
         self.order: tuple[DeploymentId, ...] = ()
         self.route: str | None = None  # as published
+        self.plan: Plan | None = None  # of the last look at it
         self.resting: frozenset[DeploymentId] = frozenset()  # what its clients have unloaded
         self._deployments: dict[DeploymentId, _Deployment] = {}
 

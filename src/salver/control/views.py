@@ -65,9 +65,9 @@ def _with_troubles(
     return msgspec.structs.replace(overview, message=message) if told else overview
 
 
-def views_of(app: App, plan: Plan | None) -> Iterator[DeploymentView]:
+def views_of(app: App) -> Iterator[DeploymentView]:
     """Every deployment of an app as routers are to see it."""
-    serving = plan.serving if plan is not None else {}
+    serving = app.plan.serving if app.plan is not None else {}
     known = app.known()
     for deployment, state in known.known.items():
         found = (app.members.get(name) for name in serving.get(deployment, ()))
