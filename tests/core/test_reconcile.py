@@ -11,13 +11,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from salver.core.failures import Failures, budget
-from salver.core.reconcile import has_failed, reconcile
+from salver.core.reconcile import reconcile
 from salver.core.rollout import (
     ENDING,
     Act,
     AppKnown,
     Phase,
     Replica,
+    has_failed,
 )
 from salver.spec.ids import DeploymentId
 from tests.core.reconcile_world import A, B, C, World, replace, target

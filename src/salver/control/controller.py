@@ -10,13 +10,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import Final
 
+from salver.control.background import Background
 from salver.control.conflicts import refuse_conflicts
 from salver.control.events import Events
 from salver.control.health import Health
 from salver.control.members import App, Member, Peer
 from salver.control.news import News
+from salver.control.outcomes import Outcomes
 from salver.control.pace import Pace
 from salver.control.publish import Publisher
 from salver.control.recovery import recover
@@ -33,7 +35,7 @@ from salver.control.views import (
 )
 from salver.core.ports import Engine, Exit, Resources, Store
 from salver.core.reconcile import reconcile
-from salver.core.rollout import ENDING, SERVING, Phase
+from salver.core.rollout import Phase
 from salver.core.unloading import Unloaded, resting
 from salver.errors import DeployFailedError, SalverError
 from salver.spec.app import AppSpec
@@ -68,7 +70,8 @@ class Controller:
         self._clock = clock
         self._apps: dict[str, App] = {}
         self._states: dict[str, str] = {}
-        self._steps = Steps(engine, self.events, clock, self._touch)
+        self._outcomes = Outcomes(self.events, clock)
+        self._steps = Steps(engine, self.events, self._outcomes, clock, self._touch)
         self._health = Health(self.unhealthy)
         self.scaling = Scaling(store, self.events, clock, self._touch, stats_timeout_s)
         self._dirty: set[str] = set()
@@ -77,13 +80,13 @@ class Controller:
         self.news = News()
         self._recovering: set[str] = set()
         self.unloaded = store.unloaded()
-        self._notices: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     async def open(self) -> None:
         """Take up what an earlier controller wanted and what it left running."""
         self._loop = asyncio.get_running_loop()
         self._apps = await recover(self._engine, self._store, self._clock)
-        self._later(self._watch_exits())
+        self._background.run(self._watch_exits())
         self._engine.on_drain(self._drain_for_owner)
         self._recovering = {name for app in self._apps.values() for name in app.members}
         if self._recovering:
@@ -95,9 +98,9 @@ class Controller:
         self._pace.close()
         self._health.close()
         self.scaling.close()
-        due: list[asyncio.Handle | asyncio.Task[None]] = [*self._timers.values(), *self._notices]
-        for one in due:
-            one.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
+        await self._background.close()
         await self._steps.close()
 
     # ---- what clients ask
@@ -179,7 +182,7 @@ class Controller:
         """A replica has dialled in: a new one, or one that an earlier controller started."""
         found = self._find(replica.id)
         if found is None:
-            self._later(self._engine.stop(replica.id, force=True))
+            self._background.run(self._engine.stop(replica.id, force=True))
             raise SalverError(f"Replica {replica.id} is not known here; it will be ended.")
         app, member = found
         member.peer, member.address = peer, replica.address
@@ -204,10 +207,10 @@ class Controller:
     def unhealthy(self, replica_id: str, message: str) -> None:
         """It says itself that it cannot go on: replace it."""
         found = self._find(replica_id)
-        if found is not None and found[1].replica.phase in SERVING:
+        if found is not None and found[1].replica.serves:
             app, member = found
-            self._steps.fell(app, member, "is unhealthy", message)
-            self._steps.retire(app, member)
+            self._outcomes.fell(app, member, "is unhealthy", message)
+            self._steps.drain(app, member)
             self._touch(app)
 
     # ---- the loop
@@ -269,11 +272,6 @@ class Controller:
         self._states = {name: status.status for name, status in states.items()}
         self.news.tell()
 
-    def _later(self, step: Any) -> None:
-        task = asyncio.ensure_future(step)
-        self._notices.add(task)
-        task.add_done_callback(self._notices.discard)
-
     # ---- deaths
 
     async def _watch_exits(self) -> None:
@@ -291,11 +289,11 @@ class Controller:
             self.news.tell()
         elif found is not None:
             app, member = found
-            phase = member.replica.phase
-            if phase in SERVING:
-                self._steps.fell(app, member, "died", exit_.reason)
-            elif phase not in ENDING:
-                self._steps.start_failed(app, member, f"ended before it ran: {exit_.reason}")
+            if member.replica.serves:
+                self._outcomes.fell(app, member, "died", exit_.reason)
+            elif not member.replica.ends:
+                why = f"ended before it ran: {exit_.reason}"
+                self._outcomes.start_failed(app, member, why)
             else:
                 self.events.emit(exit_.id, "STOPPED")
             app.members.pop(exit_.id, None)
@@ -327,7 +325,7 @@ class Controller:
 
     def _drain_for_owner(self) -> None:
         self._engine.drain_limit(max(map(_drain_limit, self._apps.values()), default=0.0) + 2.0)
-        self._later(self._drain_all())
+        self._background.run(self._drain_all())
 
     async def _drain_all(self) -> None:
         await self.shutdown()

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from salver.control.members import Member
-from salver.core.rollout import SERVING
 from salver.spec.options import DeploymentOptions
 
 __all__ = ("FAILURES", "Health")
@@ -79,7 +78,7 @@ class Health:
 
     def watch(self, members: Iterable[tuple[Member, DeploymentOptions]]) -> None:
         """From now on these, as far as they serve; all others no longer."""
-        serving = {m.replica.id: (m, o) for m, o in members if m.replica.phase in SERVING}
+        serving = {m.replica.id: (m, o) for m, o in members if m.replica.serves}
         for name in self._probes.keys() - serving.keys():
             self._probes.pop(name).stop()
         for name, (member, options) in serving.items():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
 
+from salver.control.background import Background
 from salver.control.repository import Repository
 from salver.core.ports import Store
 from salver.oip.metadata import ModelStatistics, SharedMemoryRegion
@@ -47,7 +48,7 @@ class Inference:
         self._sources: dict[str, Source] = {}
         before = store.settings()  # of a controller that died
         self._state = msgspec.msgpack.decode(before, type=InferenceState) if before else _UNTOLD
-        self._notices: set[asyncio.Future[None]] = set()
+        self._background = Background()
         self._ops: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "statistics": self._statistics,
             "load": self._load,
@@ -63,18 +64,14 @@ class Inference:
         """Which models there are now: replicas know of the versions that others have."""
         if delta.models is not None:
             versions = shared_versions(delta.models)
-            self._soon(self._become(msgspec.structs.replace(self._state, versions=versions)))
+            state = msgspec.structs.replace(self._state, versions=versions)
+            self._background.run(self._become(state))
 
     def joined(self, name: str, source: Source) -> None:
         """A replica is there: it learns what holds."""
         self._sources[name] = source
         if self._state != _UNTOLD:
-            self._soon(self._tell(source))
-
-    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
-        notice = asyncio.ensure_future(work)
-        self._notices.add(notice)
-        notice.add_done_callback(self._notices.discard)
+            self._background.run(self._tell(source))
 
     def left(self, name: str, source: Source) -> None:
         """It is gone."""

@@ -10,8 +10,7 @@ import msgspec
 from salver.control.targets import Release
 from salver.core.failures import Failures
 from salver.core.ranks import assign
-from salver.core.reconcile import has_failed
-from salver.core.rollout import SERVING, AppKnown, Known, Phase, Plan, Replica, Target
+from salver.core.rollout import SERVING, AppKnown, Known, Phase, Plan, Replica, Target, has_failed
 from salver.spec.app import AppSpec, DeploymentSpec
 from salver.spec.ids import DeploymentId, ReplicaId
 from salver.spec.options import DeploymentOptions

@@ -11,7 +11,24 @@ from salver.spec.ids import DeploymentId, ReplicaId
 from salver.spec.options import DeploymentOptions
 from salver.spec.start import GangContext
 
-__all__ = ("recover",)
+__all__ = ("labels_of", "recover")
+
+
+def labels_of(app: App, member: Member) -> dict[str, str]:
+    """What `recover` needs to know of this replica, should it be needed."""
+    replica = member.replica
+    labels = {
+        "app": app.name,
+        "deployment": member.deployment.name,
+        "version": replica.version,
+        "config": replica.config,
+        "drain_s": repr(app.options_of(member).graceful_shutdown_timeout_s),
+    }
+    if member.route is not None:
+        labels["route"] = member.route
+    if (gang := replica.gang) is not None:
+        labels |= {"gang": gang.gang_id, "members": " ".join(gang.member_replica_ids)}
+    return labels
 
 
 async def recover(engine: Engine, store: Store, clock: Callable[[], float]) -> dict[str, App]:

@@ -14,7 +14,6 @@ from salver.control.policies import Policy, Wish, read_wish, read_wishes, said
 from salver.control.stats import Stats
 from salver.core.autoscale import Autoscaler, default_autoscaling_policy
 from salver.core.ports import Store
-from salver.core.rollout import SERVING
 from salver.spec.app import AppSpec, DeploymentSpec
 from salver.spec.autoscaling import AutoscalingContext, AutoscalingPolicy
 from salver.spec.ids import DeploymentId, ReplicaId
@@ -280,7 +279,7 @@ class Scaling:
 
 
 def _running(app: App, deployment: DeploymentId) -> list[str]:
-    return [m.replica.id for m in app.of(deployment) if m.replica.phase in SERVING]
+    return [m.replica.id for m in app.of(deployment) if m.replica.serves]
 
 
 def _renewed(

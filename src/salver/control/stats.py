@@ -8,7 +8,6 @@ from math import isfinite
 from typing import Any
 
 from salver.control.members import Member
-from salver.core.rollout import SERVING
 
 __all__ = ("Stats", "read_stats")
 
@@ -26,7 +25,7 @@ class Stats:
 
     def watch(self, members: Mapping[str, tuple[Member, float]]) -> None:
         """From now on these, each so often, as far as they serve; all others no longer."""
-        serving = {n: m for n, m in members.items() if m[0].replica.phase in SERVING}
+        serving = {n: m for n, m in members.items() if m[0].replica.serves}
         for name in self._tasks.keys() - serving.keys():
             self._tasks.pop(name).cancel()
         for name, (member, period_s) in serving.items():

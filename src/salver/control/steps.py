@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
+from salver.control.background import Background
 from salver.control.events import Events
 from salver.control.members import App, Member
+from salver.control.outcomes import Outcomes
+from salver.control.recovery import labels_of
 from salver.control.targets import resources_of
-from salver.core.failures import Failures
 from salver.core.ports import Engine, ProcessSpec
-from salver.core.rollout import SERVING, Act, Action, Phase, Replica
+from salver.core.rollout import Act, Action, Phase, Replica
 from salver.errors import CapacityError, EngineError, SalverError
 from salver.spec.ids import ReplicaId
 from salver.spec.start import Change, GangContext, Place, StartSpec
 
-__all__ = ("Steps", "labels_of")
+__all__ = ("Steps",)
 
 _logger: Final = logging.getLogger("salver.control")
 
 KIND: Final = "replica"
-
-
-def labels_of(app: App, member: Member) -> dict[str, str]:
-    """What a later controller needs to know of this replica."""
-    replica = member.replica
-    labels = {
-        "app": app.name,
-        "deployment": member.deployment.name,
-        "version": replica.version,
-        "config": replica.config,
-        "drain_s": repr(app.options_of(member).graceful_shutdown_timeout_s),
-    }
-    if member.route is not None:
-        labels["route"] = member.route
-    if (gang := replica.gang) is not None:
-        labels |= {"gang": gang.gang_id, "members": " ".join(gang.member_replica_ids)}
-    return labels
 
 
 class Steps:
@@ -52,14 +36,16 @@ class Steps:
         self,
         engine: Engine,
         events: Events,
+        outcomes: Outcomes,
         clock: Callable[[], float],
         touch: Callable[[App], None],
     ) -> None:
         self._engine = engine
         self._events = events
+        self._outcomes = outcomes
         self._clock = clock
         self._touch = touch
-        self._tasks: set[asyncio.Future[None]] = set()
+        self._background = Background()
 
     def take(self, app: App, action: Action) -> None:
         """Begin this action; the replica is in its new phase when this returns."""
@@ -72,9 +58,7 @@ class Steps:
 
     async def close(self) -> None:
         """Abandon what is under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.close()
 
     # ---- a replica's rise
 
@@ -96,13 +80,13 @@ class Steps:
             )
             app.members[name] = member = Member(action.deployment, replica, route)
             members.append(member)
-        self._run(self._launched(app, members))
+        self._background.run(self._launched(app, members))
 
     def _launch(self, app: App, member: Member) -> None:
         members = app.gang_of(member)
         for one in members:
             self._enter(one, Phase.LAUNCHING)
-        self._run(self._launched(app, members))
+        self._background.run(self._launched(app, members))
 
     async def _launched(self, app: App, members: list[Member]) -> None:
         """Of one gang, or a single one: there is room for all of them or for none."""
@@ -128,7 +112,7 @@ class Steps:
             for member in members:
                 self._refused(member, str(error), possible=possible)
         except EngineError as error:
-            self.start_failed(app, members[0], str(error))
+            self._outcomes.start_failed(app, members[0], str(error))
             self._drop(app, members)
         else:
             for member in members:
@@ -167,7 +151,7 @@ class Steps:
             gang=member.replica.gang,
         )
         self._events.emit(member.replica.id, "STARTING")
-        self._run(self._started(app, member, start))
+        self._background.run(self._started(app, member, start))
 
     async def _started(self, app: App, member: Member, start: StartSpec) -> None:
         error = await self._ask(member, "start", start)
@@ -175,10 +159,9 @@ class Steps:
             return
         if error is None:
             self._enter(member, Phase.RUNNING)
-            app.learn(member, Failures.started)
-            self._events.emit(member.replica.id, "RUNNING")
+            self._outcomes.started(app, member)
         elif not isinstance(error, ConnectionError):  # else its death is reported, with the cause
-            self.start_failed(app, member, _told(error))
+            self._outcomes.start_failed(app, member, _told(error))
             self._kill(app, member)
         elif member.peer is None or not member.peer.is_open:
             self._enter(member, Phase.ATTACHING)  # should it live, it dials again
@@ -191,7 +174,7 @@ class Steps:
         self._enter(member, Phase.UPDATING)
         change = Change(app.options_of(member), release.spec.route_prefix)
         config = release.targets[member.deployment].config
-        self._run(self._reconfigured(app, member, config, change))
+        self._background.run(self._reconfigured(app, member, config, change))
 
     async def _reconfigured(self, app: App, member: Member, config: str, change: Change) -> None:
         error = await self._ask(member, "reconfigure", change)
@@ -202,7 +185,7 @@ class Steps:
             member.route = change.route_prefix
             self._enter(member, Phase.RUNNING)
         elif not isinstance(error, ConnectionError):
-            self.start_failed(app, member, _told(error))
+            self._outcomes.start_failed(app, member, _told(error))
             self._kill(app, member)
         self._touch(app)
 
@@ -210,28 +193,29 @@ class Steps:
         """Tell those whose place among their siblings has changed."""
         for name, place in app.places().items():
             member = app.members[name]
-            if place != member.place and member.replica.phase in SERVING:
+            if place != member.place and member.replica.serves:
                 before, member.place = member.place, place
-                self._run(self._placed(app, member, before))
+                self._background.run(self._placed(app, member, before))
 
     async def _placed(self, app: App, member: Member, before: Place | None) -> None:
         error = await self._ask(member, "place", member.place)
         if isinstance(error, ConnectionError):
             member.place = before  # should it dial in again, it is told again
-        elif error is not None and member.replica.phase in SERVING:
-            self.start_failed(app, member, _told(error))
+        elif error is not None and member.replica.serves:
+            self._outcomes.start_failed(app, member, _told(error))
             self._kill(app, member)
             self._touch(app)
 
     # ---- and its end
 
-    def _drain(self, app: App, member: Member) -> None:
+    def drain(self, app: App, member: Member) -> None:
+        """Let it finish what it has, and end."""
         self._enter(member, Phase.DRAINING)
         limit = app.options_of(member).graceful_shutdown_timeout_s
         end_by = self._clock() + limit
         member.replica = msgspec.structs.replace(member.replica, end_by=end_by)
         self._events.emit(member.replica.id, "STOPPING")
-        self._run(self._drained(app, member, limit))
+        self._background.run(self._drained(app, member, limit))
 
     async def _drained(self, app: App, member: Member, limit_s: float) -> None:
         error = await self._ask(member, "drain", {"timeout_s": limit_s})
@@ -243,15 +227,15 @@ class Steps:
 
     def _take_turns(self, app: App, member: Member) -> None:
         app.memory(member.deployment).in_turn = True
-        self._drain(app, member)
+        self.drain(app, member)
 
     def _stop(self, _app: App, member: Member) -> None:
         self._enter(member, Phase.STOPPING)
-        self._run(self._engine.stop(member.replica.id))
+        self._background.run(self._engine.stop(member.replica.id))
 
     def _kill(self, _app: App, member: Member) -> None:
         self._enter(member, Phase.KILLED)
-        self._run(self._engine.stop(member.replica.id, force=True))
+        self._background.run(self._engine.stop(member.replica.id, force=True))
 
     def _forget(self, app: App, member: Member) -> None:
         self._drop(app, [member])
@@ -259,7 +243,7 @@ class Steps:
     def _time_out(self, app: App, member: Member) -> None:
         waited = self._clock() - member.replica.created
         limit = app.options_of(member).startup_timeout_s
-        self.start_failed(
+        self._outcomes.start_failed(
             app,
             member,
             f"did not start within {waited:.0f}s. (The limit is startup_timeout_s={limit:g}.)",
@@ -269,28 +253,10 @@ class Steps:
     def _give_up(self, app: App, member: Member) -> None:
         limit = app.options_of(member).startup_timeout_s
         message = f"no room for {limit:g}s (startup_timeout_s): {member.shortage}"
-        app.learn(member, lambda failures: failures.give_up(message))
-        self._events.emit(member.replica.id, "FAILED", message)
+        self._outcomes.gave_up(app, member, message)
         self._touch(app)
 
-    def retire(self, app: App, member: Member) -> None:
-        """It serves and may not go on doing so."""
-        self._drain(app, member)
-
     # ---- small
-
-    def start_failed(self, app: App, member: Member, message: str) -> None:
-        """Count it; the deployment's status will say why."""
-        now = self._clock()
-        app.learn(member, lambda failures: failures.start_failed(now, message))
-        self._events.emit(member.replica.id, "FAILED", message)
-
-    def fell(self, app: App, member: Member, what: str, why: str) -> None:
-        """It served, and does so no more."""
-        now, since = self._clock(), member.replica.since
-        message = f"Replica {member.replica.id} {what}: {why}"
-        app.learn(member, lambda failures: failures.died(now, message, now - since))
-        self._events.emit(member.replica.id, what.removeprefix("is ").upper(), why)
 
     def _enter(self, member: Member, phase: Phase) -> None:
         member.enter(phase, self._clock())
@@ -306,17 +272,6 @@ class Steps:
             return error if peer.is_open else ConnectionError(str(error))
         return None
 
-    def _run(self, step: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(step)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Future[None]) -> None:
-        """A step that fails is a bug of ours: told, but no reason to take the controller along."""
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _logger.error("A step of the controller failed", exc_info=error)
-
 
 def _told(error: Exception) -> str:
     """An error as users should read it: with the replica's traceback where there is one."""
@@ -329,7 +284,7 @@ _STEPS: Final[dict[Act, Callable[[Steps, App, Member], None]]] = {
     Act.LAUNCH: Steps._launch,
     Act.START: Steps._start,
     Act.RECONFIGURE: Steps._reconfigure,
-    Act.DRAIN: Steps._drain,
+    Act.DRAIN: Steps.drain,
     Act.STOP: Steps._stop,
     Act.KILL: Steps._kill,
     Act.FORGET: Steps._forget,

@@ -8,8 +8,7 @@ import msgspec
 
 from salver.control.members import App
 from salver.core.appraise import appraise_app, appraise_deployment, with_companions
-from salver.core.reconcile import has_failed
-from salver.core.rollout import Plan
+from salver.core.rollout import Plan, has_failed
 from salver.spec.app import AppSpec
 from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions

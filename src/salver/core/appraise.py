@@ -7,8 +7,7 @@ from typing import Final
 
 import msgspec
 
-from salver.core.reconcile import has_failed
-from salver.core.rollout import ENDING, SERVING, Known, Phase, Replica, Target
+from salver.core.rollout import Known, Phase, Replica, Target, has_failed
 from salver.spec.ids import DeploymentId
 from salver.spec.status import (
     ApplicationStatus,
@@ -120,8 +119,8 @@ def _judge(
             trigger,
             _with_rest(known.failures.message, _rolled_back(target, known)),
         )
-    new = [r for r in known.replicas if r.version == target.version and r.phase not in ENDING]
-    serving = [r for r in new if r.phase in SERVING]
+    new = [r for r in known.replicas if r.version == target.version and not r.ends]
+    serving = [r for r in new if r.serves]
     missing = target.num_replicas - len(serving)
     waits = _waits(target, new, known, shortages, now)
     if missing > 0 and known.scaling > 0 and not known.failures.starts:
@@ -135,7 +134,7 @@ def _judge(
             return DeploymentStatus.UNHEALTHY, trigger, waits
         return DeploymentStatus.UPSCALING, DeploymentStatusTrigger.CONFIG_UPDATE_STARTED, waits
     updating = any(r.config != target.config for r in serving)
-    old = [r for r in known.replicas if r.version != target.version and r.phase in SERVING]
+    old = [r for r in known.replicas if r.version != target.version and r.serves]
     if missing > 0 or updating or old:
         trigger = DeploymentStatusTrigger.CONFIG_UPDATE_STARTED
         return DeploymentStatus.UPDATING, trigger, waits
@@ -150,7 +149,7 @@ def _judge(
 def _lets_go(target: Target, known: Known) -> bool:
     """Whether replicas end because fewer are wanted."""
     fewer = known.scaled < 0 or (known.resized < 0 and not known.failures.deaths)
-    ends = any(r.phase in ENDING and r.version == target.version for r in known.replicas)
+    ends = any(r.ends and r.version == target.version for r in known.replicas)
     return fewer and ends
 
 
@@ -169,7 +168,7 @@ def _with_rest(message: str, rest: str) -> str:
 
 
 def _rolled_back(target: Target, known: Known) -> str:
-    old = [r for r in known.replicas if r.version != target.version and r.phase in SERVING]
+    old = [r for r in known.replicas if r.version != target.version and r.serves]
     if not old:
         return ""
     keep = "keeps" if len(old) == 1 else "keep"

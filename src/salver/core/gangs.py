@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from salver.core.rollout import ENDING, SERVING, Phase, Replica
+from salver.core.rollout import SERVING, Phase, Replica
 
 __all__ = ("assembled", "broken", "excess", "first", "together")
 
@@ -13,7 +13,7 @@ __all__ = ("assembled", "broken", "excess", "first", "together")
 def broken(replicas: Iterable[Replica]) -> frozenset[str]:
     """Those who have lost a member of their gang, and with it their use."""
     replicas = list(replicas)
-    whole = {r.id for r in together([r for r in replicas if r.phase not in ENDING])}
+    whole = {r.id for r in together([r for r in replicas if not r.ends])}
     return frozenset(r.id for r in replicas if r.gang is not None and r.id not in whole)
 
 
@@ -43,7 +43,7 @@ def excess(replicas: Iterable[Replica], wanted: int) -> list[Replica]:
     """Those to give up when so many are wanted: first the least advanced, then the youngest."""
     dear = sorted(
         _gangs(replicas),
-        key=lambda gang: (any(r.phase not in SERVING for r in gang), gang[0].created, gang[0].id),
+        key=lambda gang: (any(not r.serves for r in gang), gang[0].created, gang[0].id),
     )
     kept = 0
     given_up: list[Replica] = []

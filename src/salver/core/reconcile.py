@@ -20,34 +20,25 @@ from math import ceil
 from typing import Final
 
 from salver.core.failures import Failures
-from salver.core.gangs import assembled, broken, excess, first, together
+from salver.core.gangs import assembled, excess, first, together
 from salver.core.rollout import (
-    ENDING,
     RISING,
-    SERVING,
     Act,
     Action,
     AppKnown,
-    Known,
     Phase,
     Plan,
     Replica,
     Target,
+    has_failed,
 )
+from salver.core.situation import Situation
 from salver.spec.ids import DeploymentId
 
-__all__ = ("has_failed", "reconcile")
+__all__ = ("reconcile",)
 
 STOP_LIMIT_S: Final = 5.0  # between SIGTERM and SIGKILL of one replica, at least
 DRAIN_SLACK_S: Final = 1.0  # a replica keeps its own drain limit; this is for one that does not
-
-NOTHING: Final = Known()
-
-
-def has_failed(target: Target, known: Known) -> bool:
-    """This version never ran in full, and no further attempt will be made."""
-    failures = known.failures
-    return not known.settled and (failures.gave_up or failures.starts >= target.retries)
 
 
 def reconcile(app: AppKnown, now: float) -> Plan:
@@ -59,26 +50,23 @@ class _Reconciler:
     """One run: gathers actions, at most one per replica, and the next moment of interest."""
 
     def __init__(self, app: AppKnown, now: float) -> None:
-        self._app = app
+        self._app = Situation(app)
         self._now = now
         self._acts: dict[str, Action] = {}
         self._creates: list[Action] = []
         self._wake_at: float | None = None
-        self._broken = frozenset().union(*(broken(k.replicas) for k in app.known.values()))
-        self._failed = any(has_failed(t, self._known(d)) for d, t in app.targets.items())
-        self._complete = all(self._is_complete(d) for d in app.targets)
 
     def plan(self) -> Plan:
         app = self._app
-        for deployment in self._deployments():
-            for replica in self._known(deployment).replicas:
+        for deployment in app.deployments():
+            for replica in app.known(deployment).replicas:
                 self._end_deadline(deployment, replica)
-                if replica.id in self._broken and not _ends(replica):
+                if replica.id in app.broken and not replica.ends:
                     self._end(deployment, replica)
             self._start_deadlines(deployment)
             if target := app.targets.get(deployment):
                 self._tend(deployment, target)
-            if standing := self._upheld(deployment):
+            if standing := app.upheld(deployment):
                 self._uphold(deployment, standing)
             self._end_rising(deployment)
         if app.targets:
@@ -89,89 +77,41 @@ class _Reconciler:
         actions = (*self._acts.values(), *self._creates)
         return Plan(
             actions,
-            {d: tuple(r.id for r in self._serving(d)) for d in self._deployments()},
+            {d: tuple(r.id for r in self._serving(d)) for d in app.deployments()},
             self._wake_at,
-            frozenset(d for d in app.targets if self._is_complete(d)),
+            frozenset(d for d in app.targets if app.is_complete(d)),
         )
 
-    # ---- what is known
-
-    def _known(self, deployment: DeploymentId) -> Known:
-        return self._app.known.get(deployment, NOTHING)
-
-    def _deployments(self) -> Iterable[DeploymentId]:
-        return dict.fromkeys((*self._app.targets, *self._app.standing, *self._app.known))
-
-    def _new(self, deployment: DeploymentId) -> list[Replica]:
-        """Of the wanted version, and not on their way out."""
-        target = self._app.targets.get(deployment)
-        replicas = self._known(deployment).replicas
-        return [
-            r for r in replicas if target and r.version == target.version and not self._leaves(r)
-        ]
-
-    def _old(self, deployment: DeploymentId) -> list[Replica]:
-        """Of another version, and serving."""
-        target = self._app.targets.get(deployment)
-        version = target.version if target else None
-        replicas = self._known(deployment).replicas
-        serving = [r for r in replicas if r.version != version and _serves(r)]
-        return [r for r in serving if r.id not in self._broken]
-
-    def _leaves(self, replica: Replica) -> bool:
-        return _ends(replica) or replica.id in self._broken
-
-    def _is_complete(self, deployment: DeploymentId) -> bool:
-        serving = together([r for r in self._new(deployment) if _serves(r)])
-        return len(serving) >= self._app.targets[deployment].num_replicas
+    # ---- one deployment
 
     def _serving(self, deployment: DeploymentId) -> list[Replica]:
         """Whom routers may choose, after the actions of this plan."""
         acting = {a.replica for a in self._acts.values() if a.act is not Act.RECONFIGURE}
-        old = together([r for r in self._old(deployment) if r.id not in acting])
-        new = [r for r in self._new(deployment) if _serves(r) and r.id not in acting]
+        old = together([r for r in self._app.old(deployment) if r.id not in acting])
+        new = [r for r in self._app.new(deployment) if r.serves and r.id not in acting]
         new = together(new)
-        if self._exchanges(deployment):
+        if self._app.exchanges(deployment):
             return old + new
         return old or new
 
-    def _exchanges(self, deployment: DeploymentId) -> bool:
-        """Whether old and new serve side by side while it is updated."""
-        target = self._app.targets.get(deployment)
-        return self._known(deployment).in_turn or (target is not None and target.surge is not None)
-
-    def _upheld(self, deployment: DeploymentId) -> Target | None:
-        """The version before, as long as it is to go on at full strength."""
-        standing, target = self._app.standing.get(deployment), self._app.targets.get(deployment)
-        if standing is None or self._complete:
-            return None
-        if target is not None:
-            if target.version == standing.version:
-                return None
-            if self._exchanges(deployment) and not self._failed:
-                return None
-        return standing
-
-    # ---- one deployment
-
     def _tend(self, deployment: DeploymentId, target: Target) -> None:
-        known = self._known(deployment)
-        new = self._new(deployment)
-        if self._failed and self._upheld(deployment):
-            keeps = self._exchanges(deployment)
-            self._end_all(deployment, [r for r in new if not (keeps and _serves(r))])
+        known = self._app.known(deployment)
+        new = self._app.new(deployment)
+        if self._app.failed and self._app.upheld(deployment):
+            keeps = self._app.exchanges(deployment)
+            self._end_all(deployment, [r for r in new if not (keeps and r.serves)])
         elif has_failed(target, known):
-            self._end_all(deployment, [r for r in new if not _serves(r)])
+            self._end_all(deployment, [r for r in new if not r.serves])
         else:
             self._advance(deployment, target, new, known.failures)
             self._count(deployment, target, self._wanted(deployment, target), new, known.failures)
 
     def _wanted(self, deployment: DeploymentId, target: Target) -> int:
         """How many of the new version there may be now, in whatever state."""
-        old = self._old(deployment)
+        old = self._app.old(deployment)
         if target.surge is None or not old:
             return target.num_replicas
-        serving = [r for r in self._new(deployment) if _serves(r)]
+        serving = [r for r in self._app.new(deployment) if r.serves]
         least = target.num_replicas - (0 if target.surge else target.batch)
         spare = first(old, len(old) + len(serving) - least)
         self._end_all(deployment, spare)
@@ -180,23 +120,25 @@ class _Reconciler:
 
     def _uphold(self, deployment: DeploymentId, standing: Target) -> None:
         """Keep the version before at its strength, less what has been exchanged already."""
-        known = self._known(deployment)
-        own = [r for r in known.replicas if r.version == standing.version and not self._leaves(r)]
-        new = self._new(deployment) if self._exchanges(deployment) else []
-        successors = len([r for r in new if _serves(r) and r.id not in self._acts])
+        known = self._app.known(deployment)
+        own = [
+            r for r in known.replicas if r.version == standing.version and not self._app.leaves(r)
+        ]
+        new = self._app.new(deployment) if self._app.exchanges(deployment) else []
+        successors = len([r for r in new if r.serves and r.id not in self._acts])
         self._advance(deployment, standing, own, known.standing_failures)
         wanted = max(0, standing.num_replicas - successors)
         self._count(deployment, standing, wanted, own, known.standing_failures)
-        if len([r for r in own if _serves(r)]) >= wanted:  # then nobody needs what was in between
-            others = [r for r in self._old(deployment) if r.version != standing.version]
+        if len([r for r in own if r.serves]) >= wanted:  # then nobody needs what was in between
+            others = [r for r in self._app.old(deployment) if r.version != standing.version]
             self._end_all(deployment, others)
 
     def _end_rising(self, deployment: DeploymentId) -> None:
         """Replicas that are not wanted and never got to serve are of no use to anyone."""
-        targets = (self._app.targets.get(deployment), self._upheld(deployment))
+        targets = (self._app.targets.get(deployment), self._app.upheld(deployment))
         wanted = {target.version for target in targets if target is not None}
-        rising = [r for r in self._known(deployment).replicas if r.version not in wanted]
-        self._end_all(deployment, [r for r in rising if not _ends(r) and not _serves(r)])
+        rising = [r for r in self._app.known(deployment).replicas if r.version not in wanted]
+        self._end_all(deployment, [r for r in rising if not r.ends and not r.serves])
 
     def _advance(
         self, deployment: DeploymentId, target: Target, replicas: list[Replica], failures: Failures
@@ -233,7 +175,7 @@ class _Reconciler:
             self._end_all(deployment, excess(replicas, target.num_replicas))
 
     def _start_deadlines(self, deployment: DeploymentId) -> None:
-        known, upheld = self._known(deployment), self._upheld(deployment)
+        known, upheld = self._app.known(deployment), self._app.upheld(deployment)
         target = self._app.targets.get(deployment)
         for replica in known.replicas:
             own = upheld if upheld and replica.version == upheld.version else target
@@ -266,42 +208,34 @@ class _Reconciler:
 
     def _retire_old(self) -> None:
         """Once everything new runs, the old drains; callees that are no longer wanted go last."""
-        if not self._complete:
+        if not self._app.complete:
             return
         for deployment in self._app.targets:
-            self._end_all(deployment, self._old(deployment))
-        if not any(self._lingers(d) for d in self._app.targets):
+            self._end_all(deployment, self._app.old(deployment))
+        if not any(self._app.lingers(d) for d in self._app.targets):
             self._delete()
-
-    def _lingers(self, deployment: DeploymentId) -> bool:
-        version = self._app.targets[deployment].version
-        return any(r.version != version for r in self._known(deployment).replicas)
-
-    def _removed(self) -> list[DeploymentId]:
-        """Not wanted any more; callers first."""
-        known = [d for d in self._app.known if d not in self._app.targets]
-        rank = {d: i for i, d in enumerate(self._app.order)}
-        return sorted(known, key=lambda d: rank.get(d, -1), reverse=True)
 
     def _delete(self) -> None:
         """Callers drain before callees, so that no call under way loses the ground it stands on."""
         callers_live = False
-        for deployment in self._removed():
-            replicas = self._known(deployment).replicas
+        for deployment in self._app.removed():
+            replicas = self._app.known(deployment).replicas
             for replica in replicas:
-                if not _ends(replica) and not (_serves(replica) and callers_live):
+                if not replica.ends and not (replica.serves and callers_live):
                     self._end(deployment, replica)
             callers_live = callers_live or bool(replicas)
 
     def _make_room(self) -> None:
         """A new replica waits for what an old one holds: let some of them go, if nothing moves."""
-        replicas = [r for d in self._deployments() for r in self._known(d).replicas]
-        if self._complete or self._failed or self._acts:
+        replicas = [r for d in self._app.deployments() for r in self._app.known(d).replicas]
+        if self._app.complete or self._app.failed or self._acts:
             return
-        if any(r.phase in RISING or _ends(r) for r in replicas):
+        if any(r.phase in RISING or r.ends for r in replicas):
             return
         for deployment, target in self._app.targets.items():
-            waits = [r for r in self._new(deployment) if r.phase is Phase.WAITING and r.possible]
+            waits = [
+                r for r in self._app.new(deployment) if r.phase is Phase.WAITING and r.possible
+            ]
             if not waits:
                 continue
             owner, old = self._victims(deployment)
@@ -313,9 +247,9 @@ class _Reconciler:
 
     def _victims(self, deployment: DeploymentId) -> tuple[DeploymentId, list[Replica]]:
         """Old replicas of the same deployment, or some that their successors have replaced."""
-        done = [d for d in self._app.targets if self._is_complete(d)]
-        for candidate in (deployment, *done, *self._removed()):
-            if old := self._old(candidate):
+        done = [d for d in self._app.targets if self._app.is_complete(d)]
+        for candidate in (deployment, *done, *self._app.removed()):
+            if old := self._app.old(candidate):
                 return candidate, old
         return deployment, []
 
@@ -352,11 +286,3 @@ class _Reconciler:
 
 _MOVING: Final = frozenset({Act.LAUNCH, Act.START, Act.RECONFIGURE})
 _STARTING: Final = frozenset({Phase.ATTACHING, Phase.ATTACHED, Phase.STARTING})
-
-
-def _ends(replica: Replica) -> bool:
-    return replica.phase in ENDING
-
-
-def _serves(replica: Replica) -> bool:
-    return replica.phase in SERVING

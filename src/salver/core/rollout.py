@@ -25,6 +25,7 @@ __all__ = (
     "Plan",
     "Replica",
     "Target",
+    "has_failed",
     "in_gangs",
 )
 
@@ -65,6 +66,16 @@ class Replica(msgspec.Struct, frozen=True):
     end_by: float = 0.0  # once it drains: when it must be gone
     possible: bool = True  # the machine, were it empty, could hold it
     gang: GangContext | None = None
+
+    @property
+    def serves(self) -> bool:
+        """Whether it takes calls."""
+        return self.phase in SERVING
+
+    @property
+    def ends(self) -> bool:
+        """Whether it is on its way out."""
+        return self.phase in ENDING
 
 
 def in_gangs(number: int, gang_size: int) -> int:
@@ -113,6 +124,12 @@ class Known(msgspec.Struct, frozen=True):
     scaling: int = 0
     scaled: int = 0
     resized: int = 0
+
+
+def has_failed(target: Target, known: Known) -> bool:
+    """This version never ran in full, and no further attempt will be made."""
+    failures = known.failures
+    return not known.settled and (failures.gave_up or failures.starts >= target.retries)
 
 
 class AppKnown(msgspec.Struct, frozen=True):
