@@ -216,7 +216,7 @@ def _config(
         settings["replica"] |= {"root_path": http.root_path, "secure": http.secure}
     if grpc.wanted:
         entries |= GRPC_ENTRY
-        listen += (Listen("grpc", grpc.host, grpc.port, reserve=True),)
+        listen += (Listen("grpc", grpc.host, grpc.port),)
         paths = tuple(str(Path(p).absolute()) for p in sys.path)
         shares_memory = http is not None and http.system_shared_memory
         place = GrpcPlace(grpc, paths, str(Path.cwd()), shares_memory=shares_memory)

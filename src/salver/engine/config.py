@@ -12,17 +12,12 @@ __all__ = ("KeeperConfig", "Listen")
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An address that the keeper binds and every ingress gets under `name` in `Seat.fds`.
-
-    `reserve`: it only holds the address, for a door that cannot be given a socket and listens
-    itself; that one is told the address in its settings.
-    """
+    """An address that the keeper listens on; its doors get the socket by `name` in `Seat.fds`."""
 
     name: str = "http"
     host: str = "127.0.0.1"
     port: int = 8000  # 0: any free one
     backlog: int = 4096
-    reserve: bool = False
 
 
 class KeeperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -21,7 +21,7 @@ from salver.engine.children import Children
 from salver.engine.config import KeeperConfig
 from salver.engine.entries import Entries
 from salver.engine.linux import become_subreaper, set_comm
-from salver.engine.listeners import bind_control, bind_tcp, reserve_tcp
+from salver.engine.listeners import bind_control, bind_tcp
 from salver.engine.machine import detect
 from salver.engine.messages import (
     Answers,
@@ -59,7 +59,7 @@ __all__ = ("Keeper", "main")
 DRAIN_LIMIT_S: Final = 30.0  # until the controller has said how long its deployments may take
 TERM_LIMIT_S: Final = 3.0  # between SIGTERM and SIGKILL
 MESSAGE: Final = 1 << 20
-DOORS: Final = ("ingress", "grpc")
+DOORS: Final = {"ingress": "http", "grpc": "grpc"}  # and the socket that each is given
 
 
 class Keeper:
@@ -74,10 +74,7 @@ class Keeper:
         self._loop = Loop()
         self._output = Output(self._loop, 2)
         self._control = bind_control(config.instance)
-        self._tcp = {
-            listen.name: reserve_tcp(listen) if listen.reserve else bind_tcp(listen)
-            for listen in config.listen
-        }
+        self._tcp = {listen.name: bind_tcp(listen) for listen in config.listen}
         self._stopping = False
         self._drained = False
         self._trouble = ""  # why there will be no instance
@@ -164,6 +161,8 @@ class Keeper:
             return
         self._stopping = True
         self._timeout = timeout_s
+        for listener in self._tcp.values():
+            listener.close()  # the doors close theirs, and whoever dials then is refused at once
         if self._link.connected and timeout_s != 0:
             self._link.send(Drain())
             # The doors finish what they have begun and take nothing new, while replicas still live.
@@ -202,11 +201,9 @@ class Keeper:
             fds = {"control": self._control.fileno(), "keeper": self._link.child_end()}
             machine = msgspec.to_builtins(self._machine)
             settings = {"machine": machine, "doors": self._services.doors}
-        elif kind == "grpc":
-            host, port = self._tcp[kind].getsockname()[:2]
-            settings = {"host": host, "port": port}
         else:
-            fds = {"http": self._tcp["http"].fileno()}
+            socket_name = DOORS[kind]
+            fds = {socket_name: self._tcp[socket_name].fileno()}
         self._children.start(ProcessSpec(name, kind), fds, settings)
         if kind == "controller":
             self._link.connect()

@@ -1,4 +1,4 @@
-"""The sockets that the keeper binds and holds for ever, so that no dialler is ever refused."""
+"""The sockets that the keeper binds and holds until it stops, so that no dialler is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from salver.engine.config import Listen
 from salver.errors import EngineError
 
-__all__ = ("bind_control", "bind_tcp", "reserve_tcp")
+__all__ = ("bind_control", "bind_tcp")
 
 
 def bind_control(instance: str) -> socket.socket:
@@ -29,38 +29,22 @@ def bind_control(instance: str) -> socket.socket:
 
 def bind_tcp(listen: Listen) -> socket.socket:
     """A TCP socket that listens; EngineError says what to do when it cannot."""
-    listener = _bound(listen, socket.SO_REUSEADDR)
-    listener.listen(listen.backlog)
-    return listener
-
-
-def reserve_tcp(listen: Listen) -> socket.socket:
-    """A TCP socket that does not listen, and keeps its address for processes of ours that do.
-
-    An address that may be shared at all is shared with everybody of this user, another instance
-    too: so first it is seen that nobody has it.
-    """
-    if listen.port:
-        bind_tcp(listen).close()
-    return _bound(listen, socket.SO_REUSEPORT)
-
-
-def _bound(listen: Listen, option: int) -> socket.socket:
     where = f"{listen.host}:{listen.port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        bound = socket.socket(family, kind, protocol)
+        listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise EngineError(f"Cannot listen on {where}: {_explain(error, listen)}") from error
     try:
-        bound.setsockopt(socket.SOL_SOCKET, option, 1)
-        bound.bind(address)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(listen.backlog)
     except OSError as error:
-        bound.close()
+        listener.close()
         raise EngineError(f"Cannot listen on {where}: {_explain(error, listen)}") from error
-    return bound
+    return listener
 
 
 def _explain(error: OSError, listen: Listen) -> str:

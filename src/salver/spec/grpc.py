@@ -69,13 +69,11 @@ class gRPCOptions(ConfigModel, TlsFiles, kw_only=True, frozen=True):  # noqa: N8
 
 
 class GrpcPlace(msgspec.Struct, frozen=True):
-    """What the process of the door is told: the address that is held for it, and where code is."""
+    """What the process of the door is told: its options, and where code is."""
 
     options: gRPCOptions
     sys_path: tuple[str, ...] = ()
     cwd: str = ""
-    host: str = ""
-    port: int = 0
     shares_memory: bool = False  # clients may register system shared memory
 
 

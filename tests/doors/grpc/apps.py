@@ -174,6 +174,22 @@ class Slow:
 
 
 @salver.deployment
+class Counting:
+    """Says at its end how many calls it has begun."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self.begun = 0
+
+    async def Say(self, word: Word) -> Word:
+        self.begun += 1
+        return Word(text=word.text + "!")
+
+    def __del__(self) -> None:
+        self.path.write_text(str(self.begun))
+
+
+@salver.deployment
 class Listener:
     """Answers each word, and notes how the conversation ends for it."""
 

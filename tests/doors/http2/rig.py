@@ -17,6 +17,7 @@ from salver.doors.grpc.messages import PREFIX
 from salver.doors.grpc.rpc import Rpc
 from salver.doors.http2.frames import (
     END_HEADERS,
+    FRAME,
     GOAWAY,
     HEADERS,
     PREFACE,
@@ -167,6 +168,27 @@ async def said(reader: asyncio.StreamReader) -> list[tuple[int, int, int, bytes]
             (kind, flags, number, payload) for kind, flags, number, payload, _ in frames.read(data)
         ]
     return found
+
+
+class Raw:
+    """A client that sends what it is told, and reads frame by frame."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def connect(cls, port: int) -> Raw:
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
+    async def frame(self, wanted: int) -> tuple[int, int, bytes]:
+        """Flags, stream and payload of the next frame of this type; those before are dropped."""
+        while True:
+            head = await asyncio.wait_for(self.reader.readexactly(FRAME.size), LIMIT_S)
+            first, flags, number = FRAME.unpack(head)
+            payload = await asyncio.wait_for(self.reader.readexactly(first >> 8), LIMIT_S)
+            if first & 0xFF == wanted:
+                return flags, number, payload
 
 
 async def parting_word(port: int, data: bytes) -> int:

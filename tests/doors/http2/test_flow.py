@@ -8,9 +8,21 @@ import h2.events
 import h2.settings
 import pytest
 
-from salver.doors.http2.connection import CONNECTION_WINDOW
+from salver.doors.http2.connection import CONNECTION_WINDOW, Connection
+from salver.doors.http2.frames import (
+    ACK,
+    DATA,
+    GOAWAY,
+    NO_ERROR,
+    PING,
+    REFUSED_STREAM,
+    RST_STREAM,
+    SETTINGS,
+    frame,
+    word,
+)
 from salver.doors.http2.stream import WINDOW
-from tests.doors.http2.rig import Client, Echo, prefixed
+from tests.doors.http2.rig import HELLO, Client, Echo, Raw, headers, of, prefixed
 
 
 async def test_a_message_goes_and_comes_back(client: Client) -> None:
@@ -134,18 +146,72 @@ async def test_a_client_that_resets_cancels(echo: Echo, client: Client) -> None:
     assert echo.held[0].over
 
 
-async def test_the_end_answers_what_is_under_way_and_refuses_the_rest(
-    echo: Echo, client: Client
+HOLD = of(b"/e/Hold")
+
+
+async def test_the_end_takes_what_is_on_its_way_answers_it_and_refuses_the_rest(
+    echo: Echo,
 ) -> None:
-    client.ask(1, "/e/Hold")
-    while not echo.held:
-        await client.hear()
+    raw = await Raw.connect(echo.port)
+    raw.writer.write(HELLO + headers(1, fields=HOLD))
+    await raw.frame(SETTINGS)
     ending = asyncio.ensure_future(echo.server.drain(20))
-    while not any(isinstance(event, h2.events.ConnectionTerminated) for event in client.events):
-        await client.hear()
+    assert await raw.frame(GOAWAY) == (0, 0, word(2**31 - 1) + word(NO_ERROR))
+    _, _, farewell = await raw.frame(PING)
+    raw.writer.write(headers(3, fields=HOLD))  # sent before it has read that
+    raw.writer.write(frame(PING, ACK, 0, farewell))
+    assert await raw.frame(GOAWAY) == (0, 0, word(3) + word(NO_ERROR))
+    raw.writer.write(headers(5, fields=HOLD))
+    assert await raw.frame(RST_STREAM) == (0, 5, word(REFUSED_STREAM))
+    for held in echo.held:
+        held.answer(b"last", "r")
+    for number in (1, 3):
+        assert (await raw.frame(DATA))[1:] == (number, prefixed(b"last"))
+    await raw.reader.read()  # all is said
+    raw.writer.close()
+    await ending
+
+
+async def test_the_end_does_not_wait_for_who_does_not_hear_of_it(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salver.doors.http2.server._FAREWELL_S", 0.01)
+    raw = await Raw.connect(echo.port)
+    raw.writer.write(HELLO)
+    await raw.frame(SETTINGS)
+    ending = asyncio.ensure_future(echo.server.drain(20))
+    assert await raw.frame(GOAWAY) == (0, 0, word(2**31 - 1) + word(NO_ERROR))
+    assert await raw.frame(GOAWAY) == (0, 0, word(0) + word(NO_ERROR))
+    await raw.reader.read()
+    raw.writer.close()
+    await ending
+
+
+async def test_who_says_hello_at_the_end_is_greeted_before_it_is_told_so(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came = asyncio.Event()
+    opened = echo.server.opened
+
+    def note(connection: Connection) -> None:
+        opened(connection)
+        came.set()
+
+    monkeypatch.setattr(echo.server, "opened", note)
+    raw = await Raw.connect(echo.port)
+    raw.writer.write(HELLO[:5])
+    await came.wait()
+    ending = asyncio.ensure_future(echo.server.drain(20))
+    await asyncio.sleep(0)
+    raw.writer.write(HELLO[5:] + headers(1, fields=HOLD))
+    assert (await raw.frame(SETTINGS))[0] == 0
+    assert await raw.frame(GOAWAY) == (0, 0, word(2**31 - 1) + word(NO_ERROR))
+    _, _, farewell = await raw.frame(PING)
+    raw.writer.write(frame(PING, ACK, 0, farewell))
+    assert await raw.frame(GOAWAY) == (0, 0, word(1) + word(NO_ERROR))
     echo.held[0].answer(b"last", "r")
-    assert b"last" in await client.reader.read()
-    client.close()
+    assert (await raw.frame(DATA))[2] == prefixed(b"last")
+    raw.writer.close()
     await ending
 
 

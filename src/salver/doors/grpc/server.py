@@ -87,7 +87,7 @@ async def serve(seat: Seat) -> None:
         server.changed()
 
     # It listens before it hears of any app: who is told that an app is there can call it.
-    await server.start(place.host, place.port, place.options)
+    await server.start(socket.socket(fileno=seat.fds["grpc"]), place.options)
     cluster.directory.on_change(changed)
     gc.collect()
     gc.freeze()
@@ -163,9 +163,10 @@ class GrpcServer:
         longest = options.max_receive_message_bytes
         self._server = Http2Server(door.loop, self._parser, partial(Rpc, longest=longest))
 
-    async def start(self, host: str, port: int, files: TlsFiles) -> None:
+    async def start(self, listener: socket.socket, files: TlsFiles) -> None:
         """Let clients in."""
-        await self._server.listen(_bound(host, port), context_of(files, protocol="h2"))
+        listener.setblocking(False)
+        await self._server.listen(listener, context_of(files, protocol="h2"))
 
     def changed(self) -> None:
         """The apps are not what they were."""
@@ -204,16 +205,6 @@ class GrpcServer:
             raise NoMethodError(text)
 
         rpc.run(self._door.answer(rpc, say_so))
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """The keeper holds the address, and the next door may have to listen before this one ends."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    bound.bind((host, port))
-    bound.setblocking(False)
-    return bound
 
 
 def _handler(door: GrpcDoor, rpc: RpcMethod) -> Handler:

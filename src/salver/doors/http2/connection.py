@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from salver.doors.http2.frames import (
     NO_ERROR,
+    PING,
     RST_STREAM,
     WINDOW_UPDATE,
     ConnectionFault,
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from salver.doors.http2.server import Http2Server
     from salver.doors.http2.stream import Stream
 
-__all__ = ("CONNECTION_WINDOW", "FIRST_WINDOW", "Connection")
+__all__ = ("CONNECTION_WINDOW", "FAREWELL", "FIRST_WINDOW", "Connection")
 
 FIRST_WINDOW: Final = 0xFFFF  # before anybody says otherwise
 CONNECTION_WINDOW: Final = 64 << 20  # bytes of all streams that may arrive and nobody has taken
@@ -31,6 +32,9 @@ _STOP_S: Final = 0.2
 """For the client to send the rest of a request that is answered."""
 _UNHEARD: Final = 4096  # requests that this is done for at a time
 _FRAME_SIZE: Final = 16 << 10
+_ANY: Final = 2**31 - 1  # no stream is above it
+FAREWELL: Final = b"farewell"
+"""The ping whose answer says that the client has read that it is to begin nothing more."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -38,8 +42,8 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "blocked", "bucket", "closing", "deadline", "draining", "dropped", "first_window",
-        "frame_size", "last_id", "notice", "owed", "parked", "room", "server", "streams",
-        "transport", "unheard", "unsent", "waiting", "window",
+        "frame_size", "last_id", "leaving", "notice", "open", "owed", "parked", "room", "server",
+        "streams", "transport", "unheard", "unsent", "waiting", "window",
     )  # fmt: skip
 
     def __init__(self, server: Http2Server) -> None:
@@ -56,6 +60,8 @@ class Connection(asyncio.BufferedProtocol):
         self.unheard: dict[int, asyncio.TimerHandle] = {}  # streams answered before all was sent
         self.parked: list[Stream] = []  # whose writers wait for the transport
         self.blocked = False  # writing
+        self.open = False  # the greeting has been sent
+        self.leaving = False  # the client is asked to begin no more streams
         self.draining = False  # new streams are refused
         self.closing = False  # what arrives is dropped
         self.dropped = 0
@@ -155,11 +161,18 @@ class Connection(asyncio.BufferedProtocol):
         if self.draining and not self.streams:
             self.part()
 
+    def leave(self) -> None:
+        """Ask the client to begin no more streams, and take those that are on their way."""
+        self.leaving = True
+        if self.open and not self.closing:
+            self.write(goaway(_ANY, NO_ERROR) + frame(PING, 0, 0, FAREWELL))
+
     def drain(self) -> None:
         """Take no new streams; close when those under way are over."""
         if not self.draining and not self.closing:
             self.draining = True
-            self.write(goaway(self.last_id, NO_ERROR))
+            if self.open:
+                self.write(goaway(self.last_id, NO_ERROR))
             if not self.streams:
                 self.part()
 

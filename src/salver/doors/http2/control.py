@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from salver.doors.http2.connection import Connection
+from salver.doors.http2.connection import FAREWELL, Connection
 from salver.doors.http2.frames import (
     ACK,
     FLOW_CONTROL_ERROR,
@@ -122,6 +122,8 @@ class Control(Connection):
             raise ConnectionFault(PROTOCOL_ERROR, "PING belongs to no stream.")
         if not flags & ACK:
             self.write(frame(PING, ACK, 0, payload))
+        elif self.leaving and payload == FAREWELL:
+            self.drain()
 
     def _goaway(self, _flags: int, number: int, payload: bytes) -> None:
         """The client begins nothing new; it closes when it has its answers."""

@@ -131,6 +131,9 @@ class Http2Protocol(Control):
         if begun == PREFACE:
             self._preface = PREFACE
             self.write(_GREETING)
+            self.open = True
+            if self.leaving:
+                self.leave()
         else:
             self._preface = begun
         return data[len(PREFACE) :]

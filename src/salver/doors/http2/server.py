@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from salver.doors.http2.protocol import Http2Protocol
@@ -21,6 +22,8 @@ __all__ = ("Http2Server",)
 _BACKLOG: Final = 4096
 _SCRATCH: Final = 256 << 10
 _HANDSHAKE_S: Final = 20.0
+_FAREWELL_S: Final = 1.0
+"""For clients to have read that they are to begin nothing more."""
 
 
 class Http2Server:
@@ -44,7 +47,8 @@ class Http2Server:
         self.scratch = memoryview(bytearray(_SCRATCH))
         self._connections: set[Connection] = set()
         self._listening: asyncio.Server | None = None
-        self._empty: asyncio.Event | None = None
+        self._leaving = False
+        self._empty = asyncio.Event()
 
     async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Let clients in by a socket that is bound."""
@@ -58,27 +62,38 @@ class Http2Server:
         )
 
     async def drain(self, limit_s: float) -> None:
-        """Let nobody in, answer what is under way, and cut what takes too long."""
+        """Let nobody in, answer what is under way or on its way, and cut what takes too long."""
         if self._listening is not None:
             self._listening.close()
+        self._leaving = True
         for connection in list(self._connections):
-            connection.drain()
-        if self._connections:
-            self._empty = asyncio.Event()
-            try:
-                await asyncio.wait_for(self._empty.wait(), limit_s)
-            except TimeoutError:
-                for connection in list(self._connections):
-                    connection.transport.abort()
-                await self._empty.wait()
+            connection.leave()
+        until = self.loop.time() + limit_s
+        if not await self._emptied(min(limit_s, _FAREWELL_S)):
+            for connection in list(self._connections):
+                connection.drain()
+        if not await self._emptied(until - self.loop.time()):
+            for connection in list(self._connections):
+                connection.transport.abort()
+            await self._empty.wait()
         self.wheel.close()
+
+    async def _emptied(self, limit_s: float) -> bool:
+        """Whether all clients have gone, or go in time."""
+        if self._connections:
+            self._empty.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), limit_s)
+        return not self._connections
 
     # ---- for the connections
 
     def opened(self, connection: Connection) -> None:
         self._connections.add(connection)
+        if self._leaving:  # its handshake took until now
+            connection.leave()
 
     def lost(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        if not self._connections and self._empty is not None:
+        if not self._connections:
             self._empty.set()
