@@ -152,11 +152,12 @@ def dumps(value: Any) -> bytes:
 
 
 def alike(answer: Any, plain: Any) -> bool:
-    """Whether two texts of JSON say the same; 0.1 of FP16 has more than one decimal."""
+    """Whether two texts of JSON say the same; what FP16 holds has more than one decimal, and the
+    least of it (2**-24) many."""
     if isinstance(answer, list) and isinstance(plain, list):
         return len(answer) == len(plain) and all(map(alike, answer, plain))
     if isinstance(answer, dict) and isinstance(plain, dict):
         return answer.keys() == plain.keys() and all(alike(answer[k], plain[k]) for k in plain)
     if isinstance(answer, float) and isinstance(plain, float):
-        return math.isclose(answer, plain, rel_tol=1e-2, abs_tol=1e-30)
+        return math.isclose(answer, plain, rel_tol=1e-2, abs_tol=2**-25)
     return type(answer) is type(plain) and bool(answer == plain)
