@@ -68,6 +68,22 @@ def test_where_it_is_far_into_a_text_it_is_told_all_the_same() -> None:
     assert (sentence[:31], path) == ("no valid JSON: \\ud800 is half a", "")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            b'{"a":["\xc3\xa9","x\xffy"]}',
+            ("no valid JSON: byte 13 (0xff) is no text in UTF-8", ".a[1]"),
+        ),
+        (b" ", ("no valid JSON: there is nothing", "")),
+    ],
+)
+def test_bytes_that_are_no_text_are_told(text: bytes, said: tuple[str, str]) -> None:
+    with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)) as raised:
+        msgspec.json.decode(text)
+    assert why_no_json(text, raised.value) == said
+
+
 def test_every_body_says_where() -> None:
     def function(x: str) -> None: ...
 
@@ -78,6 +94,10 @@ def test_every_body_says_where() -> None:
         (lambda: binder.bind_json(b'{"x":%s}' % half.encode()), r"\$\.x"),
         (lambda: read_v1(b'{"instances":["a",%s]}' % half.encode()), r"\$\.instances\[1\]"),
         (lambda: rest.read_request(infer.encode()), r"\$\.inputs\[0\]\.data\[0\]"),
+        (
+            lambda: rest.read_request(infer.replace(half, f'"a", {half}').encode()),
+            r"\$\.inputs\[0\]\.data\[1\]",
+        ),
         (lambda: read_generate(b'{"x":%s}' % half.encode(), metadata, rest), r"\$\.x"),
     ):
         with pytest.raises(InvalidMessageError, match=rf"^{path}: no valid JSON: \\ud800 is half"):

@@ -244,6 +244,20 @@ def test_classification_names_the_best(http: httpx.Client) -> None:
     assert answer["outputs"][0]["data"] == ["0.700000:1:dog", "0.200000:2:cow"]
 
 
+def test_v1_takes_a_version_as_v2_does(http: httpx.Client) -> None:
+    def post(path: str) -> httpx.Response:
+        return http.post(f"/v1/models/versioned{path}", json={"instances": [1, 2]})
+
+    assert post("/versions/1:predict").json() == {"predictions": [2, 3]}
+    assert (
+        post(":predict").json() == post("/versions/10:predict").json() == {"predictions": [11, 12]}
+    )
+    assert error_of(post("/versions/2:predict"), 404) == "Model 'versioned' has no version '2'."
+    assert error_of(post("/versions/1:explain"), 501)
+    for path, status in (("", 200), ("/versions/1", 200), ("/versions/2", 404)):
+        assert http.get(f"/v1/models/versioned{path}").status_code == status
+
+
 def test_v1_rows_and_columns(http: httpx.Client) -> None:
     rows = http.post("/v1/models/scores:predict", json={"instances": [[1.0, 2.0]]})
     assert rows.json() == {"predictions": [[1.0, 2.0]]}
@@ -254,8 +268,6 @@ def test_v1_rows_and_columns(http: httpx.Client) -> None:
     }
     one = http.post("/v1/models/double:predict", json={"instances": [1, 2, 3]})
     assert one.json() == {"predictions": [2.0, 4.0, 6.0]}
-    late = http.post("/v1/models/versioned/versions/1:predict", json={"instances": [1, 2]})
-    assert late.json() == {"predictions": [2, 3]}
     assert http.post("/v1/models/double:predict", json={"instances": []}).json() == {
         "predictions": []
     }

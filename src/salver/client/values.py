@@ -263,6 +263,8 @@ def values_of(response: InferResponse, metadata: ModelMetadata, asked: Sequence[
         name for name in asked or wanted if name in wanted and wanted[name].optional
     )
     values |= {t.name: _value(t, wanted.get(t.name)) for t in response.outputs}
+    if not values and not wanted:
+        return None
     whole = any(tensor.parameters.get("content_type") == "dict" for tensor in metadata.outputs)
     return next(iter(values.values())) if len(values) == 1 and not whole else values
 

@@ -26,6 +26,7 @@ from salver.oip import bfloat16
 from salver.oip.datatypes import DATATYPES, Datatype
 from salver.oip.errors import InvalidTensorError, MalformedBodyError
 from salver.oip.framing import as_objects
+from salver.oip.nojson import why_no_json
 
 __all__ = ("from_base64", "narrowed", "read_data")
 
@@ -34,6 +35,9 @@ Text = bytes | memoryview | msgspec.Raw
 _NESTED: Final = re.compile(rb"\s*\[\s*\[")
 _AT: Final = re.compile(r"^(.*?)(?: - at `\$(.*)`)?$", re.DOTALL)
 _INT64: Final = 2**63 - 1
+_FLOAT: Final = 'a number, null, "NaN", "Infinity" or "-Infinity"'
+# What is read is more than what is promised: 3.0 is an integer.
+_UNIONS: Final = (("`int | float`", "an integer"), ("`float | str | null`", _FLOAT))
 
 
 def read_data(text: Text, kind: Datatype, shape: Sequence[int], count: int) -> npt.NDArray[Any]:
@@ -77,7 +81,8 @@ def _elements(text: Text, kind: Datatype, depth: int) -> list[Any]:
         except msgspec.ValidationError as refused:
             error = refused
         except (msgspec.DecodeError, UnicodeDecodeError) as broken:
-            raise MalformedBodyError(f"no valid JSON: {broken}", ".data") from None
+            why, path = why_no_json(text, broken)
+            raise MalformedBodyError(why, f".data{path}") from None
         except RecursionError:
             raise MalformedBodyError("nested too deeply", ".data") from None
     raise _refusal(str(error), kind)
@@ -110,7 +115,9 @@ def _refusal(message: str, kind: Datatype) -> InvalidTensorError:
     assert found is not None  # noqa: S101 - the pattern matches every text
     sentence, path = found[1], found[2] or ""
     if "enum value" in sentence:
-        sentence = 'Expected a number, null, "NaN", "Infinity" or "-Infinity", got another string'
+        sentence = f"Expected {_FLOAT}, got another string"
+    for union, words in _UNIONS:
+        sentence = sentence.replace(union, words)
     return InvalidTensorError(f"{sentence} (datatype {kind.name})", f".data{path}")
 
 

@@ -1,4 +1,4 @@
-"""Why a text is no JSON: half a character is told with the place that it has in the document."""
+"""Why a text is no JSON: what is no character is told with its place in the document."""
 
 from __future__ import annotations
 
@@ -20,16 +20,32 @@ def why_no_json(text: bytes | memoryview, error: Exception) -> tuple[str, str]:
     """What is wrong with a text that no reader takes, and where; the path is empty if that is not
     known."""
     content = bytes(text)
+    if not content.strip():
+        return "no valid JSON: there is nothing", ""
+    if isinstance(error, UnicodeDecodeError):
+        return _no_utf8(content, error)
     half = next((found for found in _HALF.finditer(content) if found[1]), None)
     if half is None:
         return f"no valid JSON: {error}", ""
     escape = half[1].decode()
     sentence = f"no valid JSON: {escape} is half a character, which text in UTF-8 cannot have"
-    return sentence, _path_to(content, half.start()) if half.start() < _FURTHEST else ""
+    return sentence, _path_to(content, half.start())
+
+
+def _no_utf8(content: bytes, error: UnicodeDecodeError) -> tuple[str, str]:
+    try:
+        content.decode()
+    except UnicodeDecodeError as whole:
+        error = whole
+    at = error.start
+    sentence = f"no valid JSON: byte {at} (0x{error.object[at]:02x}) is no text in UTF-8"
+    return sentence, _path_to(content, at)
 
 
 def _path_to(content: bytes, at: int) -> str:
     """The path of the string that this byte is in; of an object's key, that of the object."""
+    if at > _FURTHEST:
+        return ""
     steps: list[int | str] = []
     for token in _TOKEN.finditer(content):
         if token.end() > at:
