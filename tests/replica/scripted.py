@@ -13,7 +13,7 @@ import cloudpickle
 import msgspec
 
 from salver.calls.context import pack_meta
-from salver.replica.calls import Caller
+from salver.replica.caller import Caller
 from salver.replica.host import Host
 from salver.spec.app import DeploymentSpec, ImportedCode, PickledCode
 from salver.spec.ids import DeploymentId

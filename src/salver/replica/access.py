@@ -12,7 +12,7 @@ from salver.wire.frames import GRPC, HTTP
 
 if TYPE_CHECKING:
     from salver.calls.context import CallContext
-    from salver.replica.calls import Caller
+    from salver.replica.caller import Caller
 
 __all__ = ("LoggedCall",)
 

@@ -1,211 +1,22 @@
-"""Runs batches: collects single calls on one event loop, scatters what a batch gives to them."""
+"""Runs batches: collects single calls on one event loop, and says when a batch begins."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import aclosing
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context
 from typing import Any, Final
 
-from salver.calls.context import CallContext, current_call
 from salver.core.batch import Batches
-from salver.errors import SalverError, twin_of
+from salver.errors import SalverError
+from salver.replica.batch import Batch, end, fail, give
 from salver.replica.tally import Tally
 from salver.spec.batching import BatchOptions
 
-__all__ = ("Batcher", "Feed", "Reply", "current_batch")
+__all__ = ("Batcher",)
 
-_AHEAD: Final = 1024  # items that a batch of streams may be ahead of its slowest reader
 _NO_LISTS: Final = (str, bytes, bytearray, Mapping, Set)
-_ENDS: Final = (StopIteration, StopAsyncIteration)
-
-# The calls that the batch which is running now works for, in its order; None: outside Salver.
-current_batch: Final[ContextVar[tuple[CallContext | None, ...]]] = ContextVar(
-    "salver_current_batch", default=()
-)
-
-
-class _Waiter:
-    """One caller's item: from its call until it has an answer, or its caller is gone."""
-
-    __slots__ = ("args", "batch", "call", "context", "group", "since")
-
-    def __init__(self, args: tuple[Any, ...], loop: asyncio.AbstractEventLoop) -> None:
-        self.args = args
-        self.since = loop.time()
-        self.call = current_call.get()
-        self.group = self.call.model_id if self.call is not None else ""
-        self.context = copy_context()
-        self.batch: _Batch | None = None
-
-
-class Reply(_Waiter):
-    """Waits for one result, in a future that its caller has given."""
-
-    __slots__ = ("future",)
-
-    future: asyncio.Future[Any]
-
-    @property
-    def gone(self) -> bool:
-        return self.future.cancelled()
-
-    @property
-    def ended(self) -> bool:
-        return self.future.done()
-
-    def give(self, result: Any) -> None:
-        if self.future.done():
-            return
-        if isinstance(result, Exception):
-            self.fail(twin_of(result))  # the same one may be in several places
-        else:
-            self.future.set_result(result)
-
-    def fail(self, error: BaseException) -> None:
-        if self.future.done():
-            return
-        if isinstance(error, asyncio.CancelledError):
-            self.future.cancel()
-        elif isinstance(error, StopIteration):  # a future cannot carry it
-            self.future.set_exception(RuntimeError(f"the batched function gave {error!r}"))
-        else:
-            self.future.set_exception(error)
-
-    def leave(self) -> None:
-        """The caller was cancelled, and so was the future."""
-
-
-class Feed(_Waiter):
-    """Reads a stream, item by item."""
-
-    __slots__ = ("_error", "_items", "_loop", "_waiter", "ended", "gone")
-
-    def __init__(self, args: tuple[Any, ...], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(args, loop)
-        self._loop = loop
-        self._items: deque[Any] = deque()
-        self._error: BaseException | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self.ended = False
-        self.gone = False
-
-    def __aiter__(self) -> Feed:
-        return self
-
-    async def __anext__(self) -> Any:
-        while not self._items:
-            if self.ended:
-                error, self._error = self._error, None
-                raise error or StopAsyncIteration
-            self._waiter = self._loop.create_future()
-            await self._waiter
-        item = self._items.popleft()
-        if self.batch is not None:
-            self.batch.go_on()
-        return item
-
-    @property
-    def behind(self) -> bool:
-        return len(self._items) >= _AHEAD
-
-    def give(self, item: Any) -> None:
-        if self.ended:
-            return
-        if item is StopIteration or item is StopAsyncIteration or isinstance(item, _ENDS):
-            self.end()
-        elif isinstance(item, Exception):
-            self.fail(twin_of(item))
-        else:
-            self._items.append(item)
-            self._wake()
-
-    def fail(self, error: BaseException) -> None:
-        if not self.ended:
-            self._error = error
-            self.end()
-
-    def end(self) -> None:
-        """No more comes."""
-        self.ended = True
-        self._wake()
-
-    def leave(self) -> None:
-        """The caller reads no further."""
-        self.gone = self.ended = True
-        self._items.clear()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-
-class _Batch:
-    """The items that run together."""
-
-    __slots__ = ("began", "calls", "items", "resumed", "taken", "task")
-
-    task: asyncio.Task[None]
-
-    def __init__(self) -> None:
-        self.items: Sequence[Any] = ()
-        self.taken = False
-        self.began = 0.0
-        self.calls: CallContext | None = None  # what the batch itself calls
-        self.resumed: asyncio.Future[None] | None = None
-
-    def enter(self) -> None:
-        """Say to the code that runs from here on whom it works for."""
-        calls = tuple(item.call for item in self.items)
-        current_batch.set(calls)
-        self.calls = calls[0].for_batch() if calls[0] is not None else None
-        current_call.set(self.calls)
-
-    def over(self) -> None:
-        """What was held for the batch's own calls is let go; so are the items."""
-        if self.calls is not None:
-            self.calls.over()
-        self.items = ()  # they know their batch: a circle that would outlive them
-
-    def left(self) -> None:
-        """A caller is gone; work that nobody waits for is stopped."""
-        self.go_on()
-        if self.deserted and not self.task.done():
-            self.task.cancel()
-            if self.calls is not None:
-                self.calls.cancel_children()
-
-    @property
-    def deserted(self) -> bool:
-        return all(item.ended for item in self.items) and any(item.gone for item in self.items)
-
-    @property
-    def far_ahead(self) -> bool:
-        return any(item.behind for item in self.items)
-
-    def go_on(self) -> None:
-        """A reader has caught up, or is gone."""
-        if self.resumed is not None and not self.resumed.done() and not self.far_ahead:
-            self.resumed.set_result(None)
-
-
-def _give(items: Sequence[Any], results: Iterable[Any]) -> None:
-    """To each its own."""
-    for item, result in zip(items, results, strict=True):
-        item.give(result)
-
-
-def _fail(items: Sequence[Any], error: BaseException) -> None:
-    """The same error for everybody, each with a traceback of its own."""
-    for count, item in enumerate(items):
-        item.fail(twin_of(error) if count else error)
-
-
-def _end(items: Sequence[Feed]) -> None:
-    for item in items:
-        item.end()
 
 
 class Batcher:
@@ -270,7 +81,7 @@ class Batcher:
             item.fail(error)
 
     def _open(self, context: Context, now: float) -> None:
-        batch = _Batch()
+        batch = Batch()
         batch.task = self.loop.create_task(self._begin(batch, now), context=context)
         self._tasks.add(batch.task)
         batch.task.add_done_callback(lambda task: self._done(task, batch))
@@ -285,7 +96,7 @@ class Batcher:
             self._timer.cancel()
             self._timer = None
 
-    def _done(self, task: asyncio.Task[None], batch: _Batch) -> None:
+    def _done(self, task: asyncio.Task[None], batch: Batch) -> None:
         self._tasks.discard(task)
         if not batch.taken:  # cancelled before its first step
             self._waiting.ended(opening=True)
@@ -293,7 +104,7 @@ class Batcher:
 
     # ---- a batch
 
-    async def _begin(self, batch: _Batch, opened: float) -> None:
+    async def _begin(self, batch: Batch, opened: float) -> None:
         now = max(opened, self.loop.time())
         batch.items = self._waiting.take(now)
         batch.taken, batch.began = True, now
@@ -309,7 +120,7 @@ class Batcher:
             finally:
                 batch.over()
 
-    def _count(self, batch: _Batch) -> None:
+    def _count(self, batch: Batch) -> None:
         size, began = len(batch.items), batch.began
         waited = size * began - sum(item.since for item in batch.items)
         self._tally.add(size, waited, self.loop.time() - began)
@@ -323,19 +134,19 @@ class Batcher:
         else:
             answer(*args)
 
-    async def _answer(self, batch: _Batch) -> None:
+    async def _answer(self, batch: Batch) -> None:
         try:
             results = self._checked(await self._work(batch.items), batch)
         except asyncio.CancelledError as cancelled:
             self._stopped(batch, cancelled)
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the callers are told
-            self._release(_fail, batch.items, error)
+            self._release(fail, batch.items, error)
         else:
-            self._release(_give, batch.items, results)
+            self._release(give, batch.items, results)
             self._count(batch)
 
-    async def _feed(self, batch: _Batch) -> None:
+    async def _feed(self, batch: Batch) -> None:
         try:
             async with aclosing(self._work(batch.items)) as lists:
                 await self._give_out(lists, batch)
@@ -343,27 +154,27 @@ class Batcher:
             self._stopped(batch, cancelled)
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the callers are told
-            self._release(_fail, batch.items, error)
+            self._release(fail, batch.items, error)
         else:
-            self._release(_end, batch.items)
+            self._release(end, batch.items)
             self._count(batch)
 
-    async def _give_out(self, lists: AsyncIterator[Any], batch: _Batch) -> None:
+    async def _give_out(self, lists: AsyncIterator[Any], batch: Batch) -> None:
         async for results in lists:
-            _give(batch.items, self._checked(results, batch))
+            give(batch.items, self._checked(results, batch))
             if batch.deserted:
                 return
             if batch.far_ahead:
                 batch.resumed = self.loop.create_future()
                 await batch.resumed
 
-    def _stopped(self, batch: _Batch, cancelled: BaseException) -> None:
+    def _stopped(self, batch: Batch, cancelled: BaseException) -> None:
         """Cancelled: nobody waits, or the loop comes to its end, and waiting calls with it."""
         self._waiting.ended()
-        _fail(batch.items, cancelled)
+        fail(batch.items, cancelled)
         self.loop.call_soon(lambda: self._review(self.loop.time()))
 
-    def _checked(self, results: Any, batch: _Batch) -> Any:
+    def _checked(self, results: Any, batch: Batch) -> Any:
         wanted = len(batch.items)
         if type(results) is list and len(results) == wanted:
             return results

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import fields
 from typing import Any, Final, NoReturn, TypeVar, overload
 
-from salver.replica.batcher import Batcher, Feed, Reply
+from salver.replica.batch import Feed, Reply
+from salver.replica.batcher import Batcher
 from salver.replica.columns import Columns
 from salver.replica.context import current_replica
 from salver.replica.tally import Tally

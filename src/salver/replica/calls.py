@@ -1,4 +1,4 @@
-"""One caller's connection to this replica, and the calls that run for it."""
+"""A call that a replica has let in: what its code asks of it, and how it is answered."""
 
 from __future__ import annotations
 
@@ -6,40 +6,28 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from salver.calls.context import CallContext, current_call, unpack_meta
-from salver.errors import RequestCancelledError, SalverError, WireError
+from salver.calls.context import CallContext
+from salver.errors import RequestCancelledError, SalverError
 from salver.replica.roots import root_of
 from salver.replica.upload import Upload
 from salver.wire.frames import (
-    BODY,
-    CANCEL,
     CHUNK,
-    CREDIT,
-    END,
     ERR,
-    GRPC,
-    HTTP,
     INITIAL_CREDIT,
     LARGE,
-    META,
-    NAME,
     READY,
     REJECT,
-    REQ,
-    UNNUMBERED,
     chunk_cost,
 )
-from salver.wire.payload import Segments, dump_error
+from salver.wire.payload import dump_error
 
 if TYPE_CHECKING:
-    from salver.replica.host import Host
+    from salver.replica.caller import Caller
     from salver.replica.stream import ByteStream
-    from salver.wire.connection import Connection
 
-__all__ = ("Caller", "ServedCall")
+__all__ = ("COUNT_MAX", "ServedCall")
 
-_COUNT_MAX: Final = 0xFFFF
-_BODY_TYPES: Final = (CHUNK, END)
+COUNT_MAX: Final = 0xFFFF  # what a frame's `aux` can say of the calls under way
 _PATIENCE_S: Final = 10.0
 
 
@@ -101,7 +89,7 @@ class ServedCall:
         """Another replica does it: tell the caller that there is room here, and that we live."""
         self.finish()
         if not self.cancelled:
-            conn, count = self.caller.conn, min(self.caller.host.ongoing, _COUNT_MAX)
+            conn, count = self.caller.conn, min(self.caller.host.ongoing, COUNT_MAX)
             conn.send(REJECT, 0, count, self.call_id)
             conn.send(READY, 0, count, 0)
 
@@ -160,7 +148,7 @@ class ServedCall:
         self.finish()
         if not self.cancelled:
             caller = self.caller
-            count = min(caller.host.ongoing, _COUNT_MAX)
+            count = min(caller.host.ongoing, COUNT_MAX)
             if parts or large:
                 caller.conn.send_parts(type, flags, count, self.call_id, payload, parts)
             else:
@@ -246,140 +234,3 @@ class ServedCall:
             self.finish()
         else:
             self.fail(RequestCancelledError(self.context.request_id))
-
-
-class Caller:
-    """Takes the frames of one connection. A `wire` FrameHandler."""
-
-    conn: Connection
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.calls: dict[int, ServedCall] = {}
-        self.names: dict[int, str] = {0: "__call__"}
-        self.unnumbered: dict[int, str] = {}  # names of calls that are about to come
-
-    def opened(self, conn: Connection) -> None:
-        self.conn = conn
-        self.peer = conn.peer.name if conn.peer is not None else ""
-        self.host.joined(self)
-
-    def frame(
-        self,
-        conn: Connection,  # noqa: ARG002
-        type: int,  # noqa: A002
-        flags: int,
-        aux: int,
-        call_id: int,
-        payload: bytes | Segments,
-    ) -> None:
-        if type == REQ:
-            self._request(flags, aux, call_id, payload)
-        elif type == CREDIT:
-            call = self.calls.get(call_id)
-            if call is not None:
-                call.credit += aux
-                call.wake()
-        elif type == CANCEL:
-            self._cancel(call_id)
-        elif type in _BODY_TYPES:
-            call = self.calls.get(call_id)
-            if call is not None and call.upload is not None:
-                if type == END:
-                    call.upload.end()
-                else:
-                    call.upload.feed(_joined(payload))
-        elif type == NAME:
-            self._learn(aux, call_id, _joined(payload).decode())
-        else:
-            raise WireError(f"A frame of type {type} from a caller, who may not send it.")
-
-    def _learn(self, number: int, call_id: int, name: str) -> None:
-        if number == UNNUMBERED:
-            self.unnumbered[call_id] = name
-        else:
-            self.names[number] = name
-
-    def _cancel(self, call_id: int) -> None:
-        self.unnumbered.pop(call_id, None)
-        call = self.calls.get(call_id)
-        if call is not None:
-            call.cancel()
-
-    def closed(self, conn: Connection, error: Exception | None) -> None:  # noqa: ARG002
-        self.cancel_all()
-        self.host.left(self)
-
-    def cancel_all(self) -> None:
-        """Stop everything that runs for this caller."""
-        for call in list(self.calls.values()):
-            call.cancel()
-
-    def writable(self, conn: Connection) -> None:  # noqa: ARG002
-        for call in list(self.calls.values()):
-            call.wake()
-
-    def _request(self, flags: int, aux: int, call_id: int, payload: bytes | Segments) -> None:
-        host = self.host
-        if host.ongoing >= host.limit:
-            self.unnumbered.pop(call_id, None)
-            host.refuse(self)
-            self.conn.send(REJECT, 0, min(host.ongoing, _COUNT_MAX), call_id)
-            return
-        if flags & META:
-            context, payload = _with_meta(payload)
-            context.peer, context.call_id = self.peer, call_id
-            if not context.app:
-                context.app, context.route = host.app, host.route
-        else:
-            context = CallContext("", host.app, host.route, "", "", self.peer, call_id)
-        host.ongoing += 1  # not before its meta was read: what cannot be read holds no slot
-        host.calls += 1
-        call = self.calls[call_id] = host.call_type(self, flags, call_id, context)
-        space = host.base.copy()
-        space.run(current_call.set, context)
-        if flags & HTTP:
-            if isinstance(payload, bytes):
-                call.head = payload[:aux]
-                call.payload = payload[aux:]
-            else:
-                call.head = payload.inline[:aux]
-                call.payload = _body(payload, aux)
-            if flags & BODY:
-                call.upload = Upload(call)
-            context.head = call.head
-            host.serve_http(call, space)
-        else:
-            call.payload = payload
-            name = self.names.get(aux)
-            if name is None:
-                name = self.unnumbered.pop(call_id, None)
-            call.name = name
-            if flags & GRPC:
-                host.grpc(call, name or "", space)
-            else:
-                host.serve_call(call, name, space)
-
-
-def _with_meta(payload: bytes | Segments) -> tuple[CallContext, bytes | Segments]:
-    inline = payload if isinstance(payload, bytes) else payload.inline
-    meta, end = unpack_meta(inline)
-    context = CallContext(meta.request_id, meta.app, meta.route, meta.model_id, meta.session_id)
-    if isinstance(payload, bytes):
-        return context, payload[end:]
-    return context, Segments(inline[end:], payload.buffers)
-
-
-def _joined(payload: bytes | Segments) -> bytes:
-    if isinstance(payload, bytes):
-        return payload
-    return b"".join((payload.inline, *payload.buffers))
-
-
-def _body(payload: Segments, head: int) -> bytes | memoryview:
-    rest = payload.inline[head:]
-    if len(payload.buffers) == 1 and not rest:
-        return payload.buffers[0]
-    if not payload.buffers:
-        return rest
-    return b"".join((rest, *payload.buffers))

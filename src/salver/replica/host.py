@@ -17,7 +17,8 @@ from salver.calls.context import current_call
 from salver.errors import NoMethodError
 from salver.replica.access import LoggedCall
 from salver.replica.asgi import MARK, Lifespan, build_app
-from salver.replica.calls import Caller, ServedCall
+from salver.replica.caller import Caller
+from salver.replica.calls import ServedCall
 from salver.replica.code import load_arguments, load_code
 from salver.replica.context import ReplicaContext, ReplicaRank, current_replica
 from salver.replica.duty import Duty, begin_duty

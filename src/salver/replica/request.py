@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from salver.calls.context import CallContext, current_call, request_id_of
-from salver.replica.batcher import current_batch
+from salver.replica.batch import current_batch
 
 __all__ = ("RequestContext", "batch_request_contexts", "request_context")
 
