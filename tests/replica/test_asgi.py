@@ -283,7 +283,7 @@ async def test_uploads() -> None:
 async def test_background_tasks() -> None:
     async with serving(Shop) as caller:
         assert (await caller.get("/background")).body == b'"now"'
-        await asyncio.wait_for(caller.side.host._target.told.wait(), 10)
+        await asyncio.wait_for(caller.side.host.object.target.told.wait(), 10)
 
 
 async def test_handle_calls_reach_the_methods_too() -> None:

@@ -196,7 +196,7 @@ async def test_calls_beyond_the_limit_are_refused_and_called_back_in_order() -> 
         with pytest.raises(Rejected):
             await second.answer(refused[0])
         assert [f.aux for f in second.conn.sent] == [2, 2]
-        host._target.opened.set()
+        host.object.target.opened.set()
         await caller.answer(running[0])
         await second.conn.until(lambda sent: sent and sent[-1].type == frames.READY)
         await caller.answer(running[1])
@@ -251,7 +251,7 @@ async def test_answers_tell_how_many_calls_are_under_way() -> None:
         for _ in range(3):
             caller.start("wait")
         await _idle(caller)
-        caller.side.host._target.opened.set()
+        caller.side.host.object.target.opened.set()
         await caller.conn.until(lambda sent: len(sent) == 3)
         assert [f.aux for f in caller.conn.sent] == [2, 1, 0]
 
@@ -267,7 +267,7 @@ async def test_cancel_reaches_the_handler_and_frees_the_slot(http: bool) -> None
         await _idle(caller)
         caller.frame(frames.CANCEL, call_id=call)
         await _idle(caller)
-        assert host._target.cancelled == 1
+        assert host.object.target.cancelled == 1
         assert host.ongoing == 0
         assert caller.conn.sent == []
 
@@ -279,7 +279,7 @@ async def test_a_call_cancelled_before_its_first_step_never_runs(http: bool) -> 
         call = caller.request("GET / HTTP/1.1") if http else caller.start("wait")
         caller.frame(frames.CANCEL, call_id=call)
         await _idle(caller)
-        assert (host._target.inside, host.ongoing) == (0, 0)
+        assert (host.object.target.inside, host.ongoing) == (0, 0)
 
 
 class Pages:
@@ -364,7 +364,7 @@ async def test_calls_of_a_caller_that_is_gone_are_cancelled() -> None:
         await _idle(caller)
         caller.side.closed(caller.conn, None)  # type: ignore[arg-type]
         await _idle(caller)
-        assert caller.side.host._target.cancelled == 2
+        assert caller.side.host.object.target.cancelled == 2
         assert caller.side.host.stats().connections == 0
 
 
@@ -588,7 +588,7 @@ async def test_draining_refuses_new_calls_and_waits_for_old_ones() -> None:
         with pytest.raises(Rejected):
             await caller.call("wait")
         assert not drained.done()
-        host._target.opened.set()
+        host.object.target.opened.set()
         assert await caller.answer(call) == "value"
         assert await drained
 
@@ -690,6 +690,6 @@ async def test_stopping_cancels_what_still_runs() -> None:
     async with serving(Gate) as caller:
         caller.start("wait")
         await _idle(caller)
-        gate = caller.side.host._target
+        gate = caller.side.host.object.target
     assert gate.cancelled == 1
     assert caller.conn.closed

@@ -144,7 +144,7 @@ async def test_echo_of_text_bytes_and_fragments() -> None:
         client.protocol.send_close(1001, "bye")
         client.flush()
         await client.rest()
-        assert caller.side.host._target.left == [(1001, "bye")]
+        assert caller.side.host.object.target.left == [(1001, "bye")]
         assert caller.side.host.ongoing == 0
 
 
@@ -229,7 +229,7 @@ async def test_a_client_that_vanishes_is_a_disconnect(how: int) -> None:
         client = Client(caller, "/echo")
         await client.next()
         caller.frame(how, call_id=client.call)
-        chat = caller.side.host._target
+        chat = caller.side.host.object.target
         await chat.gone.wait()
         assert [code for code, _ in chat.left] == [1006]
         assert await caller.side.host.drain(10)

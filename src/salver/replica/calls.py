@@ -106,7 +106,7 @@ class ServedCall:
 
     @property
     def state(self) -> dict[str, Any] | None:
-        return self.caller.host.state
+        return self.caller.host.object.state
 
     async def next_body(self) -> dict[str, Any]:
         """The next ASGI message about the request."""

@@ -1,41 +1,32 @@
-"""A replica: builds the user's object and serves its callers, one loop, no processes of its own."""
+"""A replica: serves one object to its callers, on one loop, with no processes of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine
 from contextvars import Context, copy_context
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from salver.calls.context import current_call
-from salver.errors import NoMethodError
 from salver.replica.access import LoggedCall
-from salver.replica.asgi import MARK, Lifespan, build_app
 from salver.replica.caller import Caller
 from salver.replica.calls import ServedCall
-from salver.replica.code import load_arguments, load_code
 from salver.replica.context import ReplicaContext, ReplicaRank, current_replica
-from salver.replica.duty import Duty, begin_duty
 from salver.replica.facts import Facts
 from salver.replica.grpc.calls import MessageDoor
 from salver.replica.handle_calls import serve_call
 from salver.replica.heads import Heads
-from salver.replica.hooks import check_health, construct, destroy, reconfigure, takes_rank
-from salver.replica.http import AsgiDoor, MethodDoor
-from salver.replica.invoke import Method, method_names, method_of
 from salver.replica.metrics import scope_of
 from salver.replica.models import current_catalogue
 from salver.replica.pool import Pool
 from salver.replica.reply import reply_error
 from salver.replica.roots import move, take_root
 from salver.replica.trailing import Trailing
-from salver.spec.endpoint import options_of
+from salver.replica.user_object import UserObject
 from salver.spec.ids import ReplicaId
 from salver.spec.logging import LoggingConfig
 from salver.telemetry.registry import metric_scope
@@ -45,8 +36,6 @@ from salver.wire.messages import Hello
 if TYPE_CHECKING:
     from salver.calls.cluster import Cluster
     from salver.oip.state import InferenceState
-    from salver.replica.oip.model import Models
-    from salver.spec.endpoint import EndpointSpec
     from salver.spec.options import DeploymentOptions
     from salver.spec.start import Change, Place, StartSpec
     from salver.wire.streams import Dialler, Listener
@@ -54,9 +43,6 @@ if TYPE_CHECKING:
 __all__ = ("Host", "HostStats")
 
 T = TypeVar("T")
-_logger: Final = logging.getLogger("salver")
-_MISSING: Final = object()
-Door = Callable[[ServedCall, Context], None]
 
 
 class HostStats(msgspec.Struct, frozen=True):
@@ -111,20 +97,14 @@ class Host:
         self.mount = ""  # under what path and by TLS or not others see the door
         self.secure = False
         self.roots: tuple[str, ...] = ("",)  # of requests: the first, or one from before a move
-        self.state: dict[str, Any] | None = None
         self.base = Context()
         self._max_ongoing = 0
         self._callers: set[Caller] = set()
         self._refused: dict[Caller, None] = {}  # longest ago first
         self.trailing = Trailing(self._check_idle)
         self._idle: asyncio.Future[None] | None = None
-        self._methods: dict[str, Method] = {}
-        self._door: Door | None = None
-        self.endpoints: Models | None = None
+        self.object = UserObject(self)
         self.inference: InferenceState | None = None
-        self._target: Any = None
-        self._lifespan: Lifespan | None = None
-        self._duty = Duty()
         self.grpc = MessageDoor(self)
 
     # ---- life
@@ -159,36 +139,8 @@ class Host:
         self.base.run(metric_scope.set, scope_of(self.context))
         self.base.run(current_catalogue.set, self.facts.catalogue)
         # What the constructor sets in context variables is there in every call.
-        await self.loop.create_task(self._build(spec), context=self.base)
+        await self.loop.create_task(self.object.build(spec), context=self.base)
         self._open()
-
-    async def _build(self, spec: StartSpec) -> None:
-        code = load_code(spec.deployment.code)
-        source: Any = _MISSING
-        if inspect.isclass(code):
-            args, kwargs = load_arguments(spec.deployment.arguments, self._cluster.address)
-            self._target = await construct(code, self.context, args, kwargs)
-            source = getattr(code, MARK, _MISSING)
-        else:
-            self._target = code
-            self.context.servable_object = code
-        await self.facts.begin(self._target, self.options.request_router_config)
-        if source is not _MISSING:
-            app = await build_app(source, self._target)
-            self._door = AsgiDoor(self, app)
-            self._lifespan = Lifespan(app)
-            await self._lifespan.startup()
-            self.state = self._lifespan.state
-        elif (method := method_of(self._target, "__call__")) is not None:
-            self._methods["__call__"] = method
-            if options_of(method.call) is None:
-                self._door = MethodDoor(self, method)
-        if spec.deployment.endpoints:
-            self._door = _endpoint_door(self, self._target, spec.deployment.endpoints, self._door)
-        if self.options.user_config is not None:
-            await reconfigure(self._target, self.context, self.options.user_config)
-        await check_health(self._target, self.options.health_check_timeout_s)
-        self._duty = await begin_duty(self._target, self.context)
 
     async def reconfigure(self, change: Change) -> None:
         """Go by this from now on; raises what the user's `reconfigure` raises."""
@@ -197,9 +149,7 @@ class Host:
         if options.max_ongoing_requests != before.max_ongoing_requests:
             await self.set_max_ongoing(options.max_ongoing_requests)
         if options.user_config is not None and options.user_config != before.user_config:
-            await self._in_user_context(
-                reconfigure(self._target, self.context, options.user_config)
-            )
+            await self._in_user_context(self.object.reconfigure(options.user_config))
         move(self, change.route_prefix or "")
 
     async def place(self, place: Place) -> None:
@@ -209,8 +159,8 @@ class Host:
         """
         before, config = self.context.rank, self.options.user_config
         self._take_place(place)
-        if self.context.rank != before and config is not None and takes_rank(self._target):
-            await self._in_user_context(reconfigure(self._target, self.context, config))
+        if self.context.rank != before and config is not None and self.object.takes_rank:
+            await self._in_user_context(self.object.reconfigure(config))
 
     def _take_place(self, place: Place) -> None:
         self.context.rank = ReplicaRank(place.rank, place.node_rank, place.rank)
@@ -218,8 +168,7 @@ class Host:
 
     async def check_health(self, limit_s: float) -> bool:
         """Raise what the user's `check_health` raises; False: there is none."""
-        self._duty.check()
-        return await self._in_user_context(check_health(self._target, limit_s))
+        return await self._in_user_context(self.object.check_health(limit_s))
 
     def _in_user_context(self, hook: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         return self.loop.create_task(hook, context=self.base.copy())
@@ -247,7 +196,7 @@ class Host:
         self.draining, self.limit = True, 0
         for caller in self._callers:
             caller.conn.send(GOAWAY, 0, 0, 0)
-        both = self._drain_calls(timeout_s), self._duty.drain(timeout_s)
+        both = self._drain_calls(timeout_s), self.object.drain(timeout_s)
         return all(await asyncio.gather(*both))
 
     async def _drain_calls(self, timeout_s: float) -> bool:
@@ -273,8 +222,8 @@ class Host:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        if self._target is not None:
-            await self._in_user_context(self._destroy())
+        if self.object.target is not None:
+            await self._in_user_context(self.object.destroy())
         for caller in list(self._callers):
             caller.conn.close("the replica stops")
         if self._listener is not None:
@@ -283,46 +232,24 @@ class Host:
             if hasattr(self, "pool"):
                 self.pool.close()
 
-    async def _destroy(self) -> None:
-        target, self._target = self._target, None
-        self._door = None
-        self._methods.clear()
-        self.context.servable_object = None
-        try:
-            await self._duty.drain(1.0)  # where nobody has drained it before
-            if self._lifespan is not None:
-                await self._lifespan.shutdown()
-            await destroy(target)
-        except Exception:  # the user's shutdown code: it is over all the same
-            _logger.exception("While replica %s was stopping:", self.replica_id)
-        finally:
-            await self.facts.close()
-
     # ---- calls
 
     def serve_http(self, call: ServedCall, space: Context) -> None:
         """Run an HTTP call that has been let in."""
-        if self._door is None:
-            space.run(reply_error, call, _unknown(self, "__call__"))  # the log knows the request
+        door = self.object.door
+        if door is None:  # the log knows the request
+            space.run(reply_error, call, self.object.no_method("__call__"))
         else:
-            self._door(call, space)
+            door(call, space)
 
     def serve_call(self, call: ServedCall, name: str | None, space: Context) -> None:
         """Run a handle's call that has been let in."""
         try:
-            method = self._methods.get(name or "") or self.method(name or "")
+            method = self.object.methods.get(name or "") or self.object.method(name or "")
         except Exception as error:  # noqa: BLE001 - a property of the user's: the caller is told
             call.fail(error)
         else:
             serve_call(self, call, method, space)
-
-    def method(self, name: str) -> Method:
-        """A method of the object; NoMethodError: it has none of that name."""
-        method = self._methods.get(name) or method_of(self._target, name)
-        if method is None:
-            raise _unknown(self, name)
-        self._methods[name] = method
-        return method
 
     def joined(self, caller: Caller) -> None:
         """A caller has connected."""
@@ -371,20 +298,3 @@ class Host:
             self.rejected,
             self.errors,
         )
-
-
-def _endpoint_door(
-    host: Host, target: Any, endpoints: Sequence[EndpointSpec], inner: Door | None
-) -> Door:
-    """The door of a deployment with endpoints. By name: it needs numpy, and most have none."""
-    part = import_module("salver.replica.oip.door")
-    host.endpoints = part.Models(host, target, endpoints)
-    door: Door = part.EndpointDoor(host, host.endpoints, inner)
-    return door
-
-
-def _unknown(host: Host, name: str) -> NoMethodError:
-    return NoMethodError(
-        f"Deployment {host.deployment} has no method {name!r}. "
-        f"Available methods: {method_names(host._target)}."
-    )

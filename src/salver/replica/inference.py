@@ -39,5 +39,5 @@ def _level(log: Log) -> int:
 
 def statistics(host: Host) -> list[ModelStatistics]:
     """How often each of its models was called."""
-    models = host.endpoints.all() if host.endpoints is not None else []
+    models = host.object.endpoints.all() if host.object.endpoints is not None else []
     return [model.counters.statistics(model.name, model.version) for model in models]

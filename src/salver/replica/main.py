@@ -172,7 +172,7 @@ class _Replica:
             if spec.deployment.ingress:
                 self._host.grpc.rpcs = load_services(self._seat.settings.get("services", ()))
             await self._host.start(spec)
-            if self._host.endpoints is not None:
+            if self._host.object.endpoints is not None:
                 keep_memory()  # tensors in JSON are copied several times
             if self._seat.settings.get("infers"):
                 self._host.grpc.serve_models()

@@ -190,7 +190,7 @@ class MessageDoor:
 
     def serve_models(self) -> None:
         """Answer the Open Inference Protocol, if there are endpoints. By name: it needs numpy."""
-        models = self._host.endpoints
+        models = self._host.object.endpoints
         if models is not None:
             self._models = import_module(_MODELS).InferenceDoor(models)
 
@@ -204,7 +204,7 @@ class MessageDoor:
         rpc = self.rpcs.get(path)
         if rpc is None:
             raise NoMethodError(f"No service of this instance has {path}.")
-        method = self._host.method(rpc.name)
+        method = self._host.object.method(rpc.name)
         return _Served(rpc, method, "grpc_context" in inspect.signature(method.call).parameters)
 
     async def _unary(self, request: _Request) -> None:
