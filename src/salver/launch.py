@@ -21,7 +21,7 @@ from salver.engine.runtime import make_runtime, sweep_runtimes
 from salver.engine.spawn import Spawned
 from salver.replica.grpc.services import check_installed, load_services
 from salver.settings import Settings
-from salver.spec.grpc import GrpcPlace, gRPCOptions
+from salver.spec.grpc import GrpcDoorSettings, gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.logging import LoggingConfig
 from salver.spec.variables import told
@@ -219,8 +219,8 @@ def _config(
         listen += (Listen("grpc", grpc.host, grpc.port),)
         paths = tuple(str(Path(p).absolute()) for p in sys.path)
         shares_memory = http is not None and http.system_shared_memory
-        place = GrpcPlace(grpc, paths, str(Path.cwd()), shares_memory=shares_memory)
-        settings["grpc"] = msgspec.to_builtins(place)
+        door = GrpcDoorSettings(grpc, paths, str(Path.cwd()), shares_memory=shares_memory)
+        settings["grpc"] = msgspec.to_builtins(door)
         settings["replica"] |= {"services": grpc.grpc_servicer_functions, "infers": grpc.infers}
     return KeeperConfig(
         instance="",  # which is made once all this is right

@@ -285,7 +285,7 @@ async def test_a_queue_dies_with_its_object_and_keeps_it_not_alive() -> None:
         assert gone() is None
     finally:
         gc.enable()
-    assert Model.run.args[0]._places == {}
+    assert Model.run.args[0]._queues == {}
 
 
 async def test_what_was_batched_is_not_kept() -> None:
@@ -329,7 +329,7 @@ def test_several_loops_one_after_another() -> None:
             await doubler.double(1)
 
         in_virtual_time(main)
-    assert len(power.args[0]._places[None].batchers) == 1, "closed loops are forgotten"
+    assert len(power.args[0]._queues[None].batchers) == 1, "closed loops are forgotten"
 
 
 def test_several_loops_at_the_same_time() -> None:

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from salver.spec.schema import config_schema
+from salver.spec.json_schema import config_schema
 
 __all__ = ("schema", "schema_text")
 

@@ -12,7 +12,6 @@ from salver.doors.protocol import HttpProtocol
 __all__ = ("MemoryClient",)
 
 _HIGH: Final = 64 * 1024
-_LOW: Final = 16 * 1024
 
 _Bytes = bytes | bytearray | memoryview
 
@@ -26,7 +25,7 @@ class _Transport(asyncio.Transport):
         super().__init__({"peername": peer})
         self._protocol = protocol
         self._loop = loop
-        self._high, self._low = _HIGH, _LOW
+        self._high = _HIGH
         self._blocked = False
         self._closing = False
         self.written: deque[bytes] = deque()
@@ -64,9 +63,12 @@ class _Transport(asyncio.Transport):
             self._blocked = True
             self._protocol.pause_writing()
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+    def set_write_buffer_limits(
+        self,
+        high: int | None = None,
+        low: int | None = None,  # noqa: ARG002 - all is taken at once
+    ) -> None:
         self._high = _HIGH if high is None else high
-        self._low = min(self._high, _LOW) if low is None else low
         self._check()
 
     def get_write_buffer_size(self) -> int:

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from salver.engine.place import PREFIX, runtimes
+from salver.engine.directories import PREFIX, runtimes
 from salver.spec.learnt import learnt
 
 __all__ = ("DoorPlate", "find_instance", "put_up")

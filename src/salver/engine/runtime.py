@@ -15,8 +15,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
+from salver.engine.directories import PREFIX, runtimes
 from salver.engine.orphans import sweep
-from salver.engine.place import PREFIX, runtimes
 
 __all__ = ("hold_runtime", "make_runtime", "remove_runtime", "sweep_runtimes")
 

@@ -94,8 +94,8 @@ class Batched(functools.partial[Any]):
         return shared.options_of(owner).batch_wait_timeout_s
 
 
-class Place:
-    """What belongs to one object (or to a plain function): its options, its queues by loop."""
+class Queues:
+    """The queues of one object (or of a plain function), by loop, and their options."""
 
     __slots__ = ("_options", "batchers", "of", "tally")
 
@@ -123,9 +123,9 @@ class Place:
 
 
 class Shared:
-    """A batched function and the places where it has queues: one for each of its objects.
+    """A batched function and its queues: those of each of its objects.
 
-    Places are found by identity and die with their objects.
+    They are found by the object's identity and die with it.
     """
 
     def __init__(self, function: Callable[..., Any], options: BatchOptions) -> None:
@@ -134,7 +134,7 @@ class Shared:
         self.streams = inspect.isasyncgenfunction(function)
         self.is_method = False
         self.name = getattr(function, "__qualname__", repr(function))
-        self._places: dict[int | None, Place] = {}
+        self._queues: dict[int | None, Queues] = {}
         self._warned_of = 0  # that so many calls are more than the deployment lets in
         self._columns = {False: Columns(function, self.name, method=False)}
 
@@ -163,36 +163,36 @@ class Shared:
     def batcher(self, owner: Any) -> Batcher:
         """The queue of this object on the running loop."""
         loop = asyncio.get_running_loop()
-        place = self._places.get(None if owner is None else id(owner))
-        batcher = place.batchers.get(loop) if place is not None else None
-        return batcher or self._new_batcher(self._place(owner), loop)
+        queues = self._queues.get(None if owner is None else id(owner))
+        batcher = queues.batchers.get(loop) if queues is not None else None
+        return batcher or self._new_batcher(self._queues_of(owner), loop)
 
-    def _new_batcher(self, place: Place, loop: asyncio.AbstractEventLoop) -> Batcher:
-        of, columns = place.of, self.columns(method=place.of is not None)
+    def _new_batcher(self, queues: Queues, loop: asyncio.AbstractEventLoop) -> Batcher:
+        of, columns = queues.of, self.columns(method=queues.of is not None)
 
         def work(items: Sequence[Any]) -> Any:
             # Weakly, or the queue would keep the object alive; the callers do, while they wait.
             first = () if of is None else (of(),)
             return columns.call(first, [item.args for item in items])
 
-        place.forget_closed_loops()
-        self._warn_of_few_calls(place.options)
-        made = Batcher(self.name, work, place.options, streams=self.streams, tally=place.tally)
-        place.batchers[loop] = made
+        queues.forget_closed_loops()
+        self._warn_of_few_calls(queues.options)
+        made = Batcher(self.name, work, queues.options, streams=self.streams, tally=queues.tally)
+        queues.batchers[loop] = made
         return made
 
-    def _place(self, owner: Any) -> Place:
+    def _queues_of(self, owner: Any) -> Queues:
         key = None if owner is None else id(owner)
-        place = self._places.get(key)
-        if place is None:
+        queues = self._queues.get(key)
+        if queues is None:
             of = None if owner is None else self._weakly(owner)
-            place = self._places.setdefault(key, Place(self.options, of))
-        return place
+            queues = self._queues.setdefault(key, Queues(self.options, of))
+        return queues
 
     def _weakly(self, owner: Any) -> weakref.ref[Any]:
-        key, places = id(owner), self._places
+        key, every = id(owner), self._queues
         try:
-            return weakref.ref(owner, lambda _: places.pop(key, None))
+            return weakref.ref(owner, lambda _: every.pop(key, None))
         except TypeError:
             raise TypeError(
                 f"@batch keeps a queue for each object as long as the object lives, and "
@@ -202,23 +202,23 @@ class Shared:
 
     def tally_of(self, owner: Any) -> Tally:
         """What batches there were for this object."""
-        return self._place(owner).tally
+        return self._queues_of(owner).tally
 
     def options_of(self, owner: Any) -> BatchOptions:
         """What holds for this object."""
-        place = self._places.get(None if owner is None else id(owner))
-        return place.options if place is not None else self.options
+        queues = self._queues.get(None if owner is None else id(owner))
+        return queues.options if queues is not None else self.options
 
     def change(self, owner: Any, **changed: Any) -> None:
         """For one object, or (without) for all, those to come too."""
         if owner is None:
             self.options = self.options.having(**changed)
-            places = list(self._places.values())
+            every = list(self._queues.values())
         else:
-            places = [self._place(owner)]
-        for place in places:
-            place.options = place.options.having(**changed)
-            self._warn_of_few_calls(place.options)
+            every = [self._queues_of(owner)]
+        for queues in every:
+            queues.options = queues.options.having(**changed)
+            self._warn_of_few_calls(queues.options)
 
     def _warn_of_few_calls(self, options: BatchOptions) -> None:
         replica = current_replica.get(None)

@@ -12,7 +12,7 @@ from salver.spec.fields import read, unknown
 from salver.spec.model import ConfigModel
 from salver.spec.tls import TlsFiles
 
-__all__ = ("GrpcPlace", "gRPCOptions", "grpc_options")
+__all__ = ("GrpcDoorSettings", "gRPCOptions", "grpc_options")
 
 MESSAGE_LIMIT = 2**31 - 1  # gRPC counts a message's bytes in 31 bits
 
@@ -68,7 +68,7 @@ class gRPCOptions(ConfigModel, TlsFiles, kw_only=True, frozen=True):  # noqa: N8
         return self.wanted and self.inference is not False
 
 
-class GrpcPlace(msgspec.Struct, frozen=True):
+class GrpcDoorSettings(msgspec.Struct, frozen=True):
     """What the process of the door is told: its options, and where code is."""
 
     options: gRPCOptions

@@ -49,7 +49,7 @@ from salver.oip.proto import OLD_REPOSITORY, POOL
 from salver.oip.proto import SERVICE as INFERENCE
 from salver.replica.grpc.services import Recorder, RpcMethod, load_services
 from salver.replica.grpc.status import name_of
-from salver.spec.grpc import GrpcPlace, gRPCOptions
+from salver.spec.grpc import GrpcDoorSettings, gRPCOptions
 from salver.spec.tls import TlsFiles
 
 if TYPE_CHECKING:
@@ -66,34 +66,34 @@ async def serve(seat: Seat) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    place = msgspec.convert(seat.settings, GrpcPlace)
+    told = msgspec.convert(seat.settings, GrpcDoorSettings)
     with suppress(OSError):
-        os.chdir(place.cwd or ".")
-    sys.path[:0] = [entry for entry in place.sys_path if entry not in sys.path]
+        os.chdir(told.cwd or ".")
+    sys.path[:0] = [entry for entry in told.sys_path if entry not in sys.path]
     # Request ids are made of the name: no other door, of another instance neither, has the same.
     name = f"{seat.id}-{secrets.token_hex(4)}"
     cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=name, role="ingress")
     cluster.adopt(for_good=True)
-    door = GrpcDoor(place.options, loop, lambda deployment: cluster.router(deployment, eager=True))
+    door = GrpcDoor(told.options, loop, lambda deployment: cluster.router(deployment, eager=True))
     if seat.logging.enable_access_log:
         door.access = _log_access
     cluster.directory.methods["metrics"] = lambda _: grpc_families(door) + router_families(cluster)
-    services = load_services(place.options.grpc_servicer_functions)
-    inference = _inference(door, cluster, place)
-    server = GrpcServer(door, place.options, services, inference)
+    services = load_services(told.options.grpc_servicer_functions)
+    inference = _inference(door, cluster, told)
+    server = GrpcServer(door, told.options, services, inference)
 
     def changed() -> None:
         door.apply(cluster.directory.views.values())
         server.changed()
 
     # It listens before it hears of any app: who is told that an app is there can call it.
-    await server.start(socket.socket(fileno=seat.fds["grpc"]), place.options)
+    await server.start(socket.socket(fileno=seat.fds["grpc"]), told.options)
     cluster.directory.on_change(changed)
     gc.collect()
     gc.freeze()
     await stop.wait()
     _log.info("closing: %d gRPC calls", door.stats().in_flight)
-    await server.drain(place.options.drain_timeout_s)
+    await server.drain(told.options.drain_timeout_s)
     cluster.close()
 
 
@@ -110,9 +110,9 @@ def _log_access(path: str, code: int, request_id: str) -> None:
     _access.info("GRPC %s %s", path, status, extra=about)
 
 
-def _inference(door: GrpcDoor, cluster: Cluster, place: GrpcPlace) -> InferenceServer | None:
+def _inference(door: GrpcDoor, cluster: Cluster, told: GrpcDoorSettings) -> InferenceServer | None:
     """What the door knows of models; None: it does not speak of them."""
-    if not place.options.infers:
+    if not told.options.infers:
         return None
     directory = cluster.directory
 
@@ -120,7 +120,7 @@ def _inference(door: GrpcDoor, cluster: Cluster, place: GrpcPlace) -> InferenceS
         return await directory.ask("inference", {"op": op, "body": body})
 
     server = InferenceServer(
-        directory.views.get, ask, lambda: door.draining, shares_memory=place.shares_memory
+        directory.views.get, ask, lambda: door.draining, shares_memory=told.shares_memory
     )
     directory.on_models(
         lambda views: server.apply(views, lambda of: cluster.router(of, eager=True))

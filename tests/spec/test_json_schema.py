@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from salver.cli.schema import schema_text
+from salver.spec.json_schema import config_schema
 from salver.spec.options import DeploymentOptions, description
-from salver.spec.schema import config_schema
 from tests.spec.test_file import VALID
 
 COPY = Path(__file__).resolve().parents[2] / "docs" / "config.schema.json"

@@ -4,7 +4,7 @@ import tempfile
 
 import pytest
 
-from salver.engine.place import runtimes
+from salver.engine.directories import runtimes
 
 
 def test_runtime_directories_lie_in_the_temporary_directory(
