@@ -179,7 +179,7 @@ def test_routes_that_no_request_would_reach_are_refused() -> None:
     assert build(Hidden.bind(), "shop", "/").ingress.id.name == "Hidden"
 
 
-def test_options_travel() -> None:
+def test_a_deployment_s_options_are_in_its_spec() -> None:
     spec = build(Leaf.options(num_replicas=4).bind(), "shop", None).ingress
     assert spec.options.num_replicas == 4
 

@@ -14,7 +14,7 @@ def ask(*args: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_version() -> None:
+def test_version_says_which_salver_this_is() -> None:
     assert ask("--version") == (0, f"salver {salver.__version__}\n")
 
 

@@ -51,7 +51,9 @@ GONE = Replica("old", "1", "", Phase.DRAINING, 0.0, 0.0)
         (Known(replicas(R, R), Failures(deaths=5), settled=True), DeploymentStatus.HEALTHY),
     ],
 )
-def test_states(known: Known, expected: DeploymentStatus) -> None:
+def test_a_deployment_s_state_follows_from_what_is_known(
+    known: Known, expected: DeploymentStatus
+) -> None:
     assert judge(known).status is expected
 
 
@@ -73,7 +75,7 @@ def test_states(known: Known, expected: DeploymentStatus) -> None:
         (Known((), Failures(starts=3)), "DEPLOY_FAILED REPLICA_STARTUP_FAILED"),
     ],
 )
-def test_triggers(known: Known, expected: str) -> None:
+def test_a_status_says_what_has_brought_it_about(known: Known, expected: str) -> None:
     seen = judge(known)
     assert f"{seen.status} {seen.status_trigger}" == expected
 

@@ -311,7 +311,9 @@ def test_the_first_restart_is_at_once_and_later_ones_wait_longer_up_to_a_bound()
 
 
 @pytest.mark.parametrize(("replicas", "count", "expected"), [(1, 20, 3), (9, 20, 20), (1, 7, 7)])
-def test_retry_budget(replicas: int, count: int, expected: int) -> None:
+def test_a_given_retry_budget_holds_and_the_default_goes_by_the_replicas(
+    replicas: int, count: int, expected: int
+) -> None:
     assert budget(replicas, count) == expected
 
 

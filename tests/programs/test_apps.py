@@ -239,7 +239,7 @@ def test_dependencies_lifespan_and_middleware(
         ("value", 500, "Internal Server Error"),
     ],
 )
-def test_errors(
+def test_an_error_of_users_code_becomes_its_status_and_body(
     shop: DeploymentHandle[Any], client: httpx.Client, kind: str, status: int, body: str
 ) -> None:
     reply = client.get(f"/shop/errors/{kind}")
@@ -254,7 +254,9 @@ def test_back_pressure_of_a_child_is_the_app_s_own(
     assert "backpressure" in reply.text
 
 
-def test_background_tasks(shop: DeploymentHandle[Any], client: httpx.Client) -> None:
+def test_a_background_task_runs_after_the_answer(
+    shop: DeploymentHandle[Any], client: httpx.Client
+) -> None:
     assert client.get("/shop/background").json() == "now"
     assert shop.noted.remote("later").result(timeout_s=10)
 
@@ -294,7 +296,9 @@ def test_sub_apps_and_routers(shop: DeploymentHandle[Any], client: httpx.Client)
     assert client.get("/shop/routed/plain").json() == {"routed": "plainly"}
 
 
-async def test_websockets(shop: DeploymentHandle[Any], door: str) -> None:
+async def test_a_websocket_of_the_app_is_accepted_talks_and_closes(
+    shop: DeploymentHandle[Any], door: str
+) -> None:
     address = door.replace("http", "ws") + "/shop/chat/lobby"
     async with connect(address) as socket:
         assert await socket.recv() == '["lobby","you","127.0.0.1"]'
@@ -415,7 +419,9 @@ class Derived(Base):
         (Derived.bind(), "/own", '"own"'),
     ],
 )
-def test_other_apps(client: httpx.Client, app: Any, path: str, body: str) -> None:
+def test_starlette_and_bare_asgi_apps_are_served_below_their_prefix(
+    client: httpx.Client, app: Any, path: str, body: str
+) -> None:
     serve.run(app, name="asgi", route_prefix="/asgi")
     assert client.get("/asgi" + path).text == body
     serve.delete("asgi")

@@ -475,7 +475,7 @@ def test_what_a_handle_is(handle: DeploymentHandle[Any]) -> None:
     assert handle.running_replicas_populated()
 
 
-def test_request_ids(handle: DeploymentHandle[Any]) -> None:
+def test_every_call_has_an_id_of_its_own(handle: DeploymentHandle[Any]) -> None:
     one, two = handle.plus.remote(1), handle.plus.remote(1)
     assert one.request_id
     assert one.request_id != two.request_id

@@ -208,7 +208,7 @@ def test_a_deployment_can_neither_be_called_nor_made() -> None:
         serve.Deployment(1)
 
 
-def test_options_copy() -> None:
+def test_options_make_another_deployment_and_leave_the_first_as_it_is() -> None:
     other = Leaf.options(num_replicas=2, max_ongoing_requests=9, name="Other")
     assert (Leaf.num_replicas, Leaf.max_ongoing_requests, Leaf.name) == (1, 5, "Leaf")
     assert (other.num_replicas, other.max_ongoing_requests, other.name) == (2, 9, "Other")

@@ -165,7 +165,7 @@ def test_results_by_type(
 
 
 @pytest.mark.parametrize("path", ["/results", "/thread"])
-def test_nested_results(results: str, client: httpx.Client, path: str) -> None:
+def test_nested_results_become_json(results: str, client: httpx.Client, path: str) -> None:
     assert client.get(path, params={"kind": "nested"}).json() == {
         "items": [{"name": "a", "price": 1.5}],
         "at": {"x": 0, "y": 0},
@@ -422,7 +422,9 @@ def test_an_http_request_s_context_knows_its_client(client: httpx.Client, outer:
     assert context["cancel_on_parent_request_cancel"] is True
 
 
-def test_ids_differ(outer: DeploymentHandle[Any], client: httpx.Client) -> None:
+def test_every_request_has_an_id_of_its_own(
+    outer: DeploymentHandle[Any], client: httpx.Client
+) -> None:
     assert len({client.get("/outer").headers["x-request-id"] for _ in range(10)}) == 10
 
 

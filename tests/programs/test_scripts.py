@@ -68,7 +68,7 @@ serve.shutdown()
 """
 
 
-def test_a_repl() -> None:
+def test_a_repl_s_own_code_is_served() -> None:
     said = run_program("-i", "-q", stdin=REPL)
     assert said.splitlines() == ["'hello you'", "a type error", "'RUNNING'"]
 

@@ -73,7 +73,9 @@ def spelled(value: Any) -> bytes:
 
 @FUZZ
 @given(body=REQUEST | ODD, model=MODELS)
-def test_json_bodies(http: httpx.Client, body: Any, model: str) -> None:
+def test_any_json_body_is_answered_in_the_protocol_s_words(
+    http: httpx.Client, body: Any, model: str
+) -> None:
     check(http.post(f"/v2/models/{model}/infer", content=spelled(body)))
 
 
@@ -83,7 +85,9 @@ def test_json_bodies(http: httpx.Client, body: Any, model: str) -> None:
     | ODD,
     action=st.sampled_from(["generate", "generate_stream"]),
 )
-def test_generate_bodies(http: httpx.Client, body: Any, action: str) -> None:
+def test_any_body_of_generate_is_answered_in_the_protocol_s_words(
+    http: httpx.Client, body: Any, action: str
+) -> None:
     if isinstance(body, dict) and isinstance(body.get("n"), int) and body["n"] > 100:
         body["n"] = 100  # as many events as it says are right
     check(http.post(f"/v2/models/count/{action}", content=spelled(body)))
@@ -94,14 +98,16 @@ def test_generate_bodies(http: httpx.Client, body: Any, action: str) -> None:
     body=st.dictionaries(st.sampled_from(["instances", "inputs", "signature_name"]), ODD) | ODD,
     model=MODELS,
 )
-def test_v1_bodies(http: httpx.Client, body: Any, model: str) -> None:
+def test_any_body_of_v1_is_answered_in_the_protocol_s_words(
+    http: httpx.Client, body: Any, model: str
+) -> None:
     if model != "raw":
         check(http.post(f"/v1/models/{model}:predict", content=spelled(body)))
 
 
 @FUZZ
 @given(body=st.dictionaries(st.sampled_from(["person", "point", "scale", "note"]), ODD) | ODD)
-def test_plain_bodies(http: httpx.Client, body: Any) -> None:
+def test_any_plain_body_is_answered_in_the_protocol_s_words(http: httpx.Client, body: Any) -> None:
     check(http.post("/models/typed", content=spelled(body)))
 
 
@@ -112,7 +118,7 @@ def test_plain_bodies(http: httpx.Client, body: Any) -> None:
     blob=st.binary(max_size=40),
     claimed=st.integers(-3, 300) | st.none(),
 )
-def test_binary_bodies(
+def test_any_binary_body_is_answered_in_the_protocol_s_words(
     http: httpx.Client, tensor: dict[str, Any], size: int, blob: bytes, claimed: int | None
 ) -> None:
     tensor.pop("data")
@@ -130,7 +136,9 @@ def test_binary_bodies(
 
 @FUZZ
 @given(content=st.binary(max_size=60), coding=st.sampled_from(["", "gzip", "deflate", "x"]))
-def test_bytes(http: httpx.Client, content: bytes, coding: str) -> None:
+def test_any_bytes_are_answered_in_the_protocol_s_words(
+    http: httpx.Client, content: bytes, coding: str
+) -> None:
     for path in ("/v2/models/identity/infer", "/v2/models/count/generate", "/double",
                  "/v1/models/double:predict", "/v2/repository/index", "/v2/logging",
                  "/v2/repository/models/double/load", "/v2/trace/setting",
@@ -145,7 +153,9 @@ def test_bytes(http: httpx.Client, content: bytes, coding: str) -> None:
 
 @FUZZ
 @given(name=st.text(min_size=1, max_size=10), action=st.text(max_size=10))
-def test_paths(http: httpx.Client, name: str, action: str) -> None:
+def test_any_path_is_answered_in_the_protocol_s_words(
+    http: httpx.Client, name: str, action: str
+) -> None:
     url = httpx.URL(str(http.base_url)).copy_with(
         raw_path=f"/v2/models/{_quoted(name)}/{_quoted(action)}".encode()
     )

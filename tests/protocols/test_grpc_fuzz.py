@@ -88,7 +88,9 @@ def code_of(caller: Caller, name: str, data: bytes) -> str:
 
 @FUZZ
 @given(fields=REQUEST, model=MODELS)
-def test_odd_requests(caller: Caller, fields: dict[str, Any], model: str) -> None:
+def test_any_request_ends_with_a_code_that_clients_know(
+    caller: Caller, fields: dict[str, Any], model: str
+) -> None:
     data = Request(model_name=model, **fields).SerializeToString()
     code = code_of(caller, "ModelInfer", data)
     *_, last = caller.stream(data)
@@ -98,7 +100,9 @@ def test_odd_requests(caller: Caller, fields: dict[str, Any], model: str) -> Non
 
 @FUZZ
 @given(data=st.binary(max_size=60), name=st.sampled_from(sorted(proto.methods())))
-def test_bytes(caller: Caller, data: bytes, name: str) -> None:
+def test_any_bytes_end_with_a_code_that_clients_know(
+    caller: Caller, data: bytes, name: str
+) -> None:
     if name == "ModelStreamInfer":
         assert len(list(caller.stream(data))) == 1
     else:

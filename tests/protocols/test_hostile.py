@@ -47,7 +47,9 @@ def body(*inputs: dict[str, Any], **more: Any) -> bytes:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_json(http: httpx.Client, sent: bytes, told: str) -> None:
+def test_json_that_lies_is_refused_with_the_reason(
+    http: httpx.Client, sent: bytes, told: str
+) -> None:
     answer = http.post(PATH, content=sent)
     assert answer.status_code == 400
     assert told in answer.json()["error"]
@@ -78,7 +80,7 @@ def test_a_name_that_is_not_known_is_told_in_part(http: httpx.Client, path: str)
         ("BYTES", [2**40], 8, b"\0" * 8),
     ],
 )
-def test_binary(
+def test_binary_tensors_that_lie_are_refused_with_the_reason(
     http: httpx.Client, datatype: str, shape: list[int], size: int, blob: bytes
 ) -> None:
     given = {"name": "x", "datatype": datatype, "shape": shape}

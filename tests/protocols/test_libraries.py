@@ -33,14 +33,14 @@ def picture() -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def test_plain_json(http: httpx.Client) -> None:
+def test_tensors_and_frames_are_read_from_plain_json(http: httpx.Client) -> None:
     assert post(http, "/heavy/torched", {"x": [[1, 2]]}) == [[2.0, 4.0]]
     frame = {"table": [{"a": 1, "b": 2}]}
     assert post(http, "/heavy/frame", frame) == [{"a": 1, "b": 2, "total": 3}]
     assert post(http, "/heavy/picture", {"image": picture()}) == [7, 5]
 
 
-def test_v2(http: httpx.Client) -> None:
+def test_tensors_and_frames_are_read_from_v2(http: httpx.Client) -> None:
     x = {"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]}
     assert post(http, "/v2/models/torch/infer", {"inputs": [x]})["outputs"][0]["data"] == [2, 4]
     columns = [{"name": n, "shape": [2], "datatype": "INT64", "data": [1, 2]} for n in ("a", "b")]
@@ -66,7 +66,7 @@ def test_bfloat16_of_torch_in_binary(http: httpx.Client) -> None:
     assert found.tolist() == [0.0, 2.0, 4.0, 6.0]
 
 
-def test_v1(http: httpx.Client) -> None:
+def test_frames_are_read_from_v1(http: httpx.Client) -> None:
     rows = {"instances": [{"a": 1, "b": 2}, {"a": 3, "b": 4}]}
     answer = post(http, "/v1/models/frame:predict", rows)
     assert [row["total"] for row in answer["predictions"]] == [3, 7]

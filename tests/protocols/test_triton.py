@@ -170,7 +170,7 @@ def test_trace_settings_of_one_model_and_of_all(judge: Judge) -> None:
         judge.client.update_trace_settings(settings={"trace_file": "/tmp/x"})
 
 
-def test_log_settings(judge: Judge) -> None:
+def test_log_settings_are_read_and_changed(judge: Judge) -> None:
     def verbose(level: int) -> Any:
         return judge.told("update_log_settings", {"log_verbose_level": level})["log_verbose_level"]
 

@@ -28,7 +28,7 @@ def tensor(name: str, array: Any, datatype: str) -> Any:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_compression(client: Any, coding: str) -> None:
+def test_compressed_messages_are_read_and_answered(client: Any, coding: str) -> None:
     array = np.zeros((100, 100), "f4")
     answer = client.infer("identity", [tensor("x", array, "FP32")], compression_algorithm=coding)
     assert (answer.as_numpy("output-0") == array).all()

@@ -226,7 +226,7 @@ async def test_lifespan_and_its_state() -> None:
     assert events == ["up", "down"]
 
 
-async def test_errors(caplog: pytest.LogCaptureFixture) -> None:
+async def test_every_error_behind_an_app_has_its_status(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(Shop) as caller:
         assert (await caller.get("/missing")).body == b'{"detail":"no such thing"}'
         assert (await caller.get("/nowhere")).status == 404
@@ -262,7 +262,7 @@ async def test_streams_leave_in_pieces() -> None:
         assert reply.body == b"hello0 hello1 hello2 "
 
 
-async def test_uploads() -> None:
+async def test_an_uploaded_file_reaches_the_app() -> None:
     content = b"x" * 5000
     body = (
         b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.bin"\r\n'
@@ -280,7 +280,7 @@ async def test_uploads() -> None:
         assert (await caller.reply(call)).body == b'{"name":"a.bin","size":5000}'
 
 
-async def test_background_tasks() -> None:
+async def test_a_background_task_runs_after_the_answer() -> None:
     async with serving(Shop) as caller:
         assert (await caller.get("/background")).body == b'"now"'
         await asyncio.wait_for(caller.side.host.object.target.told.wait(), 10)

@@ -133,7 +133,7 @@ async def test_errors_keep_their_type_and_show_where_they_come_from(method: str)
 
 
 @pytest.mark.parametrize("method", ["count", "count_in_thread", "gives_stream"])
-async def test_streams(method: str) -> None:
+async def test_items_of_generators_of_both_kinds_come_in_order(method: str) -> None:
     async with serving(Calculator) as caller:
         assert await caller.items(caller.start(method, 10, stream=True)) == list(range(10))
 

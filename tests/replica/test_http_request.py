@@ -74,7 +74,7 @@ def test_the_client_s_address_is_what_follows_the_head(
     assert scope["headers"] == [(b"host", b"a")]
 
 
-async def test_a_form() -> None:
+async def test_a_form_is_read() -> None:
     async def handler(request: Request) -> Any:
         form = await request.form()
         return dict(form)
@@ -183,7 +183,7 @@ async def test_a_request_can_be_used_after_middleware_style_scope_changes() -> N
         ("*", "*", b""),
     ],
 )
-def test_targets(target: str, path: str, query: bytes) -> None:
+def test_a_target_is_split_into_path_and_query(target: str, path: str, query: bytes) -> None:
     head = f"GET {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
     scope = build_scope(head, "http", "", None)
     assert (scope["path"], scope["query_string"]) == (path, query)

@@ -137,7 +137,7 @@ async def test_bodiless_statuses_have_no_body_and_no_framing(status: int) -> Non
         assert not {"content-length", "transfer-encoding"} & dict(reply.headers).keys()
 
 
-async def test_redirect() -> None:
+async def test_a_redirect_goes_as_it_is() -> None:
     async def handler() -> Response:
         return RedirectResponse("/there")
 
@@ -156,7 +156,7 @@ async def test_large_results_travel_apart_from_their_head() -> None:
         assert [len(part) for part in caller.conn.sent[-1].parts] == [300_000]
 
 
-async def test_file_response(tmp_path: Path) -> None:
+async def test_a_file_response_has_the_whole_file_or_the_part_asked_for(tmp_path: Path) -> None:
     file = tmp_path / "data.bin"
     file.write_bytes(bytes(range(256)) * 1000)
 

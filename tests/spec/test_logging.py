@@ -19,7 +19,7 @@ def test_each_form_is_understood() -> None:
     assert read_logging(None) is None
 
 
-def test_it_travels() -> None:
+def test_it_is_the_same_after_it_has_travelled() -> None:
     config = LoggingConfig(log_level="15", additional_log_standard_attrs=("name", "name"))
     assert config.additional_log_standard_attrs == ("name",)
     assert msgspec.convert(msgspec.to_builtins(config), LoggingConfig) == config
