@@ -18,7 +18,6 @@ from salver import serve
 from salver.api import session
 from salver.calls.context import CallContext
 from salver.serve.autoscaling_policy import (
-    PrometheusQueryMixin,
     default_autoscaling_policy,
     replica_queue_length_autoscaling_policy,
 )
@@ -120,11 +119,6 @@ def test_names_that_only_programs_of_ray_know() -> None:
 
 def test_the_default_policies_are_one() -> None:
     assert replica_queue_length_autoscaling_policy is default_autoscaling_policy
-
-
-def test_what_is_refused_says_so() -> None:
-    with pytest.raises(NotImplementedError, match="PrometheusQueryMixin is not there"):
-        type("Mine", (PrometheusQueryMixin,), {})
 
 
 def test_the_script_writes_the_page() -> None:

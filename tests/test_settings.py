@@ -38,6 +38,17 @@ def test_what_ray_serve_s_users_set_of_sessions_and_figures_is_read(
     assert Settings.read().autoscaling_stats_timeout_s == 2.5
 
 
+@pytest.mark.parametrize("text", ['{"X-Tenant": "me"}', '[["X-Tenant", "me"]]'])
+def test_a_prometheus_server_has_its_address_and_headers_there(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("RAY_PROMETHEUS_HOST", "metrics:9090")
+    monkeypatch.setenv("RAY_PROMETHEUS_HEADERS", text)
+    settings = Settings.read()
+    assert settings.prometheus_host == "metrics:9090"
+    assert settings.prometheus_headers == (("X-Tenant", "me"),)
+
+
 def test_variables_that_mean_nothing_are_told_with_the_reason() -> None:
     set_here = ("RAY_SERVE_USE_GRPC_BY_DEFAULT", "RAY_SERVE_MADE_UP", "RAY_SERVE_DEFAULT_HTTP_HOST")
     assert told(set_here) == (
@@ -61,6 +72,11 @@ def test_variables_that_mean_nothing_are_told_with_the_reason() -> None:
             "RAY_SERVE_RECORD_AUTOSCALING_STATS_TIMEOUT_S",
             "0",
             r"^RAY_SERVE_RECORD_AUTOSCALING_STATS_TIMEOUT_S='0' is not a time: expected seconds",
+        ),
+        (
+            "RAY_PROMETHEUS_HEADERS",
+            '["me"]',
+            r"""^RAY_PROMETHEUS_HEADERS='\["me"\]' is not valid: expected JSON such as""",
         ),
     ],
 )

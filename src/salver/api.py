@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from salver.spec.app import AppSpec
 from salver.spec.companions import DeploymentActorContext
 from salver.spec.environment import RuntimeEnv
 from salver.spec.familiar import ProxyLocation, http_settings, read_location, without_door
+from salver.spec.fields import unknown
 from salver.spec.grpc import grpc_options as read_grpc_options
 from salver.spec.ids import DeploymentId, check_name, check_prefix
 from salver.spec.logging import LoggingConfig, read_logging
@@ -61,7 +63,9 @@ def start(
 
     `num_cpus`, `num_gpus`, `resources`: what replicas may use together, instead of what is there.
     """
-    _refuse_later(later)
+    if later.pop("detached", None):  # of old programs
+        _logger.info("start(detached=True) means nothing here: the instance ends with its program.")
+    _refuse_later(later, start)
     location = None if proxy_location is None else read_location(proxy_location)
     session.start(
         http_settings(http_options, default=session.http or default_http()),
@@ -88,7 +92,7 @@ def run(
     Under a `name` that runs already, it takes the old app's place. `route_prefix=None`: no HTTP.
     `blocking=True` stays until Ctrl-C. `wait_for_ready=False` does not wait for the replicas.
     """
-    _refuse_later(later)
+    _refuse_later(later, run)
     apps = [RunTarget(target, name, route_prefix, logging_config)]
     return _run_apps(apps, blocking, wait_for_ready, _local_testing_mode)[0]
 
@@ -127,7 +131,7 @@ def run_many(
     **later: Any,
 ) -> list[DeploymentHandle[Any]]:
     """`run` for several apps, which start side by side; their handles in the same order."""
-    _refuse_later(later)
+    _refuse_later(later, run_many)
     return _run_apps(targets, blocking, wait_for_applications_running, _local_testing_mode)
 
 
@@ -142,7 +146,7 @@ def _run_apps(
     if not targets:
         raise ValueError("No applications provided. run_many() takes at least one RunTarget.")
     for app in targets:
-        _refuse_later({name: getattr(app, name) for name in _LATER if hasattr(app, name)})
+        _refuse_later({name: getattr(app, name) for name in _LATER if hasattr(app, name)}, run)
         _check_target(app.target, app.name, app.route_prefix)
     inline = inline or Settings.read().local_testing
     specs = [_spec(app, inline) for app in targets]
@@ -291,14 +295,15 @@ def _check_target(target: object, name: str, route_prefix: str | None) -> None:
         check_prefix(route_prefix)
 
 
-def _refuse_later(given: dict[str, Any]) -> None:
+def _refuse_later(given: dict[str, Any], function: Callable[..., Any]) -> None:
     for name, value in given.items():
         if name in ("http_host", "http_port", "http_middlewares"):
             raise ValueError(
                 f"{name}={value!r}: options of the HTTP door go into http_options={{...}}."
             )
         if name not in _LATER:
-            raise TypeError(f"unexpected argument {name!r}")
+            known = [each for each in inspect.signature(function).parameters if each != "later"]
+            raise TypeError(unknown(name, known, f"an argument of {function.__name__}()"))
         if value not in (None, False):
             raise NotImplementedError(
                 f"{name}={value!r}: not there yet in this version of Salver. Leave it out."

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 
+import msgspec
+
 __all__ = ("Settings", "visible_gpus")
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -24,6 +26,8 @@ class Settings:
     local_testing: bool = False
     session_id_header: str = "x-session-id"
     autoscaling_stats_timeout_s: float = 10.0  # for one answer of `record_autoscaling_stats`
+    prometheus_host: str = ""  # whom users' autoscaling policies ask
+    prometheus_headers: tuple[tuple[str, str], ...] = ()
     ray_variables: tuple[str, ...] = ()  # those of Ray Serve's that are set, whatever they mean
 
     @classmethod
@@ -44,6 +48,8 @@ class Settings:
             autoscaling_stats_timeout_s=_seconds(
                 "RAY_SERVE_RECORD_AUTOSCALING_STATS_TIMEOUT_S", cls.autoscaling_stats_timeout_s
             ),
+            prometheus_host=get("RAY_PROMETHEUS_HOST", ""),
+            prometheus_headers=_headers(get("RAY_PROMETHEUS_HEADERS") or "{}"),
             ray_variables=tuple(name for name in os.environ if name.startswith("RAY_SERVE_")),
         )
 
@@ -73,6 +79,17 @@ def _header(text: str | None) -> str:
         f"RAY_SERVE_SESSION_ID_HEADER_KEY={text!r} is not the name of a header. Set it right, or "
         "unset it to use x-session-id."
     )
+
+
+def _headers(text: str) -> tuple[tuple[str, str], ...]:
+    try:
+        given = msgspec.json.decode(text, type=dict[str, str] | list[tuple[str, str]])
+    except msgspec.DecodeError:
+        raise ValueError(
+            f"RAY_PROMETHEUS_HEADERS={text!r} is not valid: expected JSON such as "
+            '{"Authorization": "Bearer ..."}, or a list of pairs. Set it right, or unset it.'
+        ) from None
+    return tuple(given.items() if isinstance(given, dict) else given)
 
 
 def _seconds(name: str, default: float) -> float:

@@ -207,7 +207,11 @@ def test_nothing_runs_until_something_is_run() -> None:
         ({"name": ""}, salver.SalverError, r"^name='' is not valid"),
         ({"tracing_config": {}}, NotImplementedError, r"^tracing_config=\{\}: not there yet"),
         ({"logging_config": {"level": 1}}, TypeError, r"^'level' is not a key of logging_config"),
-        ({"nme": "x"}, TypeError, r"unexpected argument 'nme'"),
+        (
+            {"nme": "x"},
+            TypeError,
+            r"^'nme' is not an argument of run\(\)\. Did you mean name\?$",
+        ),
     ],
 )
 def test_a_wrong_argument_starts_nothing(

@@ -365,3 +365,11 @@ def test_a_second_start_keeps_the_first_one_s_options(
     assert "host" not in caplog.text
     with pytest.raises(ValueError, match="proxy_location='Nowhere' is not valid"):
         serve.start(proxy_location="Nowhere")
+
+
+def test_old_programs_start_detached(door: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "salver"):
+        serve.start(detached=True)
+    assert "the instance ends with its program" in caplog.text
+    with pytest.raises(TypeError, match=r"'http_option' is not an argument of start\(\)\. Did you"):
+        serve.start(http_option={})

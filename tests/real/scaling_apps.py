@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 
 import salver
+from salver.serve.autoscaling_policy import PrometheusQueryMixin
 from salver.serve.config import AutoscalingContext
 from tests.real.apps import Journal
 
@@ -75,3 +76,15 @@ class Asking:
 
     def record_autoscaling_stats(self) -> Any:
         return {"wanted": self.wanted}
+
+
+class Backlog(PrometheusQueryMixin):
+    """As many replicas as Prometheus says."""
+
+    def __init__(self, query: str, **options: Any) -> None:
+        super().__init__(prometheus_queries=[query], **options)
+        self.query = query
+
+    def __call__(self, ctx: AutoscalingContext) -> tuple[float, dict[str, Any]]:
+        wanted = (self.prometheus_metrics or {}).get(self.query)
+        return ctx.target_num_replicas if wanted is None else wanted, {}

@@ -14,6 +14,7 @@ import pytest
 
 from salver.serve.config import AutoscalingConfig, AutoscalingPolicy
 from salver.spec.status import ApplicationStatus
+from tests.control.prometheus_server import Prometheus
 from tests.real.load import Load, ask_http
 from tests.real.rig import PATIENCE_S, Journal, Running
 
@@ -153,3 +154,21 @@ async def test_figures_that_are_none_are_told_in_the_status(running: Running, wa
     status = (await running.status()).applications["app"]
     assert status.status is ApplicationStatus.RUNNING
     assert "expected numbers by name" in status.deployments["Asking"].message
+
+
+async def test_a_policy_follows_what_prometheus_says(running: Running, journal: Journal) -> None:
+    prometheus = Prometheus()
+    try:
+        prometheus.say("backlog", "scalar", [7, "3"])
+        arguments = {
+            "query": "backlog",
+            "prometheus_address": prometheus.address,
+            "fetch_interval_s": 0.05,
+        }
+        policy = AutoscalingPolicy(apps.Backlog, arguments)
+        config = AutoscalingConfig(**{**apps.QUICK, "max_replicas": 4, "policy": policy})
+        app = apps.Elastic.options(autoscaling_config=config)
+        await running.deploy(app.bind(journal.path))
+        await scaled(running, "to 3: its policy wants 3")
+    finally:
+        await asyncio.to_thread(prometheus.stop)

@@ -9,6 +9,8 @@ __all__ = ("HONOURED", "UNUSED", "told")
 
 # Read in `settings.py`.
 HONOURED: Final[Mapping[str, str]] = {
+    "RAY_PROMETHEUS_HEADERS": "What a `PrometheusQueryMixin` sends along, as JSON.",
+    "RAY_PROMETHEUS_HOST": "The server that a `PrometheusQueryMixin` asks, unless given.",
     "RAY_SERVE_DEFAULT_HTTP_HOST": "The HTTP door's host where nothing else says it; "
     "`SALVER_HTTP_HOST` counts more.",
     "RAY_SERVE_FORCE_LOCAL_TESTING_MODE": "`1`: apps run in this process, as with "
