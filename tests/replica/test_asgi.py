@@ -238,6 +238,7 @@ async def test_every_error_behind_an_app_has_its_status(caplog: pytest.LogCaptur
         reply = await caller.get("/broken")
         assert (reply.status, reply.body) == (500, b"Internal Server Error")
     assert "ValueError: secret" in caplog.text
+    assert "after the response" not in caplog.text  # which is what became of it
 
 
 async def test_docs_under_a_route_prefix() -> None:

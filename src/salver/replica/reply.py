@@ -211,7 +211,9 @@ def reply_error(call: ServedCall, error: BaseException) -> None:
     host = call.caller.host
     host.errors += 1
     if call.ended:
-        _logger.error("Uncaught exception, after the response was sent:", exc_info=error)
+        # A 500 is what the app itself made of it, before it raised it on for the log.
+        when = "" if call.status == 500 else ", after the response was sent"
+        _logger.error("Uncaught exception%s:", when, exc_info=error)
         return
     if call.status:
         _logger.error("Uncaught exception, while the response was sent:", exc_info=error)
