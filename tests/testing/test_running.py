@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import queue
 from importlib import import_module
 from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
 
 import salver
 from salver.errors import DeployFailedError
@@ -36,6 +40,38 @@ def test_in_plain_code() -> None:
     with run_inline(Greeter.bind("hi")) as running:
         assert running.handle.greet.remote("you").result() == "hi you"
         assert client(running.asgi).get("/?name=there").text == "hi there"
+
+
+async def talk(socket: WebSocket) -> None:
+    await socket.accept()
+    if await socket.receive_text() == "leave":
+        await socket.close(4001, "as you said")
+        return
+    left = await socket.receive()
+    told.put((left["code"], left["reason"]))
+
+
+told: queue.Queue[tuple[int, str]] = queue.Queue()
+
+
+@salver.deployment
+@salver.ingress(Starlette(routes=[WebSocketRoute("/", talk)]))
+class Talk: ...
+
+
+@pytest.mark.filterwarnings("ignore:Using `httpx` with")
+def test_websockets_end_with_the_code_and_the_reason_of_whoever_ends_them() -> None:
+    client = import_module("starlette.testclient").TestClient
+    with run_inline(Talk.bind()) as running:
+        with client(running.asgi).websocket_connect("/") as socket:
+            socket.send_text("leave")
+            assert socket.receive() == {
+                "type": "websocket.close", "code": 4001, "reason": "as you said",
+            }  # fmt: skip
+        with client(running.asgi).websocket_connect("/") as socket:
+            socket.send_text("stay")
+            socket.close(4002, "enough")
+            assert told.get(timeout=20) == (4002, "enough")  # to leave the block is to hang up
 
 
 async def test_on_an_event_loop() -> None:

@@ -75,7 +75,10 @@ class _Socket:
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
-                self._protocol.send_close(message.get("code", _NO_STATUS))
+                code = message.get("code", _NO_STATUS)  # which is no code that a frame may hold
+                self._protocol.send_close(
+                    None if code == _NO_STATUS else code, message.get("reason") or ""
+                )
                 await self._flush()
                 return
             if message.get("text") is not None:
@@ -121,8 +124,9 @@ class _Socket:
 
     async def _frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
-            code, reason = self._protocol.close_code, self._protocol.close_reason
-            await self._close(_NO_STATUS if code is None else code, reason or "")
+            received = self._protocol.close_rcvd
+            if received is not None:
+                await self._close(received.code, received.reason)
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             if frame.opcode is not Opcode.CONT:
                 self._text = frame.opcode is Opcode.TEXT
