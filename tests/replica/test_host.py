@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse
 
 from salver.calls.context import current_call
 from salver.errors import RequestCancelledError, SalverError, TargetError
+from salver.replica.batching import batch
 from salver.replica.context import current_replica
 from salver.spec.app import ImportedCode
 from salver.spec.start import Change, Place
@@ -625,26 +626,49 @@ async def test_a_request_that_cannot_be_read_holds_no_slot() -> None:
         assert caller.side.host.ongoing == 0
 
 
+class Panic(BaseException):
+    """As what is written in Rust raises it."""
+
+
 class Leaver:
+    def __init__(self, how: type[BaseException]) -> None:
+        self.how = how
+
     async def leave(self) -> None:
-        raise SystemExit(3)
+        raise self.how(3)
 
     async def items(self) -> AsyncIterator[int]:
         yield 1
-        raise SystemExit(3)
+        raise self.how(3)
+
+    @batch
+    async def together(self, numbers: list[int]) -> list[int]:
+        raise self.how(3)
+
+    async def check_health(self) -> None:
+        if self.asked:
+            raise self.how(3)
+        self.asked = True
+
+    asked = False
 
     async def __call__(self, request: Request) -> str:
-        raise SystemExit(3)
+        raise self.how(3)
 
 
-async def test_an_exit_on_the_loop_ends_its_own_call_only() -> None:
-    async with serving(Leaver) as caller:
-        with pytest.raises(SalverError, match="SystemExit: 3"):
-            await caller.call("leave")
+@pytest.mark.parametrize("how", [SystemExit, KeyboardInterrupt, GeneratorExit, Panic])
+async def test_what_is_no_exception_ends_its_own_call_only(how: type[BaseException]) -> None:
+    told = rf"{how.__name__}: 3"
+    async with serving(Leaver, how) as caller:
+        for method in ("leave", "together"):
+            with pytest.raises(SalverError, match=told):
+                await caller.call(method, *([1] if method == "together" else []))
         number = caller.start("items", stream=True)
-        with pytest.raises(SalverError, match="SystemExit: 3"):
+        with pytest.raises(SalverError, match=told):
             await caller.items(number)
         assert (await caller.get()).status == 500
+        with pytest.raises(SalverError, match=told):
+            await caller.side.host.check_health(20)
         assert caller.side.host.ongoing == 0
 
 

@@ -61,6 +61,11 @@ class Chat:
         await websocket.accept()
         raise ValueError("secret")
 
+    @app.websocket("/panics")
+    async def panics(self, websocket: WebSocket) -> None:
+        await websocket.accept()
+        raise BaseException("secret")  # as what is written in Rust does
+
     @app.websocket("/floods")
     async def floods(self, websocket: WebSocket) -> None:
         await websocket.accept()
@@ -198,12 +203,17 @@ async def test_a_handshake_that_the_app_denies_is_a_403() -> None:
             assert (response.status_code, caller.side.host.ongoing) == (403, 0)
 
 
-async def test_an_error_after_accept_closes_with_1011(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("path", "error"), [("/breaks", "ValueError"), ("/panics", "BaseException")]
+)
+async def test_an_error_after_accept_closes_with_1011(
+    path: str, error: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with serving(Chat) as caller:
-        client = Client(caller, "/breaks")
+        client = Client(caller, path)
         await client.rest()
         assert client.protocol.close_code == 1011
-    assert "ValueError: secret" in caplog.text
+    assert f"{error}: secret" in caplog.text
 
 
 async def test_what_is_no_handshake_is_a_4xx() -> None:

@@ -22,7 +22,9 @@ __all__ = ("serve",)
 
 _OLD_SERVES: Final = "The old code keeps serving."
 _NOTHING_SERVES: Final = "Nothing serves yet. The next change is tried again."
-_COLOURS: Final = {"RUNNING": "green", "HEALTHY": "green", "DEPLOY_FAILED": "red"}
+_GOOD: Final = ("RUNNING", "HEALTHY")
+_BAD: Final = ("DEPLOY_FAILED", "DIED", "FAILED", "UNHEALTHY")
+_COLOURS: Final = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")}
 
 
 def serve(starting: Future[Instance], source: Source, *, reload: bool) -> int:

@@ -140,7 +140,7 @@ class Batcher:
         except asyncio.CancelledError as cancelled:
             self._stopped(batch, cancelled)
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the callers are told
+        except BaseException as error:  # noqa: BLE001 - user code: the callers are told
             self._release(fail, batch.items, error)
         else:
             self._release(give, batch.items, results)
@@ -153,7 +153,7 @@ class Batcher:
         except asyncio.CancelledError as cancelled:
             self._stopped(batch, cancelled)
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the callers are told
+        except BaseException as error:  # noqa: BLE001 - user code: the callers are told
             self._release(fail, batch.items, error)
         else:
             self._release(end, batch.items)

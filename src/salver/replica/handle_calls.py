@@ -57,7 +57,7 @@ async def _unary(host: Host, call: ServedCall, method: Method) -> None:
     except asyncio.CancelledError:
         call.interrupted()
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: whoever called is told
+    except BaseException as error:  # noqa: BLE001 - user code: whoever called is told
         call.fail(error)
 
 
@@ -103,7 +103,7 @@ async def _finish(host: Host, call: ServedCall, method: Method) -> None:
     except asyncio.CancelledError:
         call.interrupted()
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: whoever called is told
+    except BaseException as error:  # noqa: BLE001 - user code: whoever called is told
         call.fail(error)
 
 
@@ -140,7 +140,7 @@ async def _stream(host: Host, call: ServedCall, method: Method, space: Context) 
     except asyncio.CancelledError:
         call.interrupted()
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: whoever called is told
+    except BaseException as error:  # noqa: BLE001 - user code: whoever called is told
         call.fail(error)
 
 

@@ -99,7 +99,7 @@ class MethodDoor:
         except asyncio.CancelledError:
             _interrupted(call)
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the client is told, the log has it
+        except BaseException as error:  # noqa: BLE001 - user code: the client is told, the log has it
             _failed(call, error)
 
     def _run_in_thread(self, call: ServedCall, space: Context) -> None:
@@ -209,7 +209,7 @@ async def _guarded(call: ServedCall, work: _Work, *, fresh: bool = False) -> Non
     except asyncio.CancelledError:
         _interrupted(call)
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the client is told, the log has it
+    except BaseException as error:  # noqa: BLE001 - user code: the client is told, the log has it
         _failed(call, error)
     finally:
         if call.cancelled:

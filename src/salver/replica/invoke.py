@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
+from salver.errors import SalverError
+
 if TYPE_CHECKING:
     from salver.replica.pool import Pool
 
@@ -76,10 +78,15 @@ async def call_hook(hook: Callable[..., Any], *args: Any) -> Any:
 
     A `def` one has a thread of its own: the pool may be full of calls.
     """
-    if inspect.iscoroutinefunction(_code_of(hook)):
-        return await hook(*args)
-    result = await asyncio.to_thread(hook, *args)
-    return await result if inspect.isawaitable(result) else result
+    try:
+        if inspect.iscoroutinefunction(_code_of(hook)):
+            return await hook(*args)
+        result = await asyncio.to_thread(hook, *args)
+        return await result if inspect.isawaitable(result) else result
+    except (Exception, asyncio.CancelledError):
+        raise
+    except BaseException as error:  # it would end the loop, or whoever called
+        raise SalverError(f"{type(error).__name__}: {error}") from error
 
 
 class ThreadStream(AsyncIterator[Any]):

@@ -226,13 +226,13 @@ def _in_words() -> Iterator[None]:
     """What the user's code raises in here is told as text, with its traceback."""
     try:
         yield
-    except SalverError:
+    except (SalverError, asyncio.CancelledError, SystemExit):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise SalverError(_told(error)) from error
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """What went wrong in the user's code, for people: the traceback from their code on."""
     trace = error.__traceback__
     while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):

@@ -114,7 +114,7 @@ class Models:
             self._cache.failed(model_id)
             self._loads.pop(model_id, None)
             _fail(request, error)
-            if not isinstance(error, Exception):
+            if isinstance(error, asyncio.CancelledError):
                 raise
         else:
             holders = {holder for holder in request.holders if holder in self._calls}

@@ -82,7 +82,9 @@ class WebSocketSession:
         try:
             await self._app(self._scope(requests[0]), self._receive, self._send)
             await self._leave(1000 if self._accepted else 403)
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # user code: the client is told, the log has it
             if not self._call.cancelled:
                 _logger.error("Uncaught exception in a WebSocket:", exc_info=error)
                 self._call.caller.host.errors += 1

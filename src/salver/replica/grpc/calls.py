@@ -222,7 +222,7 @@ class MessageDoor:
         except asyncio.CancelledError:
             request.interrupted()
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the client is told
+        except BaseException as error:  # noqa: BLE001 - user code: the client is told
             request.fail(error)
 
     def _in_thread(self, request: _Request, space: Context) -> None:
@@ -261,7 +261,7 @@ class MessageDoor:
         except asyncio.CancelledError:
             request.interrupted()
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the client is told
+        except BaseException as error:  # noqa: BLE001 - user code: the client is told
             request.fail(error)
 
 
@@ -273,7 +273,7 @@ async def _finish(request: _Request, result: Any) -> None:
     except asyncio.CancelledError:
         request.interrupted()
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code: the client is told
+    except BaseException as error:  # noqa: BLE001 - user code: the client is told
         request.fail(error)
 
 

@@ -198,7 +198,7 @@ class _Answering:
         """User code raised: the client is told, the log has it."""
         if isinstance(error, asyncio.CancelledError):
             _interrupted(self._call, self._exchange)
-        if not isinstance(error, Exception | SystemExit):
+        if error is None or isinstance(error, asyncio.CancelledError):
             return False
         self._exchange.model.counters.failure(perf_counter_ns() - self.began)
         self._exchange.fail(self._call, error)
