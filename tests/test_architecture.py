@@ -30,7 +30,7 @@ LAYERS = {
     "calls": 2,
     "core": 1, "wire": 1, "oip": 1, "environment": 1,
     "spec": 0, "telemetry": 0, "settings": 0,
-    "errors": -1, "version": -1,
+    "errors": -1, "processes": -1, "version": -1,
 }  # fmt: skip
 # One line, several packages that may use each other.
 TOGETHER = {

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -19,6 +19,7 @@ from salver.engine.doorplate import put_up
 from salver.engine.owner import KeeperProcess
 from salver.engine.runtime import make_runtime, sweep_runtimes
 from salver.engine.spawn import Spawned
+from salver.processes import GRPC, PROCESSES
 from salver.replica.grpc.services import check_installed, load_services
 from salver.settings import Settings
 from salver.spec.grpc import GrpcDoorSettings, gRPCOptions
@@ -29,14 +30,6 @@ from salver.spec.variables import told
 __all__ = ("Capacity", "Instance", "check_doors", "default_http", "prelude")
 
 _logger: Final = logging.getLogger("salver")
-# Every kind of process and where it begins; the keeper imports them in this order, and forks.
-ENTRIES: Final = {
-    "controller": "salver.control.main:main",
-    "ingress": "salver.doors.server:main",
-    "replica": "salver.replica.main:main",
-}
-# Only where it is asked for.
-GRPC_ENTRY: Final = {"grpc": "salver.doors.grpc.main:main"}
 
 
 @dataclass(frozen=True)
@@ -97,9 +90,7 @@ class Instance:
         doors: bool = True,
         spawned: Spawned | None = None,
     ) -> Instance:
-        """Return once it listens. EngineError: it could not, and why (a busy port, say).
-
-        That its controller never answers is heard by those who dial it: they `check`.
+        """Tell a keeper what to keep; `wait_bound` comes before anything else.
 
         TargetError: the services of the gRPC door cannot be found. Without `doors` nothing listens:
         apps are called by handles. `spawned`: the keeper's process, if that is on its way already.
@@ -115,19 +106,26 @@ class Instance:
             keeper = KeeperProcess.start(
                 msgspec.structs.replace(config, instance=directory, preload=prelude()), spawned
             )
-            try:
-                keeper.wait_ready()
-                if "http" in keeper.addresses and not http.secure:
-                    address = keeper.addresses["http"]
-                    put_up(directory, *address, http.root_path, http.session_id_header)
-            except BaseException:  # Ctrl-C, say: it must not go on while its directory is removed
-                keeper.kill()
-                raise
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             lock.close()
             raise
         return cls(directory, lock, keeper, http, grpc)
+
+    def wait_bound(self) -> Self:
+        """Return once it listens. EngineError: it could not, and why (a busy port, say).
+
+        What goes wrong after that is heard by those who ask its controller: they `check`.
+        """
+        try:
+            self.keeper.wait_bound()
+            if "http" in self.keeper.addresses and not self.http.secure:
+                address = self.keeper.addresses["http"]
+                put_up(self.address, *address, self.http.root_path, self.http.session_id_header)
+        except BaseException:  # Ctrl-C, say: it must not go on while its directory is removed
+            self.kill()
+            raise
+        return self
 
     @property
     def url(self) -> str:
@@ -207,7 +205,7 @@ def _config(
     logging: LoggingConfig | None,
     grpc: gRPCOptions,
 ) -> KeeperConfig:
-    entries = {kind: entry for kind, entry in ENTRIES.items() if http or kind != "ingress"}
+    entries = {kind: entry for kind, entry in PROCESSES.items() if http or kind != "ingress"}
     listen: tuple[Listen, ...] = (Listen("http", http.host, http.port),) if http else ()
     limit_s = Settings.read().autoscaling_stats_timeout_s
     settings: dict[str, Any] = {"replica": {}, "controller": {"stats_timeout_s": limit_s}}
@@ -215,7 +213,7 @@ def _config(
         settings["ingress"] = msgspec.to_builtins(http)
         settings["replica"] |= {"root_path": http.root_path, "secure": http.secure}
     if grpc.wanted:
-        entries |= GRPC_ENTRY
+        entries |= GRPC
         listen += (Listen("grpc", grpc.host, grpc.port),)
         paths = tuple(str(Path(p).absolute()) for p in sys.path)
         shares_memory = http is not None and http.system_shared_memory

@@ -104,7 +104,7 @@ class Session:
     ) -> None:
         if capacity == Capacity():
             capacity = self.capacity
-        self._instance = Instance.start(http, capacity, logging, grpc, doors=doors)
+        self._instance = Instance.start(http, capacity, logging, grpc, doors=doors).wait_bound()
         self._cluster = Cluster.at(self._instance.address)
         self._pid = os.getpid()
         atexit.register(self.close)

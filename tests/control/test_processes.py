@@ -46,6 +46,7 @@ class Instance:
     def __init__(self, path: str) -> None:
         self.path = path
         self.keeper = KeeperProcess.start(KeeperConfig(path, ENTRIES, (Listen(port=0),)))
+        self.keeper.wait_bound()
 
     @asynccontextmanager
     async def control(self) -> AsyncIterator[ControlClient]:

@@ -35,6 +35,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Rig]]:
         try:
             options = {"entries": ENTRIES, "listen": (Listen(port=0),), **config}
             keeper = KeeperProcess.start(KeeperConfig(instance, **options))
+            keeper.wait_bound()
         except BaseException:
             os.close(reader)
             raise
@@ -61,7 +62,7 @@ from salver.engine.owner import KeeperProcess
 entries = {entries!r}
 instance = tempfile.mkdtemp(prefix="salver-")
 keeper = KeeperProcess.start(KeeperConfig(instance, entries, (Listen(port=0),)))
-keeper.wait_ready()
+keeper.wait_bound()
 print(keeper.pid, instance, flush=True)
 signal.pause()
 """

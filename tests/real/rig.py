@@ -235,7 +235,7 @@ class Running:
         log = Log()
         with log.as_stderr():
             http = HttpSettings(port=0, **settings)
-            instance = Instance.start(http, capacity or Capacity(), logging, grpc)
+            instance = Instance.start(http, capacity or Capacity(), logging, grpc).wait_bound()
         running = cls(instance, log)
         try:
             yield running

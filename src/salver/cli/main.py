@@ -21,9 +21,6 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "simulate": ("salver.cli.simulate:simulate", "Play an autoscaling policy through, with plot."),
     "schema": ("salver.cli.schema:schema", "Print the JSON schema of configuration files."),
 }
-_SPAWN: Final = "salver.engine.spawn"
-HELP_OPTIONS: Final = frozenset({"-h", "--help"})
-
 HELP = """Serve Python code behind an API, on this machine.
 
 \b
@@ -62,8 +59,6 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name == "run" and not ctx.resilient_parsing and HELP_OPTIONS.isdisjoint(args):
-            _spawn(ctx)
         if name in self.lazy or name.startswith("-"):
             return super().resolve_command(ctx, args)
         near = get_close_matches(name, self.lazy, 1)
@@ -75,17 +70,11 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, self.lazy[name][1]) for name in sorted(self.lazy)])
 
 
-def _spawn(ctx: click.Context) -> None:
-    """Let the keeper, which takes longest, begin while this command still loads its own code."""
-    ctx.obj = import_module(_SPAWN).Spawned()
-    ctx.call_on_close(ctx.obj.close)
-
-
 def _hint(name: str) -> str:
     return f"Did you mean 'salver run {name}'?" if ":" in name else "See 'salver --help'."
 
 
-@click.group(cls=LazyGroup, help=HELP, context_settings={"help_option_names": sorted(HELP_OPTIONS)})
+@click.group(cls=LazyGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(salver.__version__, prog_name="salver", message="%(prog)s %(version)s")
 def main(**_: Any) -> None:
     """See HELP."""

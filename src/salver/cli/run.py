@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -173,17 +172,18 @@ def _start(
 
 
 def _serve(start: Start, source: Callable[[], Any], *, reload: bool) -> int:
-    with ThreadPoolExecutor(1, "salver-start") as thread:
-        starting = thread.submit(start)
-        try:
-            code: int = import_module(_SERVING).serve(starting, source(), reload=reload)
-        except SalverError as error:
-            click.echo(f"Error: {error}", err=True)
-            code = 1
-        except KeyboardInterrupt:
-            code = 130
-        finally:
-            _end(starting)
+    instance = None
+    try:
+        instance = start()
+        code: int = import_module(_SERVING).serve(instance, source(), reload=reload)
+    except SalverError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = 1
+    except KeyboardInterrupt:
+        code = 130
+    finally:
+        if instance is not None:  # whatever happened, nothing is left behind
+            instance.kill()
     return code
 
 
@@ -218,9 +218,3 @@ def look_first_in(app_dir: str) -> None:
     directory = str(Path(app_dir).absolute())
     if directory not in sys.path:
         sys.path.insert(0, directory)
-
-
-def _end(starting: Any) -> None:
-    """Whatever happened, nothing is left behind."""
-    if starting.exception() is None:
-        starting.result().kill()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Final
 
@@ -27,10 +26,10 @@ _BAD: Final = ("DEPLOY_FAILED", "DIED", "FAILED", "UNHEALTHY")
 _COLOURS: Final = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")}
 
 
-def serve(starting: Future[Instance], source: Source, *, reload: bool) -> int:
+def serve(instance: Instance, source: Source, *, reload: bool) -> int:
     """Serve until told to stop; the exit code."""
     work = source.load()
-    instance = starting.result()
+    instance.wait_bound()
     return asyncio.run(_Serving(instance, source, reload=reload).run(work))
 
 

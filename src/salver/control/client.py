@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -16,16 +16,18 @@ from salver.spec.ids import DeploymentId
 from salver.spec.status import AppStatus, Event, ServeStatus
 from salver.wire.messages import Hello
 from salver.wire.rpc import Rpc
-from salver.wire.streams import Dialler
+from salver.wire.streams import Dialler, Limits
 
 __all__ = ("ControlClient",)
+
+PATIENCE_S: Final = 60.0  # with a controller whose code may still be imported, from a cold disk
 
 
 class ControlClient:
     """One control link: `await ControlClient.dial(instance, secret)`, and `close()` at the end."""
 
     def __init__(self, dialler: Dialler | None) -> None:
-        self._dialler = dialler or Dialler()
+        self._dialler = dialler or Dialler(limits=Limits(hello_s=PATIENCE_S))
         self._owns_dialler = dialler is None
         self._ended = asyncio.Event()
         self._events: list[asyncio.Queue[Event | None]] = []

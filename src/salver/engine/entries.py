@@ -14,35 +14,29 @@ __all__ = ("Entries",)
 
 
 class Entries:
-    """Kind -> `main(seat)`, of those that are loaded."""
+    """Kind -> `main(seat)`, imported when it is first asked for."""
 
     def __init__(self, config: KeeperConfig) -> None:
         self._config = config
-        self._entries: dict[str, Entry] = {}
+        self._found: dict[str, Entry] = {}
 
     def preload(self) -> None:
-        """Import and call what all kinds need first; EngineError shows what failed."""
+        """Import and call what has to come before all entries; EngineError shows what failed."""
         for name in self._config.preload:
             if ":" in name:
                 _resolve("preload", name)()
             else:
                 _import(name)
 
-    def load(self, kind: str) -> None:
-        """Import this kind's entry point; EngineError shows what failed."""
-        self._entries[kind] = _resolve(kind, self._config.entries[kind])
-
     def find(self, kind: str) -> Entry:
-        try:
-            return self._entries[kind]
-        except KeyError:
-            known = ", ".join(sorted(self._entries)) or "none"
-            raise EngineError(
-                f"No entry point for a process of kind {kind!r}. Known: {known}."
-            ) from None
-
-    def __contains__(self, kind: str) -> bool:
-        return kind in self._entries
+        """EngineError: there is none, or what failed while it was imported."""
+        if kind not in self._found:
+            name = self._config.entries.get(kind)
+            if name is None:
+                known = ", ".join(sorted(self._config.entries)) or "none"
+                raise EngineError(f"No entry point for a process of kind {kind!r}. Known: {known}.")
+            self._found[kind] = _resolve(kind, name)
+        return self._found[kind]
 
 
 def _resolve(kind: str, name: str) -> Callable[..., None]:

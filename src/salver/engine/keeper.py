@@ -10,8 +10,10 @@ import gc
 import logging
 import signal
 import socket
-import sys
+from collections.abc import Iterable
 from contextlib import suppress
+from importlib import import_module
+from select import select
 from typing import Any, Final
 
 import msgspec
@@ -36,7 +38,6 @@ from salver.engine.messages import (
     ListProcesses,
     Living,
     OwnerHears,
-    Ready,
     Refused,
     Restarted,
     Started,
@@ -107,12 +108,12 @@ class Keeper:
         """Import and fork, kind by kind: those forked first begin while the rest is imported."""
         self._entries.preload()
         for kind in self._config.entries:
-            self._entries.load(kind)
+            self._entries.find(kind)
             gc.collect()
             gc.freeze()  # a collection in a child must not touch, and so copy, what is shared
             self._services.start(kind)
+            self._loop.attend()
         gc.enable()
-        self._tell(Ready())
 
     def _give_up(self, trouble: str) -> None:
         self._trouble = trouble
@@ -268,10 +269,18 @@ def _no_controller(exit_: Exit) -> str:
     )
 
 
-def main(owner_fd: int) -> int:
-    """Entry of the keeper's process: the owner's first message is the KeeperConfig, as JSON."""
+def main(owner_fd: int, early: Iterable[str] = ()) -> int:
+    """Entry of the keeper's process: the owner's first message is the KeeperConfig, as JSON.
+
+    `early`: modules to import as long as that has not come.
+    """
     set_comm("salver:keeper")
     owner = socket.socket(fileno=owner_fd)
+    for module in early:
+        if select([owner], [], [], 0)[0]:
+            break
+        with suppress(Exception):  # which is told when it is needed
+            import_module(module)
     data = owner.recv(MESSAGE)
     if not data:
         return 1
@@ -284,7 +293,3 @@ def main(owner_fd: int) -> int:
         with suppress(OSError):
             owner.send(msgspec.json.encode(Failed(str(error))))
         return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))

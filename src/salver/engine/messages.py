@@ -20,7 +20,6 @@ __all__ = (
     "Listed",
     "Living",
     "OwnerHears",
-    "Ready",
     "Refused",
     "StartProcess",
     "Started",
@@ -106,12 +105,8 @@ class Bound(msgspec.Struct, frozen=True, tag=True):
     addresses: dict[str, tuple[str, int]]
 
 
-class Ready(msgspec.Struct, frozen=True, tag=True):
-    """Everything is imported and forked: whoever dials the controller now will be answered."""
-
-
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The keeper could not begin, or the controller never answered; the keeper ends."""
+    """The keeper cannot go on (an import failed, the controller never answers): it ends."""
 
     message: str
 
@@ -132,4 +127,4 @@ class StopAll(msgspec.Struct, frozen=True, tag=True):
     timeout_s: float | None = None
 
 
-OwnerHears = Bound | Ready | Failed | Restarted | Stopped
+OwnerHears = Bound | Failed | Restarted | Stopped

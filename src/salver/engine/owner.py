@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from salver.engine.config import KeeperConfig
-from salver.engine.messages import Bound, Failed, OwnerHears, Ready, StopAll
+from salver.engine.messages import Bound, Failed, OwnerHears, StopAll
 from salver.engine.orphans import sweep
 from salver.engine.runtime import remove_runtime
 from salver.engine.spawn import Spawned
@@ -31,26 +31,27 @@ class KeeperProcess:
         self._instance = instance
         self._decoder = msgspec.json.Decoder(OwnerHears)
         self._addresses: dict[str, tuple[str, int]] = {}
-        self._ready = False
+        self._bound = False
         self._trouble: EngineError | None = None
 
     @classmethod
     def start(cls, config: KeeperConfig, spawned: Spawned | None = None) -> KeeperProcess:
-        """Start a keeper and return once it has bound its addresses; EngineError: it could not.
-
-        `spawned`: its process, where that is on its way already.
-        """
+        """Tell a keeper what to keep. `spawned`: its process, where that is on its way already."""
         keeper = cls(spawned or Spawned(), config.instance)
-        try:
+        with suppress(OSError):  # it has ended, which is heard next
             keeper._socket.send(msgspec.json.encode(config))
-            first = keeper._receive()
-            if not isinstance(first, Bound):
-                raise keeper._ended(first)
-        except BaseException:  # Ctrl-C, say: it must not go on while its directory is removed
-            keeper.kill()
-            raise
-        keeper._addresses = first.addresses
         return keeper
+
+    def wait_bound(self) -> None:
+        """Return once it has bound its addresses; EngineError: it could not, and has ended."""
+        try:
+            while not self._bound and self._trouble is None:
+                self.poll()
+        except BaseException:  # Ctrl-C, say
+            self.kill()
+            raise
+        if self._trouble is not None:
+            raise self._trouble
 
     @property
     def pid(self) -> int:
@@ -61,13 +62,6 @@ class KeeperProcess:
         """Where it listens, by `Listen.name`, with the real port."""
         return self._addresses
 
-    def wait_ready(self) -> None:
-        """Return once all is forked; EngineError: it will not be (an import failed, say)."""
-        while not self._ready:
-            self.poll()
-            if self._trouble is not None:
-                raise self._trouble
-
     def fileno(self) -> int:
         """Readable when the keeper has something to say, or has ended: then ask for `trouble`."""
         return self._socket.fileno()
@@ -75,8 +69,8 @@ class KeeperProcess:
     def poll(self) -> OwnerHears | None:
         """The next thing it says. None: it has ended (what it left behind is cleared away)."""
         message = self._receive()
-        if isinstance(message, Ready):
-            self._ready = True
+        if isinstance(message, Bound):
+            self._bound, self._addresses = True, message.addresses
         elif message is None or isinstance(message, Failed):
             self._trouble = self._trouble or self._ended(message)
         return message

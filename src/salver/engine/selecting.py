@@ -49,17 +49,25 @@ class Loop:
 
     def run(self) -> None:
         while self._running:
-            for key, events in self._selector.select(self._patience()):
-                for event in (selectors.EVENT_WRITE, selectors.EVENT_READ):
-                    if events & event and (callback := self._current(key, event)):
-                        callback()
-            self._ring()
+            self._turn(self._patience())
+
+    def attend(self) -> None:
+        """Do what is due, and do not wait for more."""
+        if self._running:
+            self._turn(0.0)
 
     def stop(self) -> None:
         self._running = False
 
     def close(self) -> None:
         self._selector.close()
+
+    def _turn(self, patience: float | None) -> None:
+        for key, events in self._selector.select(patience):
+            for event in (selectors.EVENT_WRITE, selectors.EVENT_READ):
+                if events & event and (callback := self._current(key, event)):
+                    callback()
+        self._ring()
 
     def _register(self, fd: int, event: int, callback: Callback | None) -> None:
         key = self._selector.get_map().get(fd)

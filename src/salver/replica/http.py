@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response, StreamingResponse
@@ -26,7 +27,6 @@ from salver.replica.reply import (
     stream_response,
     streams,
 )
-from salver.replica.websocket import WebSocketSession
 from salver.wire.frames import BODY, STREAM
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ("AsgiDoor", "MethodDoor")
 
+# Loaded with the first WebSocket: most replicas see none.
+_WEBSOCKET: Final = "salver.replica.websocket"
 _UPGRADE = BODY | STREAM
 _Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -49,7 +51,7 @@ class AsgiDoor:
     def __call__(self, call: ServedCall, space: Context) -> None:
         if call.flags & _UPGRADE == _UPGRADE:
             call.patient = True
-            work: _Work = WebSocketSession(call, self._app).run
+            work: _Work = import_module(_WEBSOCKET).WebSocketSession(call, self._app).run
         else:
             work = partial(serve_asgi, call, self._app)
         call.task = self._host.loop.create_task(_guarded(call, work, fresh=True), context=space)

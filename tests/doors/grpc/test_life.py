@@ -278,7 +278,9 @@ async def test_a_time_limit_ends_the_call_and_names_its_setting(
 
 
 def start(**options: Any) -> None:
-    Instance.start(HttpSettings(port=0), Capacity(), grpc=gRPCOptions(**options)).kill()
+    Instance.start(
+        HttpSettings(port=0), Capacity(), grpc=gRPCOptions(**options)
+    ).wait_bound().kill()
 
 
 @pytest.mark.parametrize(

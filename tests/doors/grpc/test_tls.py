@@ -90,7 +90,7 @@ async def test_clients_must_be_certified_where_authorities_are_named(
 
 
 def start(**given: Any) -> None:
-    Instance.start(HttpSettings(port=0), Capacity(), grpc=options(**given)).kill()
+    Instance.start(HttpSettings(port=0), Capacity(), grpc=options(**given)).wait_bound().kill()
 
 
 def test_files_that_cannot_be_used_are_named(files: dict[str, Any], tmp_path: Path) -> None:
