@@ -76,10 +76,13 @@ class Echo:
             if head.path == "/e/Hold":
                 head.handler = Handler(self._hold, takes_stream=True)
             else:
-                head.handler = Handler(lambda rpc, message: rpc.answer(message, "r"))
+                head.handler = Handler(self.begin)
             return head
 
         return parse
+
+    def begin(self, rpc: Rpc, message: bytes) -> None:
+        rpc.answer(message, "r")
 
     def _hold(self, rpc: Rpc, _message: bytes) -> None:
         self.held.append(rpc)

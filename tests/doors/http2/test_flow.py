@@ -8,6 +8,9 @@ import h2.events
 import h2.settings
 import pytest
 
+from salver.doors.grpc.calls import UnaryCall
+from salver.doors.grpc.door import GrpcDoor
+from salver.doors.grpc.rpc import Rpc
 from salver.doors.http2.connection import CONNECTION_WINDOW, Connection
 from salver.doors.http2.frames import (
     ACK,
@@ -22,6 +25,7 @@ from salver.doors.http2.frames import (
     word,
 )
 from salver.doors.http2.stream import WINDOW
+from salver.spec.grpc import gRPCOptions
 from tests.doors.http2.rig import HELLO, Client, Echo, Raw, headers, of, prefixed
 
 
@@ -68,6 +72,88 @@ async def test_a_client_that_takes_nothing_is_sent_its_window_and_no_more(
     client.h2.increment_flow_control_window(1 << 20, 1)
     client.flush()
     assert await client.answer(1) == bytes(1 << 20)
+
+
+@pytest.mark.parametrize("path", ["/e/Echo", "/e/Hold"])
+async def test_what_a_client_asks_for_begins_when_it_has_taken_enough_of_what_waits_for_it(
+    echo: Echo, client: Client, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("salver.doors.http2.connection._FULL", 1 << 20)
+    large = bytes(1 << 20)
+    for number in (1, 3):
+        client.ask(number)
+        await client.send(number, prefixed(large))
+    (connection,) = echo.server._connections
+    for number in (5, 7, 9):
+        client.ask(number, path)
+        await client.send(number, prefixed(b"small"))
+    client.h2.reset_stream(9)
+    client.h2.ping(b"12345678")
+    client.flush()
+    while not any(isinstance(event, h2.events.PingAckReceived) for event in client.events):
+        await client.hear(takes=False)
+    assert [stream.id for stream in connection.held] == [5, 7]
+    assert echo.held == []
+    assert connection.full
+    client.h2.increment_flow_control_window(1 << 22)
+    for number in (1, 3):
+        client.h2.increment_flow_control_window(1 << 22, number)
+    client.flush()
+    for number in (1, 3):
+        assert await client.answer(number) == large
+    if path == "/e/Hold":
+        for held in echo.held:
+            assert await held.read() == b"small"
+            held.answer(b"small", "r")
+    for number in (5, 7):
+        assert await client.answer(number) == b"small"
+    assert not connection.held
+    assert connection.queued == 0
+
+
+async def test_what_is_asked_for_while_too_much_waits_is_bounded_by_the_window(
+    echo: Echo, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salver.doors.http2.connection._FULL", 1)
+    client.ask(1)
+    await client.send(1, prefixed(bytes(1 << 20)))
+    (connection,) = echo.server._connections
+    for number in (3, 5):
+        client.ask(number)
+        await client.send(number, prefixed(b"held") * 2)
+    client.h2.reset_stream(5)
+    client.h2.ping(b"12345678")
+    client.flush()
+    while not any(isinstance(event, h2.events.PingAckReceived) for event in client.events):
+        await client.hear(takes=False)
+    size = len(prefixed(b"held")) * 2
+    assert CONNECTION_WINDOW - connection.room - connection.owed == size
+    client.h2.reset_stream(1)  # which makes room, too
+    client.h2.increment_flow_control_window(1 << 20)
+    client.flush()
+    assert await client.answer(3) == b"held"
+    assert CONNECTION_WINDOW - connection.room - connection.owed == 0
+
+
+async def test_an_answer_is_dropped_where_far_too_much_waits_for_its_client(
+    echo: Echo, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salver.doors.grpc.door._MOST_QUEUED", 1 << 20)
+    door = GrpcDoor(gRPCOptions(), asyncio.get_running_loop(), lambda _: pytest.fail("No router."))
+
+    def answer(rpc: Rpc, message: bytes) -> None:
+        door.ended(UnaryCall(door, rpc, message), rpc, None, message, None)
+
+    monkeypatch.setattr(echo, "begin", answer)
+    for number, size in ((1, 2 << 20), (3, 1 << 20), (5, 1000)):
+        client.ask(number)
+        await client.send(number, prefixed(bytes(size)))
+    assert await client.answer(3) == b""
+    assert client.fields[3]["grpc-status"] == "8"
+    assert "wait for this client already" in client.fields[3]["grpc-message"]
+    assert await client.answer(1) == bytes(2 << 20)
+    assert await client.answer(5) == bytes(1000)
+    assert door.by_code == {0: 2, 8: 1}
 
 
 async def test_a_window_that_is_made_smaller_holds(client: Client) -> None:

@@ -22,6 +22,7 @@ from salver.replica.grpc.status import (
     code_of,
     status_of,
 )
+from salver.wire.frames import LARGE
 from salver.wire.messages import CallTail
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = ("DRAINING", "GrpcDoor", "GrpcDoorStats", "refused")
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 DRAINING: Final = "This node is being drained."
+_MOST_QUEUED: Final = 1 << 30  # bytes of answers that may wait for one connection's client
 UNROUTED: Final = "Route table is not populated yet."
 
 
@@ -61,6 +63,7 @@ class GrpcDoor:
         self.loop = loop
         self.limit_s = options.request_timeout_s or 0.0
         self.longest = options.max_send_message_bytes
+        self._unasked = min(self.longest, LARGE)  # an answer up to so long is always sent
         self.apps: dict[str, Router] | None = None  # by name; None: not known yet
         self.draining = False
         self.calls = 0
@@ -117,8 +120,8 @@ class GrpcDoor:
         self.submit(call)
         try:
             while (answer := await call.next()) is not None:
-                if len(answer) > self.longest:
-                    raise self.too_long(answer)
+                if len(answer) > self._unasked:
+                    self.weigh(rpc, answer)
                 rpc.compression = call.compression
                 await rpc.write(answer)
         except asyncio.CancelledError:
@@ -230,10 +233,10 @@ class GrpcDoor:
         rpc.work = None
         if rpc.over:  # the client has gone, or its deadline has passed
             self.count(CANCELLED)
-        elif error is not None:
+        elif error is not None or (
+            len(answer) > self._unasked and (error := self._objection(rpc, answer)) is not None
+        ):
             self._fail(call, error, rpc)
-        elif len(answer) > self.longest:
-            self._fail(call, self.too_long(answer), rpc)
         elif tail is None:
             self.count(OK)
             rpc.answer(answer, call.request_id)
@@ -263,13 +266,27 @@ class GrpcDoor:
         self.tell(call.head.path, code, request_id)
         rpc.end(code, details, (("request_id", request_id),))
 
-    def too_long(self, answer: bytes | memoryview) -> SalverError:
-        """What is said of an answer that is longer than the limit."""
-        return refused(
-            RESOURCE_EXHAUSTED,
-            f"The answer has {len(answer)} bytes: more than grpc_options.max_send_message_bytes="
-            f"{self.longest}.",
-        )
+    def weigh(self, rpc: Rpc, answer: bytes | memoryview) -> None:
+        """gRPCStatusError: this answer is not to be sent."""
+        error = self._objection(rpc, answer)
+        if error is not None:
+            raise error
+
+    def _objection(self, rpc: Rpc, answer: bytes | memoryview) -> SalverError | None:
+        """What is said of an answer that is longer than the limit, or that nobody takes."""
+        if len(answer) > self.longest:
+            return refused(
+                RESOURCE_EXHAUSTED,
+                f"The answer has {len(answer)} bytes: more than "
+                f"grpc_options.max_send_message_bytes={self.longest}.",
+            )
+        if rpc.conn.queued > _MOST_QUEUED:
+            return refused(
+                RESOURCE_EXHAUSTED,
+                f"{rpc.conn.queued} bytes of answers wait for this client already, which does not "
+                "take them.",
+            )
+        return None
 
     def count(self, code: int) -> None:
         """A call has been answered with this code."""

@@ -102,8 +102,7 @@ class InferStream:
         try:
             while (item := await call.next()) is not None:
                 message = item if self._plain else stream_item(bytes(item))
-                if len(message) > self._door.longest:
-                    raise self._door.too_long(message)
+                self._door.weigh(self._rpc, message)
                 await self._rpc.write(message)
         except SalverError as error:
             return self._refused(error)

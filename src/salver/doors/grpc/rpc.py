@@ -81,7 +81,19 @@ class Rpc(Stream):
             self._timer = self.conn.server.loop.call_later(head.timeout_s, self._expire)
         if head.handler.takes_stream:
             self._inbox = deque()
-            head.handler.begin(self, b"")
+            if self.conn.full:
+                self.conn.held[self] = None
+            else:
+                head.handler.begin(self, b"")
+
+    def start(self) -> None:
+        message = b""
+        if not self.head.handler.takes_stream:
+            message = self.take() or b""
+            while self.take() is not None:  # one is all that it takes
+                pass
+            self._inbox = None
+        self.head.handler.begin(self, message)
 
     def data(self, payload: bytes) -> None:
         size = len(payload)
@@ -126,9 +138,15 @@ class Rpc(Stream):
         if self._inbox is not None:
             self._inbox.append((message, took))
             return
-        self.took(took)
-        if not self._begun:  # and one is all that a method takes, where it takes no stream
-            self._begun = True
+        if self._begun:  # and one is all that a method takes, where it takes no stream
+            self.took(took)
+            return
+        self._begun = True
+        if self.conn.queued and self.conn.full:
+            self._inbox = deque([(message, took)])  # which nobody takes before it starts
+            self.conn.held[self] = None
+        else:
+            self.took(took)
             self.head.handler.begin(self, message)
 
     def ended(self) -> None:

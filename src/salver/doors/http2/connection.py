@@ -32,6 +32,7 @@ _STOP_S: Final = 0.2
 """For the client to send the rest of a request that is answered."""
 _UNHEARD: Final = 4096  # requests that this is done for at a time
 _FRAME_SIZE: Final = 16 << 10
+_FULL: Final = 64 << 20  # bytes that wait for a client, above which nothing new begins for it
 _ANY: Final = 2**31 - 1  # no stream is above it
 FAREWELL: Final = b"farewell"
 """The ping whose answer says that the client has read that it is to begin nothing more."""
@@ -42,8 +43,8 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "blocked", "bucket", "closing", "deadline", "draining", "dropped", "first_window",
-        "frame_size", "last_id", "leaving", "notice", "open", "owed", "parked", "room", "server",
-        "streams", "transport", "unheard", "unsent", "waiting", "window",
+        "frame_size", "held", "last_id", "leaving", "notice", "open", "owed", "parked", "queued",
+        "room", "server", "streams", "transport", "unheard", "unsent", "waiting", "window",
     )  # fmt: skip
 
     def __init__(self, server: Http2Server) -> None:
@@ -57,6 +58,8 @@ class Connection(asyncio.BufferedProtocol):
         self.room = CONNECTION_WINDOW  # bytes that may arrive
         self.owed = 0  # bytes that were taken and that the client has not been told of
         self.waiting: dict[Stream, None] = {}  # with data that their own windows let through
+        self.queued = 0  # bytes of answers that the client is yet to take
+        self.held: dict[Stream, None] = {}  # which begin when it has taken enough
         self.unheard: dict[int, asyncio.TimerHandle] = {}  # streams answered before all was sent
         self.parked: list[Stream] = []  # whose writers wait for the transport
         self.blocked = False  # writing
@@ -91,6 +94,24 @@ class Connection(asyncio.BufferedProtocol):
             stream = next(iter(waiting))
             del waiting[stream]
             stream.push()
+        if self.held:
+            self.let_in()
+
+    @property
+    def full(self) -> bool:
+        """So much waits for the client that what it asks for now has to wait, too."""
+        return self.queued > _FULL
+
+    def let_in(self) -> None:
+        """Begin what had to wait, as far as the client has taken what waits for it."""
+        held, self.held = self.held, {}  # what begins here may be answered here
+        while held and not self.full:
+            stream = next(iter(held))
+            del held[stream]
+            if not stream.over:
+                stream.start()
+        held.update(self.held)
+        self.held = held
 
     def pause_writing(self) -> None:
         self.blocked = True
@@ -158,6 +179,8 @@ class Connection(asyncio.BufferedProtocol):
     def closed(self, stream: Stream) -> None:
         """A stream is over."""
         self.streams.pop(stream.id, None)
+        if self.held:
+            self.let_in()
         if self.draining and not self.streams:
             self.part()
 
@@ -216,6 +239,7 @@ class Connection(asyncio.BufferedProtocol):
         self.streams.clear()
         self.waiting.clear()
         self.parked.clear()
+        self.held.clear()
 
     def eof_received(self) -> bool:
         self.let_go()

@@ -9,8 +9,10 @@ from salver.doors.http2.frames import ENHANCE_YOUR_CALM, ConnectionFault
 
 __all__ = ("Patience",)
 
-_MOST: Final = 10_000
-_PER_SECOND: Final = 1_000
+# More than comes of a client whose every call is cancelled, or out of time, as fast as a door can
+# take them; and to read so many costs a small part of a second.
+_MOST: Final = 20_000
+_PER_SECOND: Final = 10_000
 
 
 class Patience:

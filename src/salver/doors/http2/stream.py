@@ -56,6 +56,10 @@ class Stream:
         """The head of the request is there."""
         raise NotImplementedError
 
+    def start(self) -> None:
+        """It is in `held` no more: it may begin."""
+        raise NotImplementedError
+
     def data(self, payload: bytes) -> None:
         """Some of the request's body is there; `took` is owed for it. StreamFault."""
         raise NotImplementedError
@@ -98,6 +102,7 @@ class Stream:
         if self._queue is None:
             self._queue = deque()
         self._queue.append(memoryview(data))
+        conn.queued += size
         self.line_up()
         conn.pump()
 
@@ -137,6 +142,7 @@ class Stream:
             queue.popleft()
         self.window -= size
         conn.window -= size
+        conn.queued -= size
         head = FRAME.pack(size << 8 | DATA, 0, self.id)
         if size <= _COPIED:
             conn.write(b"".join((head, view)))
@@ -186,8 +192,11 @@ class Stream:
     def forget(self) -> None:
         """It is over, however it went."""
         self.over = True
-        self._queue = None
+        if self._queue is not None:
+            self.conn.queued -= sum(map(len, self._queue))
+            self._queue = None
         self.conn.waiting.pop(self, None)
+        self.conn.held.pop(self, None)
         self.wake()
         self.conn.closed(self)
 
