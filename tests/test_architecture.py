@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -198,13 +199,39 @@ def test_one_file_reads_the_environment() -> None:
     assert readers <= READS_ENVIRONMENT
 
 
-def test_every_package_says_what_it_is_for() -> None:
-    silent = [
-        name_of(path)
-        for path in SOURCE.rglob("__init__.py")
-        if not ast.get_docstring(ast.parse(path.read_text()))
+def test_every_module_says_what_it_is_for(module: Path) -> None:
+    assert ast.get_docstring(ast.parse(module.read_text()))
+
+
+def test_a_layer_has_only_what_is_there() -> None:
+    there = {"", *(path.stem for path in SOURCE.iterdir())}
+    assert there >= LAYERS.keys() >= TOGETHER
+
+
+def test_who_develops_has_every_extra_so_no_test_is_skipped_for_want_of_a_package() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
     ]
-    assert silent == []
+    wanted = {name for extra in extras for name in required(extras, extra)}
+    assert required(extras, "dev") >= wanted
+    asking = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if getattr(node, "attr", getattr(node, "id", "")) in ("importorskip", "find_spec")
+    ]
+    assert asking == []
+
+
+def required(extras: dict[str, list[str]], extra: str) -> set[str]:
+    """The packages that an extra names, itself or by the extras that it names."""
+    names = set()
+    for requirement in extras[extra]:
+        if inner := re.match(r"salver\[(.+)\]", requirement):
+            names |= {name for one in inner[1].split(",") for name in required(extras, one)}
+        else:
+            names |= set(re.findall(r"^[\w.-]+", requirement))
+    return names
 
 
 def loaded_by(code: str) -> set[str]:

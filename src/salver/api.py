@@ -22,10 +22,10 @@ from salver.spec.app import AppSpec
 from salver.spec.companions import DeploymentActorContext
 from salver.spec.environment import RuntimeEnv
 from salver.spec.familiar import ProxyLocation, http_settings, read_location, without_door
-from salver.spec.fields import unknown
 from salver.spec.grpc import grpc_options as read_grpc_options
 from salver.spec.ids import DeploymentId, check_name, check_prefix
 from salver.spec.logging import LoggingConfig, read_logging
+from salver.spec.mistakes import unknown
 from salver.spec.status import ApplicationStatus, ServeStatus
 
 __all__ = (

@@ -38,7 +38,7 @@ from salver.core.simulation import simulate as play
 from salver.errors import SalverError, TargetError
 from salver.spec.app import AppSpec, DeploymentSpec
 from salver.spec.autoscaling import AutoscalingConfig, AutoscalingContext, read_autoscaling
-from salver.spec.fields import unknown
+from salver.spec.mistakes import unknown
 from salver.spec.options import DeploymentOptions
 
 __all__ = ("simulate",)

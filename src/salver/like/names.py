@@ -15,7 +15,7 @@ from salver.launch import Capacity, default_http
 from salver.like.context import get_gpu_ids, get_runtime_context, nodes
 from salver.like.tasks import ObjectRef, RemoteFunction, Threads
 from salver.spec.environment import read_runtime_env
-from salver.spec.fields import unknown
+from salver.spec.mistakes import unknown
 
 __all__ = (
     "ObjectRef",

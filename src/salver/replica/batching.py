@@ -17,7 +17,7 @@ from salver.replica.columns import Columns
 from salver.replica.context import current_replica
 from salver.replica.tally import Tally
 from salver.spec.batching import BatchOptions
-from salver.spec.fields import unknown
+from salver.spec.mistakes import unknown
 
 __all__ = ("Batched", "batch")
 

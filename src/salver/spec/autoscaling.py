@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Meta
 
 from salver.spec.code import ImportedCode, PickledCode
-from salver.spec.fields import check, unknown
+from salver.spec.fields import check
 from salver.spec.ids import DeploymentId, ReplicaId
+from salver.spec.mistakes import unknown
 from salver.spec.model import ConfigModel, KnownFields
 
 __all__ = (

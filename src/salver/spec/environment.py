@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from salver.spec.fields import read, unknown
+from salver.spec.fields import read
+from salver.spec.mistakes import unknown
 
 __all__ = (
     "EnvVars",

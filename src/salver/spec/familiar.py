@@ -8,8 +8,9 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from salver.spec.fields import check, unknown
+from salver.spec.fields import check
 from salver.spec.http import HttpSettings
+from salver.spec.mistakes import unknown
 from salver.spec.model import ConfigModel, KnownFields
 
 __all__ = (

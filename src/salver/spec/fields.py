@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from salver.spec.mistakes import mistake, spelled, unknown
+from salver.spec.mistakes import mistake, spelled
 from salver.spec.structs import default, fields_of, meta
 
-__all__ = ("check", "read", "unknown")
+__all__ = ("check", "read")
 
 Made = TypeVar("Made", bound=msgspec.Struct)
 

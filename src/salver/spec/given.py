@@ -12,8 +12,9 @@ from salver.spec.autoscaling import AutoscalingConfig, read_autoscaling
 from salver.spec.backpressure import BackpressureConfig
 from salver.spec.companions import DeploymentActorConfig
 from salver.spec.environment import read_runtime_env
-from salver.spec.fields import check, unknown
+from salver.spec.fields import check
 from salver.spec.logging import LoggingConfig, read_logging
+from salver.spec.mistakes import unknown
 from salver.spec.options import DeploymentOptions, description
 from salver.spec.placement import GangSchedulingConfig
 from salver.spec.routing import RequestRouterConfig, read_routing

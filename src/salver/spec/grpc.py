@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from salver.spec.fields import read, unknown
+from salver.spec.fields import read
+from salver.spec.mistakes import unknown
 from salver.spec.model import ConfigModel
 from salver.spec.tls import TlsFiles
 

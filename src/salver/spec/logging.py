@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from salver.spec.fields import unknown
+from salver.spec.mistakes import unknown
 from salver.spec.model import ConfigModel
 
 __all__ = ("EncodingType", "LoggingConfig", "read_logging")

@@ -9,7 +9,8 @@ from typing import Any, NoReturn, Self, dataclass_transform
 
 import msgspec
 
-from salver.spec.fields import check, unknown
+from salver.spec.fields import check
+from salver.spec.mistakes import unknown
 from salver.spec.structs import default, fields_of
 
 __all__ = ("ConfigModel", "Fields", "KnownFields", "LikeModel")

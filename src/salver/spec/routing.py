@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from salver.spec.code import ImportedCode, PickledCode
-from salver.spec.fields import unknown
+from salver.spec.mistakes import unknown
 from salver.spec.model import ConfigModel
 
 __all__ = ("DEFAULT_ROUTER", "RequestRouterConfig", "read_routing")

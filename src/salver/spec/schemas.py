@@ -12,11 +12,11 @@ import msgspec
 
 from salver.errors import ConfigError
 from salver.spec.familiar import http_settings
-from salver.spec.fields import unknown
 from salver.spec.file import DEPLOYMENT_KEYS, AppEntry, ConfigFile, read_config
 from salver.spec.grpc import grpc_options, gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.logging import LoggingConfig
+from salver.spec.mistakes import unknown
 from salver.spec.model import Fields, LikeModel
 from salver.spec.structs import default, fields_of
 
