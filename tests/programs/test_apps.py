@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import httpx
+import numpy as np
+import pandas as pd
 import pydantic
 import pytest
 from fastapi import (
@@ -38,6 +40,7 @@ from salver import serve
 from salver.program import INGRESS_MARK
 from salver.serve.exceptions import BackPressureError
 from salver.serve.handle import DeploymentHandle
+from salver.testing import run_inline
 
 
 @asynccontextmanager
@@ -629,3 +632,36 @@ class Asks:
 
     async def __call__(self) -> Any:
         return await self.shop.root.remote()
+
+
+figures = FastAPI()
+
+
+@serve.deployment
+@serve.ingress(figures)
+class Figures:
+    @figures.get("/scalar", response_model=None)
+    def scalar(self) -> Any:
+        return {"of": [np.float32(1.5), np.int64(2)]}
+
+    @figures.get("/array", response_model=None)
+    async def array(self) -> Any:
+        return np.arange(3)
+
+    @figures.get("/table", response_model=None)
+    def table(self) -> Any:
+        return pd.DataFrame({"a": [1, 2]})
+
+    @figures.get("/error", response_model=None)
+    def error(self) -> Any:
+        return {"why": ValueError("so")}
+
+
+async def test_routes_return_arrays_tables_and_errors_as_plain_handlers_do() -> None:
+    async with (
+        run_inline(Figures.bind()) as app,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app.asgi), base_url="http://x") as client,
+    ):
+        found = [(await client.get(path)).json() for path in ("/scalar", "/array", "/table")]
+        assert found == [{"of": [1.5, 2]}, [0, 1, 2], [{"a": 1}, {"a": 2}]]
+        assert (await client.get("/error")).json() == {"why": "so"}

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from fastapi.encoders import jsonable_encoder
 from hypothesis import given
@@ -113,6 +114,8 @@ def test_the_same_as_fastapi(value: Any) -> None:
         (float("inf"), b"null"),
         ([float("nan")], b"[null]"),
         ([np.float64("nan")], b"[null]"),
+        (pd.DataFrame({"a": [1, 2], "b": ["x", None]}), b'[{"a":1,"b":"x"},{"a":2,"b":null}]'),
+        (pd.Series([1, 2], index=["x", "ndim"]), b'{"x":1,"ndim":2}'),
         (ValueError("why"), b'"why"'),
         (msgspec.defstruct("S", ["a"])(a=dt.timedelta(seconds=1)), b'{"a":1.0}'),
         ("\ud800", b'"\\ud800"'),

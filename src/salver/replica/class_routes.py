@@ -22,6 +22,7 @@ from salver.errors import (
     ReplicaUnavailableError,
     SalverError,
 )
+from salver.replica.encoders import teach_fastapi
 from salver.replica.reply import error_reply
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def as_app(source: Any, instance: Any) -> Callable[..., Any]:
         return source  # type: ignore[no-any-return]
     from fastapi import APIRouter, FastAPI
 
+    teach_fastapi()
     if isinstance(source, APIRouter):
         app = FastAPI()
         app.include_router(source)

@@ -116,7 +116,7 @@ def _foreign(value: Any) -> Any:
     kind = type(value)
     module = kind.__module__.partition(".")[0]
     if module == "pandas" and hasattr(value, "to_dict"):
-        return jsonable(value.to_dict())
+        return jsonable(value.to_dict("records") if value.ndim == 2 else value.to_dict())
     if callable(getattr(value, "tolist", None)):  # numpy, torch, pandas.Index
         return jsonable(value.tolist())
     if module in ("ipaddress", "pydantic", "pydantic_core", "pydantic_extra_types"):
