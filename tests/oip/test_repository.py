@@ -6,14 +6,12 @@ import threading
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from salver.oip import proto
 from salver.oip.codecs import built_in
-from salver.oip.codecs.messages import decode_input, decode_request, encode_response
 from salver.oip.configuration import configuration
-from salver.oip.errors import InvalidMessageError, MalformedBodyError, MismatchError
+from salver.oip.errors import InvalidMessageError, MalformedBodyError
 from salver.oip.metadata import ModelMetadata, SharedMemoryRegion, TensorMetadata
 from salver.oip.metadata_messages import fill
 from salver.oip.repository import (
@@ -104,42 +102,6 @@ def test_the_configuration_is_the_same_in_json_and_protobuf() -> None:
     assert list(message.input[0].dims) == [3]
     assert message.input[1].optional
     assert message.model_transaction_policy.decoupled
-
-
-def test_content_types_come_from_the_tensor_then_from_the_model() -> None:
-    model = ModelMetadata(
-        "m", "", [TensorMetadata("x", "BYTES", [-1], {"content_type": "str"})], []
-    )
-    element = np.array([b"YQ=="], object)
-
-    assert decode_input(REGISTRY, Tensor.of("x", element), model) == ["YQ=="]
-    own = Tensor.of("x", element, {"content_type": "base64"})
-    assert decode_input(REGISTRY, own, model) == [b"a"]
-    assert decode_input(REGISTRY, Tensor.of("y", element), model).tolist() == [b"YQ=="]
-
-
-def test_a_whole_request_is_decoded_by_its_content_type() -> None:
-    two = InferRequest([Tensor.of("a", np.ones(2)), Tensor.of("b", np.zeros(2))])
-    one = InferRequest(two.inputs[:1], parameters={"content_type": "np"})
-
-    assert decode_request(REGISTRY, two) is two
-    two.parameters = {"content_type": "pd"}
-    assert list(decode_request(REGISTRY, two).columns) == ["a", "b"]
-    assert decode_request(REGISTRY, one).tolist() == [1, 1]
-    two.parameters = {"content_type": "np"}
-    with pytest.raises(MismatchError, match=r"^\$\.inputs: .*needs exactly one input, got 2$"):
-        decode_request(REGISTRY, two)
-    two.parameters = {"content_type": "pdd"}
-    with pytest.raises(
-        InvalidMessageError, match=r"^\$\.parameters\.content_type: unknown content"
-    ):
-        decode_request(REGISTRY, two)
-
-
-def test_a_response_has_the_output_names_that_users_of_mlserver_know() -> None:
-    assert [t.name for t in encode_response(REGISTRY, np.ones(2)).outputs] == ["output-1"]
-    frame = pd.DataFrame({"a": [1], "b": ["x"]})
-    assert [t.name for t in encode_response(REGISTRY, frame).outputs] == ["a", "b"]
 
 
 def test_threads_may_share_a_format() -> None:

@@ -13,12 +13,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 
-from salver.oip import v1_tensors
 from salver.oip.binding import Binder
 from salver.oip.classification import classified
 from salver.oip.errors import InvalidMessageError
 from salver.oip.generate import event, named, read_generate, write_generate
-from salver.oip.metadata import ModelMetadata, TensorMetadata
 from salver.oip.rest import RestFormat
 from salver.oip.signature import Signature
 from salver.oip.types import InferRequest, InferResponse, RequestedOutput, Tensor
@@ -168,33 +166,6 @@ def test_bytes_of_v1_that_the_argument_cannot_be_are_named(
             Binder(Signature.of(function)),
             read_v1(json.dumps({"inputs": {"x": cells}}).encode()),
         )
-
-
-MODEL = ModelMetadata(
-    "m",
-    "",
-    [TensorMetadata("x", "FP32", [-1, 2]), TensorMetadata("s", "BYTES", [-1])],
-    [],
-)
-
-
-def test_v1_bodies_become_tensors_for_models_known_by_metadata() -> None:
-    request = read_v1(b'{"instances":[{"x":[1,2],"s":"a"},{"x":[3,4],"s":"b"}]}')
-
-    inputs = v1_tensors.to_infer_request(request, MODEL).inputs
-    body = json.loads(v1_tensors.to_v1_answer(request, InferResponse(inputs)))
-
-    assert [(t.name, t.datatype, t.shape) for t in inputs] == [
-        ("x", "FP32", (2, 2)), ("s", "BYTES", (2,)),
-    ]  # fmt: skip
-    assert body == {"predictions": [{"x": [1, 2], "s": "a"}, {"x": [3, 4], "s": "b"}]}
-    marked = read_v1(b'{"inputs":{"s":["a",{"b64":"/w=="}]}}')
-    (texts,) = v1_tensors.to_infer_request(marked, MODEL).inputs
-    assert texts.array().tolist() == [b"a", b"\xff"]
-    with pytest.raises(
-        InvalidMessageError, match=r"^\$\.instances: expected rows that are objects"
-    ):
-        v1_tensors.to_infer_request(read_v1(b'{"instances":[1]}'), MODEL)
 
 
 INFER = (
