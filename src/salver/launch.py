@@ -119,13 +119,22 @@ class Instance:
         """
         try:
             self.keeper.wait_bound()
-            if "http" in self.keeper.addresses and not self.http.secure:
-                address = self.keeper.addresses["http"]
-                put_up(self.address, *address, self.http.root_path, self.http.session_id_header)
+            self._put_up()
         except BaseException:  # Ctrl-C, say: it must not go on while its directory is removed
             self.kill()
             raise
         return self
+
+    def _put_up(self) -> None:
+        """Say to clients on this machine where the HTTP door is."""
+        if "http" not in self.keeper.addresses or self.http.secure:
+            return
+        address = self.keeper.addresses["http"]
+        try:
+            put_up(self.address, *address, self.http.root_path, self.http.session_id_header)
+        except OSError:
+            self.check()  # its directory went with the keeper
+            raise
 
     @property
     def url(self) -> str:

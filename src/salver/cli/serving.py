@@ -12,7 +12,7 @@ import click
 
 from salver.cli.sources import Source, Work
 from salver.control.client import ControlClient
-from salver.errors import SalverError
+from salver.errors import SalverError, WireError
 from salver.launch import Instance
 from salver.spec.app import AppSpec
 from salver.spec.status import ApplicationStatus, Event, in_one_line
@@ -74,7 +74,10 @@ class _Serving:
             return serving.result()
         except BrokenPipeError:  # nobody reads what we say, as in `salver run ... | head`
             raise
-        except (OSError, SalverError):  # because nobody listens any more, perhaps
+        except OSError as error:  # nobody listens any more
+            self._instance.check()
+            raise SalverError(f"The instance cannot be reached: {error.strerror}.") from error
+        except SalverError:  # because of that, perhaps
             self._instance.check()
             raise
         finally:
@@ -184,13 +187,14 @@ class _Serving:
                 control = await self._dial()
             except OSError:  # the keeper is gone: whoever watches it sees to the rest
                 await asyncio.Event().wait()
-            try:
+            except WireError:  # that controller died as it greeted us
+                continue
+            with suppress(WireError):  # and that one before it had begun to tell
                 async for event in control.events():
                     if event.at > latest:
                         latest = event.at
                         _show(event)
-            finally:
-                control.close()
+            control.close()
 
     async def _dial(self) -> ControlClient:
         return await ControlClient.dial(self._instance.address, self._instance.secret())

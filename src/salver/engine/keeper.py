@@ -289,7 +289,7 @@ def main(owner_fd: int, early: Iterable[str] = ()) -> int:
     try:
         return Keeper(owner, config).run()
     except EngineError as error:
-        remove_runtime(config.instance)  # nobody else does it where the owner is gone, too
-        with suppress(OSError):
+        with suppress(OSError):  # before anybody can find the control socket gone, and ask why
             owner.send(msgspec.json.encode(Failed(str(error))))
+        remove_runtime(config.instance)  # nobody else does it where the owner is gone, too
         return 1
