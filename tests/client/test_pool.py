@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
 import threading
@@ -23,8 +24,9 @@ from salver.client import (
     UnavailableError,
 )
 from salver.client.deadline import Deadline
-from salver.client.pool import Turns
-from salver.client.rim import LoopRim
+from salver.client.http import Request
+from salver.client.pool import Pool, Turns
+from salver.client.rim import BlockingRim, LoopRim, run_now
 
 METADATA = (
     b'{"name":"m","platform":"p","inputs":[{"name":"x","datatype":"FP32","shape":[-1]}],'
@@ -38,6 +40,10 @@ def reply(body: bytes, status: str = "200 OK", more: bytes = b"") -> bytes:
     return b"HTTP/1.1 %s\r\ncontent-length: %d\r\n%s\r\n%s" % (
         status.encode(), len(body), more, body,
     )  # fmt: skip
+
+
+class Last(bytes):
+    """An answer after which the server closes its connection, without a word of that before."""
 
 
 class Script:
@@ -73,6 +79,8 @@ class Script:
                         stream.readline()  # until the client leaves
                         break
                     conn.sendall(answer)
+                    if isinstance(answer, Last):
+                        break
 
     def close(self) -> None:
         self.answers.clear()
@@ -187,6 +195,33 @@ def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
         reply(METADATA, more=b"connection: close\r\n"), reply(SERVER), reply(ANSWER)
     ) as script:
         assert ask(script) == [2.0]
+
+
+def test_what_only_reads_outlives_connections_that_end_silently() -> None:
+    with scripted(*[Last(reply(b"{}"))] * 3, reply(b"{}")) as script, Client(script.url) as client:
+        assert [client.live() for _ in range(4)] == [True] * 4
+
+
+async def test_so_it_does_for_the_asynchronous_client() -> None:
+    with scripted(*[Last(reply(b"{}"))] * 3, reply(b"{}")) as script:
+        async with AsyncClient(script.url) as client:
+            assert [await client.live() for _ in range(4)] == [True] * 4
+
+
+def test_a_call_takes_no_idle_connection_that_has_ended() -> None:
+    """It could not be sent again."""
+    deadline, request = (
+        Deadline(20, time.monotonic),
+        Request.of("POST", "/", [("host", "h")], (b"{}",)),
+    )
+    with scripted(Last(reply(b"a")), reply(b"b")) as script:
+        pool = Pool(BlockingRim(), "127.0.0.1", int(script.url.rpartition(":")[2]), None)
+        assert run_now(pool.exchange(request, deadline)).body == b"a"
+        (pipe,) = pool._idle
+        select.select([pipe._socket], [], [], 20)  # until the end of it has come
+        assert run_now(pool.exchange(request, deadline)).body == b"b"
+        pool.close()
+        assert script.asked == [b"POST", b"POST"]
 
 
 def test_chunks_and_bodies_without_a_length_are_read() -> None:
