@@ -217,7 +217,7 @@ def test_a_call_takes_no_idle_connection_that_has_ended() -> None:
     with scripted(Last(reply(b"a")), reply(b"b")) as script:
         pool = Pool(BlockingRim(), "127.0.0.1", int(script.url.rpartition(":")[2]), None)
         assert run_now(pool.exchange(request, deadline)).body == b"a"
-        (pipe,) = pool._idle
+        pipe: Any = pool._idle[0]
         select.select([pipe._socket], [], [], 20)  # until the end of it has come
         assert run_now(pool.exchange(request, deadline)).body == b"b"
         pool.close()

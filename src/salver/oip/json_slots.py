@@ -67,11 +67,17 @@ class JsonSlot(Slot):
         return convert(value, self.hint, self._inner)
 
     def to_plain(self, name: str, value: Any) -> Any:
+        if self.many and isinstance(value, list) and self._are_items(value):
+            return value
         try:
             return held(value, self.hint, self._inner)
         except (ContentError, InvalidResultError) as error:
             what = getattr(self.hint, "__name__", None) if isinstance(self.hint, type) else None
             raise promised(name, what or self.hint, f"{value!r:.60}", str(error)) from None
+
+    def _are_items(self, values: list[Any]) -> bool:
+        """Whether all are records of the very class: as a single one, they need no second look."""
+        return all(self.item in type(value).__mro__ for value in values)
 
     def schema(self) -> dict[str, Any]:
         return schema_of(self.hint, lambda kind: self._slot(kind).schema())
