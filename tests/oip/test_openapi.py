@@ -126,7 +126,8 @@ def test_what_types_refer_to_are_components_of_the_document() -> None:
     with pytest.raises(jsonschema.ValidationError):
         validator.validate(body | {"points": [{"x": 1, "next": {}}]})
     answer = found["paths"]["/"]["post"]["responses"]["200"]["content"]["application/json"]
-    assert answer["schema"] == {"$ref": "#/components/schemas/Point"}
+    point = schemas[answer["schema"]["$ref"].rpartition("/")[2]]
+    assert point["properties"]["x"] == {"type": ["number", "null"]}  # NaN
 
 
 def test_every_example_is_what_its_schema_allows() -> None:
@@ -180,6 +181,21 @@ def test_what_we_write_is_what_the_document_says() -> None:
         "name": "m", "platform": "p", "versions": [],
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}], "outputs": [],
     })))  # fmt: skip
+
+
+def test_nan_within_a_record_is_what_the_document_says() -> None:
+    def function(x: list[list[float]]) -> tuple[list[Point], Point, list[list[float]]]: ...
+
+    signature = Signature.of(function)
+    binder = Binder(signature)
+    found = document(signature.metadata("m"), signature, plain="/m")
+    content = found["paths"]["/m"]["post"]["responses"]["200"]["content"]["application/json"]
+    result = Point(float("nan"), Point(1.5)), [[1.0], []]
+    answer = json.loads(binder.pack_json(([result[0]], *result)))
+    assert answer["output-1"] == {"x": None, "next": {"x": 1.5, "next": None}}
+    jsonschema.validate(answer, found | content["schema"])
+    ragged = json.loads(write_response(binder.pack(([], *result))).text) | {"model_name": "m"}
+    jsonschema.validate(ragged, found | {"$ref": "#/components/schemas/InferResponse"})
 
 
 @pytest.mark.parametrize(

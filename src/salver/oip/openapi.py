@@ -19,6 +19,7 @@ __all__ = ("document", "plain_schema")
 Schema = dict[str, Any]
 
 _STRING: Final[Schema] = {"type": "string"}
+_VALUES: Final = frozenset(("const", "default", "enum", "examples"))  # which are no schemas
 _TABLE: Final[Schema] = {"type": ["object", "array"]}
 _PARAMETERS: Final[Schema] = {"type": "object", "additionalProperties": True}
 
@@ -109,13 +110,23 @@ def _result(signature: Signature) -> Schema:
     elif signature.direct or (not outputs and not named):
         schema = {} if signature.direct else {"type": "null"}
     else:
-        found = {
-            o.tensor: _nullable(o.slot.schema()) if o.nullable else o.slot.schema() for o in outputs
-        }
+        schemas = {o.tensor: _answered(o.slot.schema()) for o in outputs}
+        found = {o.tensor: _nullable(schemas[o.tensor]) if o.nullable else schemas[o.tensor]
+                 for o in outputs}  # fmt: skip
         if not named:
             return next(iter(found.values()))
         schema = _object(found)
     return _nullable(schema) if signature.nullable else schema
+
+
+def _answered(part: Any) -> Any:
+    """The schema of what is answered: NaN is null there, also within records."""
+    if isinstance(part, list):
+        return [_answered(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    changed = {key: value if key in _VALUES else _answered(value) for key, value in part.items()}
+    return changed | {"type": ["number", "null"]} if part.get("type") == "number" else changed
 
 
 def _ref(name: str) -> Schema:
@@ -235,6 +246,14 @@ def _tensor(tensor: TensorMetadata) -> Schema:
         return _any_tensor(_STRING)
     if tensor.parameters.get("any_datatype"):
         return _any_tensor({"const": tensor.name})
+    regular = _typed_tensor(tensor)
+    if tensor.parameters.get("content_type") != "number" or len(tensor.shape) < 2:
+        return regular
+    rows = TensorMetadata(tensor.name, "BYTES", [-1])  # of JSON, as they are not equally long
+    return {"anyOf": [regular, _typed_tensor(rows)]}
+
+
+def _typed_tensor(tensor: TensorMetadata) -> Schema:
     properties: dict[str, Schema] = {
         "name": {"const": tensor.name},
         "datatype": {"const": tensor.datatype},
