@@ -136,6 +136,24 @@ class Held(pydantic.BaseModel):
 
 
 @dataclass
+class Marked:
+    image: Annotated[np.ndarray, salver.Field("FP32")] | None
+    inner: list[Marked] | None = None
+
+
+def test_a_field_that_would_not_be_followed_is_refused() -> None:
+    """Within a result that is the record each field is an output, and its Field is followed."""
+
+    def given(x: dict[str, Marked]) -> None: ...
+
+    def returned() -> Marked: ...
+
+    with pytest.raises(UnservableError, match=r"argument 'x': Marked\.image has a Field"):
+        Signature.of(given)
+    assert Signature.of(returned).outputs[0].slot.datatype == "FP32"
+
+
+@dataclass
 class Deep:
     inner: dict[str, Foreign]
 

@@ -30,6 +30,7 @@ from salver.oip.codecs.elements import ElementCodec
 from salver.oip.codecs.foreign import is_array_like
 from salver.oip.codecs.frame import SeriesCodec
 from salver.oip.codecs.numpy import NumpyCodec
+from salver.oip.codecs.pydantic import uses_pydantic
 from salver.oip.codecs.registry import Registry
 from salver.oip.codecs.torch import TorchCodec
 from salver.oip.datatypes import DATATYPES, datatype_named
@@ -39,7 +40,7 @@ from salver.oip.slots import AnySlot, Slot
 from salver.oip.value_slots import ChoiceSlot, ElementSlot, NumberSlot
 from salver.spec.endpoint import Field
 
-__all__ = ("is_record", "record_fields", "slot_for", "split_hint")
+__all__ = ("is_record", "record_fields", "slot_for", "split_hint", "unread_field")
 
 
 _NO_FIELD: Final = Field()
@@ -171,6 +172,24 @@ def is_record(hint: Any) -> bool:
         or hasattr(hint, "model_fields")
         or hasattr(hint, "_fields")
     )
+
+
+def unread_field(hint: Any, seen: frozenset[Any] = frozenset()) -> str:
+    """The place in a record, as `Class.field`, of a Field that nobody reads there: msgspec, other
+    than pydantic, knows of it nothing; empty if there is none."""
+    if uses_pydantic(hint):
+        return ""
+    if not is_record(hint):
+        return next(filter(None, (unread_field(kind, seen) for kind in get_args(hint))), "")
+    kinds = {} if hint in seen else get_type_hints(hint, include_extras=True)
+    for name, kind in kinds.items():
+        bare, field, _ = split_hint(kind)
+        if (field.datatype, field.shape, field.content_type) != (None, None, None):
+            return f"{hint.__name__}.{name}"
+        found = unread_field(bare, seen | {hint})
+        if found:
+            return found
+    return ""
 
 
 def record_fields(hint: Any) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import msgspec
 
 from salver.oip.codecs.registry import GroupCodec, Registry, built_in
 from salver.oip.errors import InvalidMessageError, UnservableError
-from salver.oip.hints import record_fields, slot_for, split_hint
+from salver.oip.hints import record_fields, slot_for, split_hint, unread_field
+from salver.oip.json_slots import JsonSlot
 from salver.oip.jsontypes import spelled
 from salver.oip.metadata import ModelMetadata, TensorMetadata
 from salver.oip.slots import Slot
@@ -177,7 +178,15 @@ def _arguments(
             yield Argument(name, name, None, group, required, nullable, has_default,
                            field.description)  # fmt: skip
         else:
-            slot = _slot(f"{_name(function)}: argument {name!r}", hint, registry, field)
+            what = f"{_name(function)}: argument {name!r}"
+            slot = _slot(what, hint, registry, field)
+            unread = unread_field(hint) if isinstance(slot, JsonSlot) else ""
+            if unread:
+                raise UnservableError(
+                    f"{what}: {unread} has a Field, which within a record only models of pydantic "
+                    "follow. Annotate it numpy.typing.NDArray[numpy.float32] or the like, or make "
+                    "the record a model of pydantic."
+                )
             tensor = field.name or name
             yield Argument(tensor=tensor, name=name, slot=slot, required=required,
                            nullable=nullable, has_default=has_default,
