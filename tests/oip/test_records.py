@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -135,6 +135,52 @@ class Held(pydantic.BaseModel):
     foreign: Foreign
 
 
+class Film(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    KIND: ClassVar[str] = "film"
+    _seen: int = pydantic.PrivateAttr(0)
+    image: np.ndarray
+    name: str = pydantic.Field("x", alias="Name")
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @property
+    def size(self) -> int:
+        return int(self.image.size)
+
+
+@dataclass
+class Reel:
+    KIND: ClassVar[str] = "reel"
+    films: list[Film]
+    length: npt.NDArray[np.float64] | None = None
+
+
+def test_a_record_that_is_a_result_has_an_output_for_each_of_its_fields() -> None:
+    def film(x: Film) -> Film:
+        return x
+
+    binder = Binder(Signature.of(film))
+    given = binder.bind_json(b'{"image":[1,2],"Name":"n"}')
+    packed = {tensor.name: tensor.array().tolist() for tensor in binder.pack(film(**given)).outputs}
+    assert packed == {"image": [1, 2], "Name": [b"n"], "size": [2]}
+    assert json.loads(binder.pack_json(film(**given))) == {"image": [1, 2], "Name": "n", "size": 2}
+
+
+def test_dataclasses_may_hold_models_of_pydantic() -> None:
+    def cut(x: Reel) -> list[Reel]:
+        return [x]
+
+    binder = Binder(Signature.of(cut))
+    given = binder.bind_json(b'{"films":[{"image":[1]}],"length":[2]}')
+    assert isinstance(given["x"].films[0], Film)
+    (reel,) = json.loads(binder.pack_json(cut(**given)))
+    assert reel == {"films": [{"image": [1], "Name": "x", "size": 1}], "length": [2.0]}
+    with pytest.raises(ContentError, match=r"^\$\.films\[1\]\.image\[1\]: a list of 2 where"):
+        binder.bind_json(b'{"films":[{"image":[1]},{"image":[[1],[2,3]]}]}')
+    with pytest.raises(ContentError, match=r"^\$\.films\[0\]\.Name: Input should be a valid"):
+        binder.bind_json(b'{"films":[{"image":[1],"Name":1}]}')
+
+
 @dataclass
 class Marked:
     image: Annotated[np.ndarray, salver.Field("FP32")] | None
@@ -158,6 +204,11 @@ class Deep:
     inner: dict[str, Foreign]
 
 
+@dataclass
+class Outer:
+    held: Held
+
+
 INSTEAD = r"\. Use arrays, numbers, str, .*"
 
 
@@ -171,6 +222,7 @@ INSTEAD = r"\. Use arrays, numbers, str, .*"
         (list[Foreign], r"list\[.*\]: Foreign has no form in JSON" + INSTEAD),
         (Callable[[int], int], r".*Callable.*: Callable has no form in JSON" + INSTEAD),
         (Shot | Deep, r".*: Type unions may not contain more than one dataclass.*" + INSTEAD),
+        (Outer, r"Outer: it holds what pydantic takes from Python alone, and what is neither.*"),
         (list[Held], r".*: it holds what pydantic takes from Python alone, and what is neither.*"),
     ],
 )

@@ -30,7 +30,7 @@ from salver.oip.codecs.elements import ElementCodec
 from salver.oip.codecs.foreign import is_array_like
 from salver.oip.codecs.frame import SeriesCodec
 from salver.oip.codecs.numpy import NumpyCodec
-from salver.oip.codecs.pydantic import uses_pydantic
+from salver.oip.codecs.pydantic import uses_pydantic, written_fields
 from salver.oip.codecs.registry import Registry
 from salver.oip.codecs.torch import TorchCodec
 from salver.oip.datatypes import DATATYPES, datatype_named
@@ -103,6 +103,9 @@ def _slot_within(registry: Registry, hint: Any) -> Slot:
 
 def _is_held(registry: Registry, kind: type) -> bool:
     """Whether what JSON does not know by itself has a form in it all the same."""
+    if uses_pydantic(kind):
+        check_json(kind, partial(_is_held, registry))
+        return True
     return registry.for_hint(kind) is not None
 
 
@@ -192,13 +195,17 @@ def unread_field(hint: Any, seen: frozenset[Any] = frozenset()) -> str:
     return ""
 
 
-def record_fields(hint: Any) -> dict[str, Any]:
-    """The fields of a record that holds arrays or images: each is a tensor of its own."""
+def record_fields(hint: Any) -> list[tuple[str, str, Any]]:
+    """Of a record that holds arrays or images each field is a tensor of its own: their names in
+    Python and in JSON, and annotations."""
     if not is_record(hint):
-        return {}
-    fields = {
-        name: kind
-        for name, kind in get_type_hints(hint, include_extras=True).items()
-        if not name.startswith("__") and name != "model_config"
-    }
-    return fields if any(is_array_like(split_hint(kind)[0]) for kind in fields.values()) else {}
+        return []
+    fields = written_fields(hint) if uses_pydantic(hint) else _plain_fields(hint)
+    return fields if any(is_array_like(split_hint(kind)[0]) for _, _, kind in fields) else []
+
+
+def _plain_fields(hint: Any) -> list[tuple[str, str, Any]]:
+    hints = get_type_hints(hint, include_extras=True)
+    if dataclasses.is_dataclass(hint):
+        hints = {field.name: hints[field.name] for field in dataclasses.fields(hint)}
+    return [(name, name, kind) for name, kind in hints.items()]

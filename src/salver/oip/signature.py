@@ -225,8 +225,8 @@ def _outputs(
         for index, item in enumerate(get_args(bare)):
             yield _output(where, f"output-{index}", item, registry)
     elif fields:
-        for name, kind in fields.items():
-            yield _output(where, name, kind, registry, name)
+        for name, told, kind in fields:
+            yield _output(where, told, kind, registry, name)
     else:
         # What the generate extension calls the text that answers `text_input`.
         name = "text_output" if text_input and bare is str else "output-0"

@@ -13,7 +13,16 @@ from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin, get_t
 from salver.oip.codecs.foreign import is_array_like, is_instance
 from salver.oip.errors import ContentError, InvalidMessageError
 
-__all__ = ("Inner", "dumped", "json_schema_of", "uses_pydantic", "validated", "within", "within_of")
+__all__ = (
+    "Inner",
+    "dumped",
+    "json_schema_of",
+    "uses_pydantic",
+    "validated",
+    "within",
+    "within_of",
+    "written_fields",
+)
 
 Inner: TypeAlias = Callable[[Any, Any], Any]  # of a type and what JSON had for it
 Fallback: TypeAlias = Callable[[Any], Any]
@@ -145,6 +154,19 @@ def _hints_of(kind: type) -> dict[str, Any]:
         name: Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
         for name, field in fields.items()
     }
+
+
+def written_fields(kind: Any) -> list[tuple[str, str, Any]]:
+    """Their names in Python and in JSON, and annotations; also of fields that are computed."""
+    fields = kind.__pydantic_fields__
+    found = [
+        (name, fields[name].serialization_alias or name, hint)
+        for name, hint in _hints_of(kind).items()
+    ]
+    computed = kind.__pydantic_decorators__.computed_fields
+    return found + [
+        (name, one.info.alias or name, one.info.return_type) for name, one in computed.items()
+    ]
 
 
 def _arrays_in(hint: Any) -> Iterator[Any]:
