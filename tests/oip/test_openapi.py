@@ -184,7 +184,8 @@ def test_what_we_write_is_what_the_document_says() -> None:
 
 
 def test_nan_within_a_record_is_what_the_document_says() -> None:
-    def function(x: list[list[float]]) -> tuple[list[Point], Point, list[list[float]]]: ...
+    def function(x: list[list[float]]) -> tuple[list[Point], Point, list[list[float]]]:
+        raise NotImplementedError
 
     signature = Signature.of(function)
     binder = Binder(signature)

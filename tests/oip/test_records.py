@@ -192,7 +192,8 @@ def test_a_field_that_would_not_be_followed_is_refused() -> None:
 
     def given(x: dict[str, Marked]) -> None: ...
 
-    def returned() -> Marked: ...
+    def returned() -> Marked:
+        raise NotImplementedError
 
     with pytest.raises(UnservableError, match=r"argument 'x': Marked\.image has a Field"):
         Signature.of(given)
