@@ -437,6 +437,58 @@ def test_what_is_built_runs(salver_command: Command, folder: Path) -> None:
     assert served.stop() == 0
 
 
+RULED = """
+import salver
+from salver.serve.config import AutoscalingPolicy
+from salver.serve.request_router import RequestRouter
+
+
+class First(RequestRouter):
+    async def choose_replicas(self, candidate_replicas, pending_request=None):
+        return [candidate_replicas]
+
+
+def three(ctx):
+    return 3, {}
+
+
+def here():
+    return lambda ctx: (1, {})
+
+
+@salver.deployment(request_router_config={"request_router_class": First})
+class Ruled:
+    def __init__(self, *others):
+        pass
+
+    def __call__(self, request):
+        return "ruled"
+
+
+def scaled(policy):
+    return {"max_replicas": 4, "upscale_delay_s": 0, "policy": AutoscalingPolicy(policy)}
+
+
+Named = Ruled.options(name="Named", autoscaling_config=scaled(three))
+Nameless = Ruled.options(name="Nameless", autoscaling_config=scaled(here()))
+app = Ruled.bind(Named.bind(), Nameless.bind())
+"""
+
+
+def test_what_is_built_names_code_by_its_path(salver_command: Command, folder: Path) -> None:
+    (folder / "ruled.py").write_text(RULED)
+    built = salver_command("build", "ruled:app", "-o", "new.yaml", cwd=folder)
+    assert built.process.wait() == 0
+    text = (folder / "new.yaml").read_text()
+    assert "policy_function: ruled:three" in text
+    assert text.count("request_router_class: ruled:First") == 3
+    assert "# autoscaling_config: as in the code; what it names cannot be imported" in text
+    assert "type: pickle" not in text
+    served = salver_command("run", "new.yaml", "--port", "0", cwd=folder)
+    served.line(r"default#Named SCALES from 1 to 3: its policy wants 3")
+    assert served.stop() == 0
+
+
 def test_build_names_several_apps_apart(salver_command: Command, folder: Path) -> None:
     (folder / "other.py").write_text("from shop import app\n")
     built = salver_command("build", "shop:app", "other:app", cwd=folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,14 @@ import yaml
 from salver.cli.like import like_option
 from salver.cli.target import load_spec
 from salver.errors import SalverError, TargetError
+from salver.portable import imported
 from salver.spec.app import AppSpec
+from salver.spec.autoscaling import AutoscalingConfig
+from salver.spec.code import ImportedCode, PickledCode
 from salver.spec.environment import RuntimeEnv
 from salver.spec.http import HttpSettings
 from salver.spec.options import DeploymentOptions, description
+from salver.spec.routing import RequestRouterConfig
 from salver.spec.structs import fields_of, meaning
 
 __all__ = ("build", "config_text")
@@ -126,6 +131,9 @@ def _options(options: DeploymentOptions) -> Iterator[str]:
     said = said_by(options)
     for name, value in said.items():
         yield from _option(8, name, value, _meaning(name))
+    for name, value in _differing(options).items():
+        if _by_name(value) is None:
+            yield f"        # {name}: as in the code; what it names cannot be imported from a file"
     for name in _COMMON:
         if name not in said:
             default = getattr(options, name)
@@ -140,19 +148,51 @@ def _meaning(name: str) -> str:
 
 def said_by(options: DeploymentOptions) -> dict[str, Any]:
     """The options that differ from the defaults, in the form of a file's entry."""
-    default = DeploymentOptions()
+    named = {name: _by_name(value) for name, value in _differing(options).items()}
     said: dict[str, Any] = msgspec.to_builtins(
-        {
-            name: getattr(options, name)
-            for name in options.__struct_fields__
-            if getattr(options, name) != getattr(default, name)
-        }
+        {name: value for name, value in named.items() if value is not None}
     )
     process: dict[str, Any] = {name: said.pop(name) for name in _PROCESS if name in said}
     env = {name: said.pop(name) for name in RuntimeEnv.__struct_fields__ if name in said}
     if env:
         process["runtime_env"] = env
     return {**said, **({"ray_actor_options": process} if process else {})}
+
+
+def _differing(options: DeploymentOptions) -> dict[str, Any]:
+    default = DeploymentOptions()
+    return {
+        name: getattr(options, name)
+        for name in options.__struct_fields__
+        if getattr(options, name) != getattr(default, name)
+    }
+
+
+def _by_name(value: Any) -> Any:
+    """The same with its policy or router by import path, as files have it. None: there is none."""
+    if isinstance(value, RequestRouterConfig):
+        path = _path_of(value.request_router_class)
+        return path and msgspec.structs.replace(value, request_router_class=path)
+    if isinstance(value, AutoscalingConfig):
+        path = _path_of(value.policy.policy_function)
+        policy = path and msgspec.structs.replace(value.policy, policy_function=path)
+        return policy and msgspec.structs.replace(value, policy=policy)
+    return value
+
+
+def _path_of(code: Any) -> str | None:
+    """Where the app's process finds what is sent to others by value."""
+    if isinstance(code, ImportedCode):
+        return f"{code.module}:{code.qualname}"
+    if not isinstance(code, PickledCode):
+        return str(code)
+    found = pickle.loads(code.data)  # which this process has made, a moment ago
+    path = f"{found.__module__}:{found.__qualname__}"
+    try:
+        imported(path, "it")
+    except TargetError:
+        return None
+    return path
 
 
 def _option(indent: int, name: str, value: Any, means: str) -> Iterator[str]:
