@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
@@ -40,6 +42,25 @@ class Capacity:
     num_gpus: float | None = None
     memory: float | None = None
     resources: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.resources, Mapping):
+            raise ValueError(
+                f"resources={self.resources!r} is not valid: expected a dict such as {{'tpu': 2}}."
+            )
+        named = {f"resources[{name!r}]": amount for name, amount in self.resources.items()}
+        own = {name: getattr(self, name) for name in ("num_cpus", "num_gpus", "memory")}
+        for name, amount in {**own, **named}.items():
+            if amount is not None and not _is_amount(amount):
+                raise ValueError(
+                    f"{name}={amount!r} is not valid: expected a number >= 0, which replicas may "
+                    "use together. Leave it out for what this machine has."
+                )
+
+
+def _is_amount(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 <= value < math.inf
 
 
 def default_http() -> HttpSettings:

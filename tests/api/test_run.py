@@ -182,6 +182,22 @@ def test_options_of_a_second_start_are_named_and_ignored(
     assert "max_headers=7 (is 128)" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"num_cpus": -1}, "num_cpus=-1 is not valid: expected a number >= 0"),
+        ({"num_gpus": float("nan")}, "num_gpus=nan is not valid"),
+        ({"num_gpus": "two"}, "num_gpus='two' is not valid"),
+        ({"resources": {"tpu": -2}}, r"resources\['tpu'\]=-2 is not valid"),
+        ({"resources": ["tpu"]}, r"resources=\['tpu'\] is not valid: expected a dict"),
+    ],
+)
+def test_what_cannot_be_shared_out_is_refused(given: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=f"^{named}"):
+        salver.start(**given)
+    assert salver.status().applications == {}
+
+
 def test_nothing_runs_until_something_is_run() -> None:
     assert salver.status().applications == {}
     salver.delete("x")

@@ -32,6 +32,8 @@ def test_help_shows_a_line_to_copy(args: tuple[str, ...]) -> None:
         (("hello:app",), "Did you mean 'salver run hello:app'?"),
         (("run", "hello:app", "word"), "'word' must be of the form '<key>=<val>'."),
         (("run", "hello:app", "--port", "70000"), "70000 is not in the range"),
+        (("run", "hello:app", "--num-gpus", "-1"), "-1.0 is not in the range x>=0."),
+        (("run", "hello:app", "--num-cpus", "nan"), "'nan' is not a finite number."),
         (("run", "hello:app", "--resources", "tpu"), "must be JSON such as"),
         (("run", "hello:app", "--prt", "1"), "No such option"),
         (("run",), "Missing argument 'TARGET'"),
