@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -90,7 +89,8 @@ def run(
     """Run an app, return the handle of its ingress once it answers.
 
     Under a `name` that runs already, it takes the old app's place. `route_prefix=None`: no HTTP.
-    `blocking=True` stays until Ctrl-C. `wait_for_ready=False` does not wait for the replicas.
+    `blocking=True` stays until Ctrl-C, or `shutdown()` in a thread. `wait_for_ready=False` does not
+    wait for the replicas.
     """
     _refuse_later(later, run)
     apps = [RunTarget(target, name, route_prefix, logging_config)]
@@ -177,7 +177,7 @@ def _spec(app: RunTarget, inline: bool) -> AppSpec:
 
 def _stay() -> None:
     try:
-        threading.Event().wait()
+        session.stay()
     except KeyboardInterrupt:
         _logger.warning("Interrupted: the apps stop with this program, or by shutdown().")
         raise

@@ -249,6 +249,15 @@ class Session:
 
     # ---- the end
 
+    def stay(self) -> None:
+        """Until the instance has been shut down; EngineError: it has ended by itself, and why."""
+        if _own_cluster() is not None:  # of whoever started this process, who also ends it
+            threading.Event().wait()
+        instance = self._instance
+        trouble = instance.keeper.wait_ended() if instance is not None else None
+        if trouble is not None and self._instance is instance:
+            raise trouble
+
     def close(self) -> None:
         """Stop every app and every process. Nothing runs: nothing happens."""
         with self._lock:

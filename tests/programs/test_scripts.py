@@ -146,6 +146,28 @@ def test_run_blocking_stays_until_it_is_interrupted(how: str) -> None:
     assert process.returncode != 0
 
 
+@pytest.mark.parametrize(
+    ("how", "code", "said", "error"),
+    [
+        ("killed", 1, "blocks\n", "The keeper has ended unexpectedly, and everything with it (sig"),
+        ("shutdown", 0, "blocks\nreturned\n", ""),
+    ],
+)
+def test_run_blocking_stays_no_longer_than_the_instance(
+    how: str, code: int, said: str, error: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "stays.py", how],
+        cwd=SCRIPTS,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "SALVER_HTTP_PORT": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (code, said), done.stderr
+    assert error in done.stderr
+
+
 def test_the_command_runs_a_module(salver_command: Command) -> None:
     served = salver_command("run", "cli_app:app", "--port", "0", cwd=SCRIPTS)
     assert httpx.get(served.url + "word").json() == "bound"

@@ -81,6 +81,12 @@ class KeeperProcess:
             self.poll()
         return self._trouble
 
+    def wait_ended(self) -> EngineError:
+        """Return when it has ended, in whatever way: why, as far as it has said."""
+        while self._trouble is None:
+            self.poll()
+        return self._trouble
+
     def stop(self, timeout_s: float | None = None) -> None:
         """Drain, end everything, return when it is gone. None: as long as the deployments allow."""
         try:

@@ -1,6 +1,12 @@
-"""Blocks until Ctrl-C, as `serve.run(app, blocking=True)` does, and `run_many`, if asked to."""
+"""Blocks until Ctrl-C, as `serve.run(app, blocking=True)` does, and `run_many`, if asked to.
 
+Asked to, it has its keeper killed meanwhile, or shuts down in a thread.
+"""
+
+import os
+import signal
 import sys
+import threading
 
 from salver import api, serve
 
@@ -13,6 +19,10 @@ def hello() -> str:
 
 
 def tell_and_stay() -> None:
+    if "killed" in sys.argv:
+        os.kill(api.session._instance.keeper.pid, signal.SIGKILL)
+    if "shutdown" in sys.argv:
+        threading.Thread(target=serve.shutdown).start()
     print("blocks", flush=True)
     stay()
 
@@ -27,3 +37,4 @@ try:
 except KeyboardInterrupt:
     print("interrupted", flush=True)
     raise
+print("returned", flush=True)
