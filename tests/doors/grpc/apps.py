@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import signal
@@ -80,6 +81,10 @@ class Speaker:
 
     async def trail(self, _word: Word, context: Any) -> Word:
         context.set_trailing_metadata([("a", "1"), ("b-bin", b"\0"), ("request_id", "forged")])
+        return Word(text="ok")
+
+    async def trail_what(self, word: Word, context: Any) -> Word:
+        context.set_trailing_metadata([ast.literal_eval(word.data.decode())])
         return Word(text="ok")
 
     async def compress(self, word: Word, context: Any) -> Word:

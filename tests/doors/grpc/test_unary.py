@@ -107,6 +107,24 @@ async def test_trailing_metadata_is_the_method_s_but_for_the_request_id(
     assert len([key for key, _ in trailing if key == "request_id"]) == 1
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("A", "x"), ("", "x"), ("a b", "x"), (":status", "200"), ("grpc-status", "0"),
+        ("connection", "close"), ("a", "x\ny"), ("a", "\u00fc"), ("a", b"x"), ("a-bin", "x"),
+    ],
+)  # fmt: skip
+async def test_trailing_metadata_that_no_header_can_carry_are_refused(
+    channel: grpc.aio.Channel, pair: tuple[str, Any]
+) -> None:
+    call = act(channel, "trail_what", data=repr(pair).encode())
+    assert await call.code() is grpc.StatusCode.INTERNAL
+    assert f"TypeError: set_trailing_metadata(): {pair!r} is not valid: expected" in (
+        await call.details()
+    )
+    assert [key for key, _ in await call.trailing_metadata()] == ["request_id"]
+
+
 async def test_answers_are_compressed_where_the_method_says_so(address: str) -> None:
     passed = 0
     over = asyncio.Event()

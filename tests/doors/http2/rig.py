@@ -59,7 +59,7 @@ class Echo:
         self.held: list[Rpc] = []
         self.cancelled = asyncio.Event()
         self.server = Http2Server(
-            asyncio.get_running_loop(), self._parser, partial(Rpc, longest=LONGEST)
+            asyncio.get_running_loop(), self._parser, partial(Rpc, longest=LONGEST), most=100
         )
         self.port = 0
 

@@ -279,9 +279,9 @@ async def test_who_says_hello_at_the_end_is_greeted_before_it_is_told_so(
     came = asyncio.Event()
     opened = echo.server.opened
 
-    def note(connection: Connection) -> None:
-        opened(connection)
+    def note(connection: Connection) -> bool:
         came.set()
+        return opened(connection)
 
     monkeypatch.setattr(echo.server, "opened", note)
     raw = await Raw.connect(echo.port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import h2.events
@@ -219,6 +220,27 @@ async def test_what_breaks_the_rules_of_a_stream_ends_the_call(
     writer.close()
     assert (RST_STREAM, 0, 1, word(code)) in frames
     assert echo.cancelled.is_set()
+
+
+async def test_who_comes_when_the_door_is_full_is_turned_away_which_is_logged_once(
+    echo: Echo, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.ask(1, "/e/Hold")
+    while not echo.held:
+        await client.hear()
+    echo.server.most = 1
+    for _ in range(2):
+        reader, writer = await asyncio.open_connection("127.0.0.1", echo.port)
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        writer.close()
+    assert len(echo.server._connections) == 1
+    (record,) = caplog.records
+    assert "turns clients away: it has 1, and the limit of open files" in record.getMessage()
+    client.h2.reset_stream(1)
+    client.ask(3)
+    await client.send(3, prefixed(b"a"))
+    assert await client.answer(3) == b"a"
 
 
 async def test_a_client_of_http1_is_told_where_it_is(echo: Echo) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
-from salver.doors.descriptors import make_room
 from salver.telemetry.logging import Speaker, configure
 from salver.wire.malloc import keep_memory
 
@@ -18,12 +17,10 @@ __all__ = ("main",)
 
 # Loaded after the fork: grpc must not be there before.
 _SERVER: Final = "salver.doors.grpc.server"
-_CLIENTS: Final = 65536
 
 
 def main(seat: Seat) -> None:
     """Serve until SIGTERM; then answer what is under way, and end."""
     configure(seat.logging, Speaker("ingress", seat.id))
-    make_room(_CLIENTS)
     keep_memory()  # large messages are put together of what arrives
     uvloop.run(import_module(_SERVER).serve(seat))

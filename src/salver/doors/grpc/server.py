@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from google.protobuf import descriptor_pool
@@ -29,6 +29,7 @@ from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
 
 from salver.calls.cluster import Cluster
 from salver.calls.metrics import router_families
+from salver.doors.descriptors import make_room
 from salver.doors.grpc.calls import Upstream
 from salver.doors.grpc.door import GrpcDoor
 from salver.doors.grpc.generated import handler_of
@@ -59,6 +60,7 @@ __all__ = ("GrpcServer", "serve")
 
 _log = logging.getLogger("salver.ingress")
 _access = logging.getLogger("salver.access")
+_CLIENTS: Final = 65536
 
 
 async def serve(seat: Seat) -> None:
@@ -80,7 +82,7 @@ async def serve(seat: Seat) -> None:
     cluster.directory.methods["metrics"] = lambda _: grpc_families(door) + router_families(cluster)
     services = load_services(told.options.grpc_servicer_functions)
     inference = _inference(door, cluster, told)
-    server = GrpcServer(door, told.options, services, inference)
+    server = GrpcServer(door, told.options, services, inference, make_room(_CLIENTS))
 
     def changed() -> None:
         door.apply(cluster.directory.views.values())
@@ -136,7 +138,8 @@ class GrpcServer:
         door: GrpcDoor,
         options: gRPCOptions,
         rpcs: Mapping[str, RpcMethod],
-        inference: InferenceServer | None = None,
+        inference: InferenceServer | None,
+        clients: int,
     ) -> None:
         self._door = door
         self._inference: InferenceService | None = None
@@ -161,7 +164,7 @@ class GrpcServer:
         served = {path: handler_of(one) for path, one in recorder.handlers.items()}
         self._handlers = served | listing.handlers() | handlers
         longest = options.max_receive_message_bytes
-        self._server = Http2Server(door.loop, self._parser, partial(Rpc, longest=longest))
+        self._server = Http2Server(door.loop, self._parser, partial(Rpc, longest=longest), clients)
 
     async def start(self, listener: socket.socket, files: TlsFiles) -> None:
         """Let clients in."""

@@ -78,6 +78,7 @@ class Control(Connection):
         if stream is None:
             self.heard(number)
         else:
+            self.patience.strain()  # it costs more than a word: the call has begun
             stream.forget()
             stream.gone()
 

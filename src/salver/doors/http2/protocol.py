@@ -79,10 +79,13 @@ class Http2Protocol(Control):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=1 << 20)
+        if not self.server.opened(self):
+            self.closing = True
+            self.transport.abort()  # to a client of grpc's, a word would be a reason to come again
+            return
         self._heads: HeadReader[Any] = HeadReader(
             self.server.parser(transport.get_extra_info("peername"))
         )
-        self.server.opened(self)
         self.wait(_WAIT_S)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Callable
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ("Http2Server",)
 
+_logger: Final = logging.getLogger("salver.ingress")
+_TURNED_AWAY: Final = (
+    "The gRPC door turns clients away: it has %d, and the limit of open files (`ulimit -n`) leaves "
+    "no room for more."
+)
+_QUIET_S: Final = 60.0  # between two words about the same trouble
 _BACKLOG: Final = 4096
 _SCRATCH: Final = 256 << 10
 _HANDSHAKE_S: Final = 20.0
@@ -30,7 +37,8 @@ class Http2Server:
     """Serves one protocol.
 
     `parser(peer)` gives for a client what makes a head of the fields of each of its requests, or
-    raises StreamFault; `stream(connection, id, head)` makes what answers that request.
+    raises StreamFault; `stream(connection, id, head)` makes what answers that request. Of clients
+    there are `most` at a time.
     """
 
     def __init__(
@@ -38,15 +46,18 @@ class Http2Server:
         loop: asyncio.AbstractEventLoop,
         parser: Callable[[Any], Callable[[Fields], Any]],
         stream: Callable[[Connection, int, Any], Stream],
+        most: int,
     ) -> None:
         self.loop = loop
         self.parser = parser
         self.stream = stream
+        self.most = most
         self.wheel = TimerWheel(loop.time, loop.call_at)
         # One for all: what is read is taken out of it before anything else is read.
         self.scratch = memoryview(bytearray(_SCRATCH))
         self._connections: set[Connection] = set()
         self._listening: asyncio.Server | None = None
+        self._quiet_until = 0.0
         self._leaving = False
         self._empty = asyncio.Event()
 
@@ -88,10 +99,18 @@ class Http2Server:
 
     # ---- for the connections
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: Connection) -> bool:
+        """Whether it may stay."""
+        if len(self._connections) >= self.most:
+            now = self.loop.time()
+            if now >= self._quiet_until:
+                self._quiet_until = now + _QUIET_S
+                _logger.warning(_TURNED_AWAY, self.most)
+            return False
         self._connections.add(connection)
         if self._leaving:  # its handshake took until now
             connection.leave()
+        return True
 
     def lost(self, connection: Connection) -> None:
         self._connections.discard(connection)

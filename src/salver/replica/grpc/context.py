@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
@@ -20,6 +21,11 @@ __all__ = ("RayServegRPCContext", "gRPCInputStream")
 T = TypeVar("T")
 Metadata = tuple[tuple[str, str | bytes], ...]
 _REQUEST_ID = "request_id"
+_key = re.compile("[0-9a-z_.-]+").fullmatch
+_RESERVED = frozenset(
+    ("connection", "content-length", "content-type", "host", "keep-alive", "proxy-connection", "te",
+     "transfer-encoding", "upgrade")
+)  # fmt: skip
 
 
 class RayServegRPCContext:
@@ -134,12 +140,12 @@ class RayServegRPCContext:
     def set_trailing_metadata(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
         """Send this back to the client after the answer, beside `request_id`."""
         pairs = tuple((key, value) for key, value in metadata)
-        for key, value in pairs:
-            wanted = bytes if isinstance(key, str) and key.endswith("-bin") else str
-            if not isinstance(key, str) or not isinstance(value, wanted) or key != key.lower():
+        for pair in pairs:
+            if not _valid(*pair):
                 raise TypeError(
-                    f"set_trailing_metadata(): {(key, value)!r} is not valid: expected a key in "
-                    "lower case and a str, or for a key that ends with '-bin', bytes."
+                    f"set_trailing_metadata(): {pair!r:.200} is not valid: expected a key of lower "
+                    "case letters, digits, '-', '_' and '.', none of gRPC's or HTTP's own, and a "
+                    "str of printable ASCII, or for a key that ends with '-bin', bytes."
                 )
         self._trailing = tuple(pair for pair in pairs if pair[0] != _REQUEST_ID)
 
@@ -162,6 +168,15 @@ class RayServegRPCContext:
             return None
         code = OK if self._code is None else self._code.value[0]
         return CallTail(code, self._details or "", self._trailing, self.compression)
+
+
+def _valid(key: object, value: object) -> bool:
+    """Whether a header can carry it: clients drop a whole answer for one that cannot be read."""
+    if not isinstance(key, str) or not _key(key) or key.startswith("grpc-") or key in _RESERVED:
+        return False
+    if key.endswith("-bin"):
+        return isinstance(value, bytes)
+    return isinstance(value, str) and value.isascii() and (value.isprintable() or not value)
 
 
 class gRPCInputStream(AsyncIterator[T], Generic[T]):  # noqa: N801
