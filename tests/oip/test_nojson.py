@@ -84,6 +84,30 @@ def test_bytes_that_are_no_text_are_told(text: bytes, said: tuple[str, str]) -> 
     assert why_no_json(text, raised.value) == said
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'["' + b'\\"' * 500_000 + b"\\ud800",
+        b'["\\ud800' + b'\\"' * 500_000,
+        b'["\\ud800' + b"[" * 500_000,
+        b"[" + b"[]," * 300_000 + b'"\\ud800"',
+    ],
+    ids=lambda text: str(len(text)),
+)
+def test_what_was_made_to_be_looked_through_for_long_is_not(text: bytes) -> None:
+    assert why_no_json(text, ValueError("?"))[1].startswith("[")
+
+
+def test_no_path_is_longer_than_it_is_of_use() -> None:
+    text = b"[" * 100_000 + b'"\\ud800"'
+    assert why_no_json(text, ValueError("?"))[1] == ""
+
+
+def test_of_a_key_the_object_is_told() -> None:
+    text = b'[{"a":1,"\\ud800":2}]'
+    assert why_no_json(text, ValueError("?"))[1] == "[0]"
+
+
 def test_every_body_says_where() -> None:
     def function(x: str) -> None: ...
 

@@ -12,8 +12,12 @@ _HALF: Final = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|"
     rb"(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
-_TOKEN: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"(\s*:)?|[\[\]{},]', re.DOTALL)
+_TOKEN: Final = re.compile(
+    rb'"((?:[^"\\]|\\.)*+)(?:"(\s*:)?|\\?\Z)|[\[\]{},]',
+    re.DOTALL,  # an open string ends with the text: nothing is looked through twice
+)
 _FURTHEST: Final = 1 << 20  # bytes that are looked through for a path
+_DEEPEST: Final = 64  # lists and objects that a path is worth telling through
 
 
 def why_no_json(text: bytes | memoryview, error: Exception) -> tuple[str, str]:
@@ -47,15 +51,15 @@ def _path_to(content: bytes, at: int) -> str:
     if at > _FURTHEST:
         return ""
     steps: list[int | str] = []
-    for token in _TOKEN.finditer(content):
-        if token.end() > at:
-            break
+    for token in _TOKEN.finditer(content, 0, at):
         if token[2]:  # a key
             steps[-1:] = [token[1].decode(errors="replace")]
         elif token[0] in (b"[", b"{"):
+            if len(steps) == _DEEPEST:
+                return ""
             steps.append(0 if token[0] == b"[" else "")
         elif token[0] in (b"]", b"}"):
             steps[-1:] = []
-        elif token[0] == b"," and steps and isinstance(steps[-1], int):
-            steps[-1] += 1
+        elif token[0] == b"," and steps:
+            steps[-1] = steps[-1] + 1 if isinstance(steps[-1], int) else ""
     return "".join(f"[{s}]" if isinstance(s, int) else f".{s:.60}" for s in steps if s != "")
