@@ -123,7 +123,8 @@ def _judge(
     serving = [r for r in new if r.serves]
     missing = target.num_replicas - len(serving)
     waits = _waits(target, new, known, shortages, now)
-    if missing > 0 and known.scaling > 0 and not known.failures.starts:
+    follows = known.scaling > 0 and (known.settled or serving)
+    if missing > 0 and follows and not known.failures.starts:
         return DeploymentStatus.UPSCALING, DeploymentStatusTrigger.AUTOSCALING, waits
     if missing > 0 and known.settled:
         if known.failures.deaths:
