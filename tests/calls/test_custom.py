@@ -179,6 +179,34 @@ async def test_who_names_nobody_is_asked_again_when_a_replica_speaks() -> None:
     assert where(*calls) == ["b", "b"]
 
 
+class ByEarlierStats(ByStats):
+    """The same, by what they said before it was thought over."""
+
+    go = asyncio.Event()
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        chosen = await super().choose_replicas(candidate_replicas, pending_request)
+        await ByEarlierStats.go.wait()
+        return chosen
+
+
+async def test_a_choice_during_which_a_replica_spoke_and_that_names_nobody_is_made_again() -> None:
+    ByEarlierStats.go = asyncio.Event()
+    bench = RuledBench(ByEarlierStats, "a", "b")
+    await bench.open()
+    (call,) = bench.ask("one")
+    await bench.settle()
+    facts = ReplicaFacts("app#echo#b", stats={"ready": True})
+    bench.cluster.directory.apply(Delta(bench.version + 1, facts=(facts,)))
+    ByEarlierStats.go.set()
+    await bench.settle()
+    assert where(call) == ["b"]
+
+
 async def test_a_choice_may_take_its_time() -> None:
     Slowly.go = asyncio.Event()
     bench = RuledBench(Slowly, "a", "b", queued=1)

@@ -75,6 +75,7 @@ class CustomRule:
         self._groups: dict[int, Groups] = {}  # by ticket: of calls that wait
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._pending: dict[int, PendingRequest] = {}
+        self._news = 0  # so often has what rules choose by changed
         self._broken: Exception | None = None
         try:
             kind = load_router(config.request_router_class)
@@ -130,6 +131,7 @@ class CustomRule:
 
     def learn(self, facts: ReplicaFacts) -> None:
         self._facts[facts.replica] = facts
+        self._news += 1
         self._groups.clear()  # what was chosen may be another now
         for link, replica in self._replicas.items():
             if link.replica.id == facts.replica:
@@ -176,10 +178,10 @@ class CustomRule:
             except Exception as error:  # noqa: BLE001 - the user's code: the caller is told
                 return self._failed(call, error)
         loop = self._router.cluster.loop
-        self._tasks[call.ticket] = loop.create_task(self._choose(call, choice))
+        self._tasks[call.ticket] = loop.create_task(self._choose(call, choice, self._news))
         return None
 
-    async def _choose(self, call: Call, choice: Awaitable[Any]) -> None:
+    async def _choose(self, call: Call, choice: Awaitable[Any], news: int) -> None:
         groups: Groups | None
         try:
             groups = self._read(call, await choice)
@@ -189,6 +191,8 @@ class CustomRule:
             self._tasks.pop(call.ticket, None)
         if call.state == QUEUED and groups is not None:
             link = self._best(call, groups)
+            if link is None and news != self._news:
+                link = self.pick(call)  # what came meanwhile woke nobody
             if link is not None:
                 self._router.start_waiting(call, link)
 
@@ -252,6 +256,7 @@ class CustomRule:
             return False
         self._incomplete = False
         if list(self._replicas) != links:
+            self._news += 1
             before, self._replicas = self._replicas, {}
             self._groups.clear()
             for link in links:
