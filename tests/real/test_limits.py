@@ -123,8 +123,19 @@ async def test_a_blocked_replica_holds_up_nobody_else(
         await journal.until(*(f"did {turn}.{number}" for number in range(8)))
         done = journal.named("did")
         assert len(done) == len(set(done)) == 8 * (turn + 1)
+        page = (await clients[0].get("/-/metrics")).text
+        let_in, withdrawn = (
+            _sum(page, f"salver_replica_{what}calls") for what in ("", "withdrawn_")
+        )
+        assert let_in - withdrawn == 8 * (turn + 1) + 1
+        assert withdrawn > 0 or at_once == 1  # it is full, and sends them back
         for client in clients:
             await client.close()
+
+
+def _sum(page: str, name: str) -> float:
+    lines = [line for line in page.splitlines() if line.startswith(f"{name}_total{{")]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 async def _ask_all(clients: list[Client], turn: int) -> list[Reply]:

@@ -87,6 +87,7 @@ class ServedCall:
 
     def withdraw(self) -> None:
         """Another replica does it: tell the caller that there is room here, and that we live."""
+        self.caller.host.withdrawn += 1
         self.finish()
         if not self.cancelled:
             conn, count = self.caller.conn, min(self.caller.host.ongoing, COUNT_MAX)

@@ -53,6 +53,7 @@ class HostStats(msgspec.Struct, frozen=True):
     draining: bool
     calls: int
     rejected: int
+    withdrawn: int
     errors: int
 
 
@@ -89,6 +90,7 @@ class Host:
         self.ongoing = 0
         self.calls = 0
         self.rejected = 0
+        self.withdrawn = 0
         self.errors = 0
         self.draining = False
         self.heads = Heads()
@@ -295,5 +297,6 @@ class Host:
             self.draining,
             self.calls,
             self.rejected,
+            self.withdrawn,
             self.errors,
         )

@@ -37,6 +37,12 @@ def families_of(host: Host) -> list[Family]:
             "Calls sent back as the replica was full; another took them, or it did later.",
             stats.rejected,
         ),
+        (
+            Kind.COUNTER,
+            "salver_replica_withdrawn_calls",
+            "Calls that the replica had let in, and another did, as this one was held up.",
+            stats.withdrawn,
+        ),
         (Kind.GAUGE, "salver_replica_ongoing_calls", "Calls under way.", stats.ongoing),
     )
     families = [family_of(kind, name, what, [(tags, value)]) for kind, name, what, value in own]
