@@ -19,6 +19,7 @@ from salver.session import Session
 from salver.settings import Settings
 from salver.spec.app import AppSpec
 from salver.spec.companions import DeploymentActorContext
+from salver.spec.controller import ControllerOptions, read_controller_options
 from salver.spec.environment import RuntimeEnv
 from salver.spec.familiar import ProxyLocation, http_settings, read_location, without_door
 from salver.spec.grpc import grpc_options as read_grpc_options
@@ -53,6 +54,7 @@ def start(
     grpc_options: Any = None,
     logging_config: LoggingConfig | dict[str, Any] | None = None,
     *,
+    controller_options: ControllerOptions | dict[str, Any] | None = None,
     num_cpus: float | None = None,
     num_gpus: float | None = None,
     resources: dict[str, float] | None = None,
@@ -71,6 +73,7 @@ def start(
         Capacity(num_cpus=num_cpus, num_gpus=num_gpus, resources=resources or {}),
         read_logging(logging_config),
         None if grpc_options is None else read_grpc_options(grpc_options),
+        read_controller_options(controller_options),
         doors=location is not ProxyLocation.Disabled and not without_door(http_options),
     )
 
@@ -84,17 +87,19 @@ def run(
     *,
     wait_for_ready: bool = True,
     _local_testing_mode: bool = False,
+    controller_options: ControllerOptions | dict[str, Any] | None = None,
     **later: Any,
 ) -> DeploymentHandle[Any]:
     """Run an app, return the handle of its ingress once it answers.
 
     Under a `name` that runs already, it takes the old app's place. `route_prefix=None`: no HTTP.
     `blocking=True` stays until Ctrl-C, or `shutdown()` in a thread. `wait_for_ready=False` does not
-    wait for the replicas.
+    wait for the replicas. `controller_options`: of the instance, if this starts one.
     """
     _refuse_later(later, run)
+    controller = read_controller_options(controller_options)
     apps = [RunTarget(target, name, route_prefix, logging_config)]
-    return _run_apps(apps, blocking, wait_for_ready, _local_testing_mode)[0]
+    return _run_apps(apps, blocking, wait_for_ready, _local_testing_mode, controller)[0]
 
 
 def _run(
@@ -128,11 +133,14 @@ def run_many(
     wait_for_ingress_deployment_creation: bool = True,  # noqa: ARG001 - deploying waits for that
     wait_for_applications_running: bool = True,
     _local_testing_mode: bool = False,
+    controller_options: ControllerOptions | dict[str, Any] | None = None,
     **later: Any,
 ) -> list[DeploymentHandle[Any]]:
     """`run` for several apps, which start side by side; their handles in the same order."""
     _refuse_later(later, run_many)
-    return _run_apps(targets, blocking, wait_for_applications_running, _local_testing_mode)
+    controller = read_controller_options(controller_options)
+    wait_for_ready = wait_for_applications_running
+    return _run_apps(targets, blocking, wait_for_ready, _local_testing_mode, controller)
 
 
 def _run_many(targets: Sequence[RunTarget], **options: Any) -> list[DeploymentHandle[Any]]:
@@ -141,7 +149,11 @@ def _run_many(targets: Sequence[RunTarget], **options: Any) -> list[DeploymentHa
 
 
 def _run_apps(
-    targets: Sequence[RunTarget], blocking: bool, wait_for_ready: bool, inline: bool
+    targets: Sequence[RunTarget],
+    blocking: bool,
+    wait_for_ready: bool,
+    inline: bool,
+    controller: ControllerOptions | None,
 ) -> list[DeploymentHandle[Any]]:
     if not targets:
         raise ValueError("No applications provided. run_many() takes at least one RunTarget.")
@@ -157,7 +169,7 @@ def _run_apps(
                 "the handle, or run it without that mode."
             )
         return [session.inline(spec) for spec in specs]
-    session.start_if_needed(default_http())
+    session.start_if_needed(default_http(), controller)
     for spec in specs:
         session.deploy(spec)
     if wait_for_ready:
@@ -310,4 +322,4 @@ def _refuse_later(given: dict[str, Any], function: Callable[..., Any]) -> None:
             )
 
 
-_LATER = ("tracing_config", "controller_options", "external_scaler_enabled")
+_LATER = ("tracing_config", "external_scaler_enabled")

@@ -24,6 +24,7 @@ from salver.engine.spawn import Spawned
 from salver.processes import GRPC, PROCESSES
 from salver.replica.grpc.services import check_installed, load_services
 from salver.settings import Settings
+from salver.spec.controller import ControllerOptions
 from salver.spec.grpc import GrpcDoorSettings, gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.logging import LoggingConfig
@@ -92,12 +93,14 @@ class Instance:
         keeper: KeeperProcess,
         http: HttpSettings,
         grpc: gRPCOptions,
+        controller: ControllerOptions,
     ) -> None:
         self.address = address
         self._lock = lock
         self.keeper = keeper
         self.http = http
         self.grpc = grpc
+        self.controller = controller
         self._over = False
 
     @classmethod
@@ -107,6 +110,7 @@ class Instance:
         capacity: Capacity,
         logging: LoggingConfig | None = None,
         grpc: gRPCOptions | None = None,
+        controller: ControllerOptions | None = None,
         *,
         doors: bool = True,
         spawned: Spawned | None = None,
@@ -117,9 +121,10 @@ class Instance:
         apps are called by handles. `spawned`: the keeper's process, if that is on its way already.
         """
         grpc = grpc if doors and grpc else gRPCOptions()
+        controller = controller or ControllerOptions()
         check_doors(http, grpc)
         _tell_of_variables()
-        config = _config(http if doors else None, capacity, logging, grpc)
+        config = _config(http if doors else None, capacity, logging, grpc, controller)
         sweep_runtimes()
         directory, lock = make_runtime()
         try:
@@ -131,7 +136,7 @@ class Instance:
             shutil.rmtree(directory, ignore_errors=True)
             lock.close()
             raise
-        return cls(directory, lock, keeper, http, grpc)
+        return cls(directory, lock, keeper, http, grpc, controller)
 
     def wait_bound(self) -> Self:
         """Return once it listens. EngineError: it could not, and why (a busy port, say).
@@ -234,6 +239,7 @@ def _config(
     capacity: Capacity,
     logging: LoggingConfig | None,
     grpc: gRPCOptions,
+    controller: ControllerOptions,
 ) -> KeeperConfig:
     entries = {kind: entry for kind, entry in PROCESSES.items() if http or kind != "ingress"}
     listen: tuple[Listen, ...] = (Listen("http", http.host, http.port),) if http else ()
@@ -255,6 +261,7 @@ def _config(
         entries=entries,
         listen=listen,
         settings=settings,
+        env={"controller": controller.variables},
         logging=logging or LoggingConfig(log_level=Settings.read().log_level),
         num_cpus=capacity.num_cpus,
         num_gpus=capacity.num_gpus,

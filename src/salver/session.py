@@ -25,6 +25,7 @@ from salver.errors import SalverError
 from salver.launch import Capacity, Instance
 from salver.replica.context import current_replica
 from salver.spec.app import AppSpec
+from salver.spec.controller import ControllerOptions
 from salver.spec.grpc import gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId
@@ -34,7 +35,7 @@ from salver.spec.status import AppStatus, ServeStatus
 __all__ = ("Session",)
 
 T = TypeVar("T")
-Settings = TypeVar("Settings", HttpSettings, gRPCOptions)
+Settings = TypeVar("Settings", HttpSettings, gRPCOptions, ControllerOptions)
 _logger = logging.getLogger("salver")
 _INLINE: Final = "salver.testing.inline"
 
@@ -66,16 +67,18 @@ class Session:
         capacity: Capacity,
         logging: LoggingConfig | None = None,
         grpc: gRPCOptions | None = None,
+        controller: ControllerOptions | None = None,
         *,
         doors: bool = True,
     ) -> None:
         """Start one. Where one runs already, its options stay and a warning names the others."""
         with self._lock:
             if self.cluster() is None:
-                self._begin(http, capacity, logging, grpc, doors=doors)
+                self._begin(http, capacity, logging, grpc, controller, doors=doors)
             elif self._instance is not None:
                 _warn_of_difference(self._instance.http, http)
                 _warn_of_difference(self._instance.grpc, grpc or self._instance.grpc)
+                self._keep(controller)
 
     @property
     def http(self) -> HttpSettings | None:
@@ -87,11 +90,20 @@ class Session:
         """Where the gRPC door that this process has started answers; empty: there is none."""
         return self._instance.grpc_address if self._instance is not None else ""
 
-    def start_if_needed(self, http: HttpSettings) -> None:
-        """Start one unless one runs."""
+    def start_if_needed(
+        self, http: HttpSettings, controller: ControllerOptions | None = None
+    ) -> None:
+        """Start one unless one runs, of which a warning names another controller's options."""
         with self._lock:
             if self.cluster() is None:
-                self._begin(http, self.capacity)
+                self._begin(http, self.capacity, controller=controller)
+            else:
+                self._keep(controller)
+
+    def _keep(self, controller: ControllerOptions | None) -> None:
+        running = self._instance.controller if self._instance is not None else None
+        if running and controller and controller.variables != running.variables:
+            _warn_of_difference(running, controller)
 
     def _begin(
         self,
@@ -99,12 +111,14 @@ class Session:
         capacity: Capacity,
         logging: LoggingConfig | None = None,
         grpc: gRPCOptions | None = None,
+        controller: ControllerOptions | None = None,
         *,
         doors: bool = True,
     ) -> None:
         if capacity == Capacity():
             capacity = self.capacity
-        self._instance = Instance.start(http, capacity, logging, grpc, doors=doors).wait_bound()
+        starting = Instance.start(http, capacity, logging, grpc, controller, doors=doors)
+        self._instance = starting.wait_bound()
         self._cluster = Cluster.at(self._instance.address)
         self._pid = os.getpid()
         atexit.register(self.close)

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,12 @@ import pytest
 import salver
 from salver import serve
 from salver.api import session
+from salver.serve.config import (
+    AutoscalingConfig,
+    AutoscalingContext,
+    AutoscalingPolicy,
+    ControllerOptions,
+)
 from salver.serve.handle import DeploymentHandle
 from tests.conftest import ROOT
 
@@ -70,6 +76,22 @@ class Failing:
 class Slow:
     def __init__(self, fifo: str) -> None:
         Path(fifo).read_text()
+
+
+class Regional:
+    """A policy that writes down where it is, once."""
+
+    def __init__(self, fifo: str) -> None:
+        Path(fifo).write_text(os.environ.get("REGION", "nowhere"))
+
+    def __call__(self, ctx: AutoscalingContext) -> tuple[float, dict[str, Any]]:
+        return ctx.target_num_replicas, {}
+
+
+@salver.deployment
+class Scaled:
+    def region(self) -> str:
+        return os.environ.get("REGION", "nowhere")
 
 
 @pytest.fixture
@@ -223,6 +245,7 @@ def test_nothing_runs_until_something_is_run() -> None:
         ({"name": ""}, salver.SalverError, r"^name='' is not valid"),
         ({"tracing_config": {}}, NotImplementedError, r"^tracing_config=\{\}: not there yet"),
         ({"logging_config": {"level": 1}}, TypeError, r"^'level' is not a key of logging_config"),
+        ({"controller_options": 1}, TypeError, r"^controller_options=1 is not valid: expected a d"),
         (
             {"nme": "x"},
             TypeError,
@@ -235,6 +258,40 @@ def test_a_wrong_argument_starts_nothing(
 ) -> None:
     with pytest.raises(error, match=message):
         salver.run(**{"target": Echo.bind(), **arguments})
+
+
+SOUTH: dict[str, Any] = {"runtime_env": {"env_vars": {"REGION": "south"}}}
+
+
+def start_first(app: salver.Application) -> DeploymentHandle[Any]:
+    salver.start(controller_options=SOUTH)
+    return salver.run(app)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        start_first,
+        lambda app: salver.run(app, controller_options=ControllerOptions(**SOUTH)),
+        lambda app: serve.run_many([serve.RunTarget(app)], controller_options=SOUTH)[0],
+    ],
+    ids=["start", "run", "run_many"],
+)
+def test_a_policy_and_no_replica_has_the_controller_s_variables(
+    run: Callable[[salver.Application], DeploymentHandle[Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SALVER_HTTP_PORT", "0")
+    fifo = str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+    config = AutoscalingConfig(policy=AutoscalingPolicy(Regional, {"fifo": fifo}))
+    try:
+        handle = run(Scaled.options(autoscaling_config=config).bind())
+        assert Path(fifo).read_text() == "south"
+        assert handle.region.remote().result() == "nowhere"
+    finally:
+        salver.shutdown()
 
 
 SCRIPT = """

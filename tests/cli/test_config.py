@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,47 @@ def test_the_apps_of_a_file_run_side_by_side(salver_command: Command, folder: Pa
     one, two = httpx.get(urls["one"]).json(), httpx.get(urls["two"]).json()
     assert (one["text"], one["level"], one["own"]) == ("plain", "app", "deployment")
     assert (two["text"], two["level"], two["own"]) == ("abab", None, None)
+    assert served.stop() == 0
+
+
+POLICY = """
+import os
+from pathlib import Path
+
+
+class Regional:
+    def __init__(self, fifo):
+        Path(fifo).write_text(os.environ.get("REGION", "nowhere"))
+
+    def __call__(self, ctx):
+        return ctx.target_num_replicas, {}
+"""
+REGIONAL = """\
+http_options: {port: 0}
+controller_options:
+  runtime_env:
+    env_vars: {REGION: south}
+applications:
+  - import_path: shop:app
+    deployments:
+      - name: Shop
+        autoscaling_config:
+          max_replicas: 2
+          policy: {policy_function: "regional:Regional", policy_kwargs: {fifo: FIFO}}
+"""
+
+
+def test_a_file_says_what_its_controller_is_given(salver_command: Command, folder: Path) -> None:
+    (folder / "regional.py").write_text(POLICY)
+    fifo = folder / "fifo"
+    os.mkfifo(fifo)
+    config = REGIONAL.replace("FIFO", str(fifo))
+    put(folder / "config.yaml", config)
+    served = salver_command("run", "config.yaml", "--reload", cwd=folder)
+    assert fifo.read_text() == "south"
+    served.line(r"App default is ready")
+    put(folder / "config.yaml", config.replace("south", "north"))
+    served.line("controller_options has changed; it stays as it was until the next start.")
     assert served.stop() == 0
 
 

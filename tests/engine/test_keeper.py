@@ -93,7 +93,7 @@ def test_the_keeper_has_one_thread_and_no_event_loop_library_of_its_own(start: S
 
 
 def test_a_process_gets_its_environment_its_name_and_nothing_of_its_siblings(start: Start) -> None:
-    rig = start(num_cpus=4, num_gpus=2, env={"WORD": "keeper"})
+    rig = start(num_cpus=4, num_gpus=2, env={"replica": {"WORD": "keeper"}})
     control = rig.control()
     needs = {"num_cpus": 2.5, "num_gpus": 1}
     control.start("app#Model#1", "tell", resources=needs, env={"MKL_NUM_THREADS": "7"})

@@ -367,6 +367,21 @@ def test_a_second_start_keeps_the_first_one_s_options(
         serve.start(proxy_location="Nowhere")
 
 
+def test_a_running_controller_keeps_what_it_was_given(
+    door: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = {"runtime_env": {"env_vars": {"REGION": "south"}}}
+    serve.start(controller_options={"runtime_env": {"env_vars": None}})
+    assert caplog.text == ""
+    serve.start(controller_options=given)
+    assert "these are ignored: runtime_env=ControllerEnv(env_vars={'REGION': 'sou" in caplog.text
+    assert "(is None)" in caplog.text
+    caplog.clear()
+    says = serve.run(Says.bind("on"), name="kept", route_prefix=None, controller_options=given)
+    assert says.name.remote().result() == "on"
+    assert "these are ignored: runtime_env=" in caplog.text
+
+
 def test_old_programs_start_detached(door: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", "salver"):
         serve.start(detached=True)

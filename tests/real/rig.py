@@ -20,6 +20,7 @@ from salver.control.client import ControlClient
 from salver.launch import Capacity, Instance
 from salver.program import Application
 from salver.spec.app import AppSpec
+from salver.spec.controller import ControllerOptions
 from salver.spec.grpc import gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId
@@ -229,13 +230,15 @@ class Running:
         capacity: Capacity | None = None,
         logging: LoggingConfig | None = None,
         grpc: gRPCOptions | None = None,
+        controller: ControllerOptions | None = None,
         **settings: Any,
     ) -> Iterator[Running]:
         """Settings are those of the HTTP door."""
         log = Log()
         with log.as_stderr():
             http = HttpSettings(port=0, **settings)
-            instance = Instance.start(http, capacity or Capacity(), logging, grpc).wait_bound()
+            capacity = capacity or Capacity()
+            instance = Instance.start(http, capacity, logging, grpc, controller).wait_bound()
         running = cls(instance, log)
         try:
             yield running

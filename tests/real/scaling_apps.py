@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,17 @@ class Asking:
 
     def record_autoscaling_stats(self) -> Any:
         return {"wanted": self.wanted}
+
+
+class AsTold:
+    """As many replicas as its controller's variable says; notes which controller it is in."""
+
+    def __init__(self, journal: str) -> None:
+        self.wanted = os.environ.get("WANTED", "1")
+        Journal(journal)("controller", os.getpid(), self.wanted)
+
+    def __call__(self, ctx: AutoscalingContext) -> tuple[float, dict[str, Any]]:
+        return float(self.wanted), {}
 
 
 class Backlog(PrometheusQueryMixin):

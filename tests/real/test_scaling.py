@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from salver.serve.config import AutoscalingConfig, AutoscalingPolicy
+from salver.spec.controller import ControllerEnv, ControllerOptions
 from salver.spec.status import ApplicationStatus
 from tests.control.prometheus_server import Prometheus
 from tests.real.load import Load, ask_http
@@ -135,6 +136,22 @@ async def test_a_new_controller_keeps_the_replicas_that_the_load_has_brought(
     os.kill(running.pids("controller")[0], signal.SIGKILL)
     assert (await running.wait()).status is ApplicationStatus.RUNNING
     assert running.pids("Elastic") == before
+
+
+async def test_a_controller_has_its_variables_when_it_is_started_again_too(
+    journal: Journal,
+) -> None:
+    three = ControllerOptions(runtime_env=ControllerEnv(env_vars={"WANTED": "3"}))
+    policy = AutoscalingPolicy(apps.AsTold, {"journal": journal.path})
+    config = AutoscalingConfig(**{**apps.QUICK, "max_replicas": 4, "policy": policy})
+    with Running.start(controller=three) as running:
+        await running.deploy(apps.Asking.options(autoscaling_config=config).bind(1))
+        await scaled(running, "from 1 to 3: its policy wants 3")
+        pid, wanted = await journal.next("controller")
+        os.kill(int(pid), signal.SIGKILL)
+        again, wanted_again = await journal.next("controller")
+    assert again != pid
+    assert wanted == wanted_again == "3"
 
 
 async def test_what_replicas_say_of_themselves_reaches_a_policy_of_one_s_own(

@@ -50,6 +50,9 @@ applications:
   - name: search
     route_prefix: /search
     import_path: search.app
+controller_options:
+  runtime_env:
+    env_vars: {REGION: south}
 """
 # Below these, keys are the user's own.
 FREE = ("args", "user_config", "env_vars", "resources")
@@ -71,6 +74,9 @@ def test_what_is_valid_is_taken_as_said() -> None:
     assert shop.deployments[0]["num_replicas"] == 2
     assert shop.deployments[1] == {"name": "Cart", "graceful_shutdown_timeout_s": 1}
     assert search.import_path == "search:app"
+    controller = read(VALID).controller_options
+    assert controller is not None
+    assert controller.variables == {"REGION": "south"}
 
 
 def test_what_only_goes_together_may_be_said_together() -> None:
@@ -125,6 +131,7 @@ def test_any_mutated_key_fails_with_its_path(
     assert any(f" {where.lstrip('.')}: " in line for line in told)
 
 
+CONTROLLER = "controller_options.runtime_env"
 APP, ENTRY = "applications[0]", "applications[0].deployments[0]"
 
 
@@ -190,6 +197,10 @@ APP, ENTRY = "applications[0]", "applications[0].deployments[0]"
         ("/search", "/shop", "33:19: applications[1].route_prefix", "Choose another."),
         ("args: {size: 3}", "args: 3", f"19:11: {APP}.args", "got 3, expected dict."),
         ("args: {size: 3}", "host: x", f"19:5: {APP}.host", "'host' is not a key here."),
+        ("south", "3", f"37:24: {CONTROLLER}.env_vars.REGION", "got 3, expected str."),
+        ("{REGION: south}", "[]", f"37:15: {CONTROLLER}.env_vars", "got [], expected dict"),
+        ("REGION:", "R=N:", f"37:5: {CONTROLLER}", "a variable named 'R=N'"),
+        ("env_vars: {REGION", "pip: {REGION", f"37:5: {CONTROLLER}.pip", "Known: env_vars."),
     ],
 )
 def test_a_mistake_is_told_with_its_place(old: str, new: str, where: str, what: str) -> None:

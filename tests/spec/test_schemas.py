@@ -29,6 +29,7 @@ def whole() -> ServeDeploySchema:
         http_options=HTTPOptionsSchema(port=8001),
         grpc_options={"port": 9001},
         logging_config={"log_level": "DEBUG"},
+        controller_options={"runtime_env": {"env_vars": {"REGION": "south"}}},
         applications=[
             ServeApplicationSchema(name="one", import_path="shop:app", deployments=[shop]),
             {"name": "two", "import_path": "shop.other", "route_prefix": "/two", "args": {"a": 1}},
@@ -45,6 +46,7 @@ def test_parts_are_objects_with_the_file_s_defaults() -> None:
     assert (file.http_options.port, file.http_options.host) == (8001, "127.0.0.1")
     assert (file.grpc_options.port, file.grpc_options.enable_reflection) == (9001, True)
     assert file.logging_config == LoggingConfig(log_level="DEBUG")
+    assert file.controller_options.variables == {"REGION": "south"}
     assert file.target_capacity is None
     with pytest.raises(AttributeError, match="has no field 'aplications'"):
         file.aplications  # noqa: B018

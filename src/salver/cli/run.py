@@ -167,7 +167,8 @@ def _start(
     http = _http(address, config.http_options or {})
     logging = read_logging(config.logging_config)
     services = _grpc(grpc, config.grpc_options or {}, http.host)
-    start = partial(Instance.start, http, capacity, logging, services, doors=doors)
+    controller = config.controller_options
+    start = partial(Instance.start, http, capacity, logging, services, controller, doors=doors)
     return start, lambda: sources.FileSource(options, config, document)
 
 

@@ -118,7 +118,7 @@ class FileSource:
         config, document = read_file(self._options.target)
         remarks = [
             f"{name} has changed; it stays as it was until the next start."
-            for name in ("proxy_location", "http_options", "grpc_options")
+            for name in ("proxy_location", "http_options", "grpc_options", "controller_options")
             if getattr(config, name) != getattr(self._config, name)
         ]
         self._config, self._document = config, document

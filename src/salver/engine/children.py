@@ -80,7 +80,7 @@ class Children:
             settings={**self._config.settings.get(spec.kind, {}), **(settings or {})},
             logging=self._config.logging,
         )
-        env = {**self._config.env, **spec.env}
+        env = {**self._config.env.get(spec.kind, {}), **spec.env}
         reader, writer = os.pipe2(os.O_CLOEXEC)
         birth = Birth(seat, entry, env, spec.resources.num_cpus, writer, os.getpid())
         # A signal for the newborn waits until its handlers are its own: those that it inherits

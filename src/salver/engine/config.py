@@ -21,7 +21,9 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KeeperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`entries` maps a kind to "module:function"; `settings` maps a kind to `Seat.settings`."""
+    """Three map a kind of process: `entries` to "module:function", `settings` to `Seat.settings`,
+    `env` to variables that are set in it.
+    """
 
     instance: str
     entries: dict[str, str]
@@ -31,7 +33,7 @@ class KeeperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # it forks.
     preload: tuple[str, ...] = ()
     settings: dict[str, dict[str, Any]] = {}
-    env: dict[str, str] = {}  # added to every process
+    env: dict[str, dict[str, str]] = {}
     logging: LoggingConfig = LoggingConfig()  # of every process, until it is told otherwise
     # What may be handed out, declared by the user; None: what the machine has.
     num_cpus: float | None = None

@@ -23,17 +23,15 @@ if TYPE_CHECKING:
         run_many,
         shutdown_async,
     )
-    from salver.spec.familiar import (
-        ControllerOptions,
-        HTTPOptions,
-        TracingConfig,
-    )
+    from salver.spec.controller import ControllerOptions
+    from salver.spec.familiar import HTTPOptions, TracingConfig
 
 _HOMES: Final = {
     "salver.api": ("RunTarget", "_run", "_run_many", "get_deployment_actor",
                    "get_deployment_actor_context", "get_trace_context", "run_many",
                    "shutdown_async"),
-    "salver.spec.familiar": ("ControllerOptions", "HTTPOptions", "TracingConfig"),
+    "salver.spec.controller": ("ControllerOptions",),
+    "salver.spec.familiar": ("HTTPOptions", "TracingConfig"),
 }  # fmt: skip
 _MODULES: Final = ("config", "context", "exceptions", "handle", "metrics", "schema")
 __all__ = (

@@ -10,11 +10,8 @@ from salver.spec.autoscaling import (
 )
 from salver.spec.backpressure import BackpressureConfig
 from salver.spec.companions import DeploymentActorConfig
-from salver.spec.familiar import (
-    ControllerOptions,
-    HTTPOptions,
-    ProxyLocation,
-)
+from salver.spec.controller import ControllerOptions
+from salver.spec.familiar import HTTPOptions, ProxyLocation
 from salver.spec.grpc import gRPCOptions
 from salver.spec.ids import DeploymentId as DeploymentID
 from salver.spec.logging import LoggingConfig

@@ -14,7 +14,6 @@ from salver.spec.mistakes import unknown
 from salver.spec.model import ConfigModel, KnownFields
 
 __all__ = (
-    "ControllerOptions",
     "HTTPOptions",
     "ProxyLocation",
     "TracingConfig",
@@ -70,10 +69,6 @@ class _Later:
 
     def __init__(self, *_args: object, **_kwargs: object) -> None:
         _refuse(type(self).__name__)
-
-
-class ControllerOptions(_Later):
-    """The controller's process."""
 
 
 class TracingConfig(_Later):

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from salver.errors import SalverError
 from salver.spec.autoscaling import AutoscalingPolicy
+from salver.spec.controller import ControllerOptions
 from salver.spec.document import Document, Path, read_document
 from salver.spec.environment import is_remote, read_runtime_env
 from salver.spec.familiar import ProxyLocation, http_settings
@@ -30,7 +31,7 @@ from salver.spec.walk import check, check_keys
 
 __all__ = ("DEPLOYMENT_KEYS", "LATER", "AppEntry", "ConfigFile", "read_config", "read_policy")
 
-LATER: Final = ("tracing_config", "controller_options", "external_scaler_enabled")
+LATER: Final = ("tracing_config", "external_scaler_enabled")
 # What a deployment's entry may say, `name` among it.
 DEPLOYMENT_KEYS: Final = tuple(sorted(get_type_hints(OptionsDict)))
 _UNKNOWN: Final = re.compile(r"is not an? (option|key|field) ")
@@ -82,7 +83,8 @@ class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     )
     tracing_config: Annotated[dict[str, Any] | None, Meta(description="Where spans go.")] = None
     controller_options: Annotated[
-        dict[str, Any] | None, Meta(description="The controller's process.")
+        ControllerOptions | None,
+        Meta(description="The controller's process, where autoscaling policies run."),
     ] = None
     target_capacity: Annotated[
         Annotated[float, Meta(ge=0, le=100)] | None,

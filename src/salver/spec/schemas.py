@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from salver.errors import ConfigError
+from salver.spec.controller import ControllerOptions
 from salver.spec.familiar import http_settings
 from salver.spec.file import DEPLOYMENT_KEYS, AppEntry, ConfigFile, read_config
 from salver.spec.grpc import grpc_options, gRPCOptions
@@ -165,6 +166,7 @@ class ServeDeploySchema(FileSchema):
         "http_options": HTTPOptionsSchema,
         "grpc_options": gRPCOptionsSchema,
         "logging_config": LoggingConfig,
+        "controller_options": ControllerOptions,
     }
 
     def _check(self, given: Fields) -> None:
