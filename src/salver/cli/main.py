@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "simulate": ("salver.cli.simulate:simulate", "Play an autoscaling policy through, with plot."),
     "schema": ("salver.cli.schema:schema", "Print the JSON schema of configuration files."),
 }
+
 HELP = """Serve Python code behind an API, on this machine.
 
 \b
