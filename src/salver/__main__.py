@@ -24,6 +24,8 @@ def main() -> None:
         spawned = Spawned(entry.partition(":")[0] for entry in PROCESSES.values())
     try:
         import_module(_COMMANDS).main(obj=spawned)
+    except KeyboardInterrupt:  # before click is there to take it
+        sys.exit(130)
     finally:
         if spawned is not None:
             spawned.close()

@@ -18,7 +18,7 @@ import msgspec
 
 from salver.calls.cluster import Cluster
 from salver.calls.handle import DeploymentHandle
-from salver.control.client import ControlClient
+from salver.control.client import ControlClient, ask
 from salver.control.waiting import wait_aloud
 from salver.core.ports import Resources
 from salver.errors import SalverError
@@ -298,12 +298,7 @@ class Session:
 
 
 async def _with_control(address: str, action: Callable[[ControlClient], Awaitable[T]]) -> T:
-    secret = (Path(address) / "secret").read_bytes()
-    control = await ControlClient.dial(address, secret)
-    try:
-        return await action(control)
-    finally:
-        control.close()
+    return await ask(address, (Path(address) / "secret").read_bytes(), action)
 
 
 def _own_cluster() -> Cluster | None:

@@ -192,6 +192,18 @@ class Gated:
         self.note("done")
 
 
+@salver.deployment
+class Constructed:
+    """Is there when the fifo has been opened from the other side."""
+
+    def __init__(self, journal: str, fifo: str) -> None:
+        Journal(journal)("begun")
+        os.close(os.open(fifo, os.O_RDONLY))
+
+    def __call__(self) -> str:
+        return "there"
+
+
 @salver.deployment(num_replicas=2)
 class Blocking:
     """`?block=fifo` blocks the whole event loop of one replica until the fifo is opened.

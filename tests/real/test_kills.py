@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from salver.build import build
+from salver.control.client import ControlClient, ask
 from salver.errors import ReplicaDiedError
 from salver.spec.status import ApplicationStatus
+from tests.engine.rig import wait_gone
 from tests.real.load import Ask, Load, ask_http
 from tests.real.rig import Client, Journal, Running, apps
 
@@ -21,14 +25,14 @@ DIED = "died while it worked on this request"
 
 
 def ask_handle(handle: Any) -> Ask:
-    async def ask(_client: Client, name: str) -> str:
+    async def asked(_client: Client, name: str) -> str:
         try:
             await handle.work.remote(name)
         except ReplicaDiedError as error:
             return f"502 {error}"
         return "ok"
 
-    return ask
+    return asked
 
 
 @pytest.mark.parametrize("door", ["http", "handle"])
@@ -116,6 +120,44 @@ async def test_a_killed_controller_is_not_noticed_by_clients(
         await load.more(50)
     assert set(load.results.values()) == {"ok"}
     assert running.pids("ingress") == door
+
+
+async def test_what_a_dying_controller_was_asked_is_asked_of_the_next(
+    running: Running, journal: Journal, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "gate"
+    os.mkfifo(fifo)
+    spec = build(apps.Constructed.bind(journal.path, str(fifo)), "app", "/")
+
+    async def deployed(control: ControlClient) -> ApplicationStatus:
+        await control.deploy(spec)
+        return (await control.wait("app")).status
+
+    asked = asyncio.create_task(ask(running.address, running.secret, deployed))
+    await journal.next("begun")
+    os.kill(running.pids("controller")[0], signal.SIGKILL)
+    await asyncio.to_thread(lambda: os.close(os.open(fifo, os.O_WRONLY)))
+    assert await asked is ApplicationStatus.RUNNING
+
+
+async def test_a_replica_that_drains_goes_on_when_the_controller_dies(
+    running: Running, journal: Journal, tmp_path: Path
+) -> None:
+    """What it had begun is answered, though the next controller wants it no more."""
+    fifo = tmp_path / "gate"
+    os.mkfifo(fifo)
+    await running.deploy(apps.Gated.bind(journal.path, str(fifo)))
+    async with running.client() as client:
+        await client.send("/")
+        await journal.next("begun")
+        await running.deploy(apps.Plain.bind())
+        await running.until_event("STOPPING", "Gated")
+        (controller,) = running.pids("controller")
+        os.kill(controller, signal.SIGKILL)
+        wait_gone(controller)
+        await running.until_event("STOPPING", "Gated", after=time.time())
+        await asyncio.to_thread(lambda: os.close(os.open(fifo, os.O_WRONLY)))
+        assert (await client.reply()).text == "first,last"
 
 
 async def test_what_clients_said_of_models_outlives_the_controller(running: Running) -> None:

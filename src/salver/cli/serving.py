@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import click
 
 from salver.cli.sources import Source, Work
-from salver.control.client import ControlClient
+from salver.control.client import ControlClient, ask
 from salver.errors import SalverError, WireError
 from salver.launch import Instance
 from salver.spec.app import AppSpec
@@ -19,6 +21,7 @@ from salver.spec.status import ApplicationStatus, Event, in_one_line
 
 __all__ = ("serve",)
 
+T = TypeVar("T")
 _OLD_SERVES: Final = "The old code keeps serving."
 _NOTHING_SERVES: Final = "Nothing serves yet. The next change is tried again."
 _GOOD: Final = ("RUNNING", "HEALTHY")
@@ -28,8 +31,8 @@ _COLOURS: Final = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")
 
 def serve(instance: Instance, source: Source, *, reload: bool) -> int:
     """Serve until told to stop; the exit code."""
+    instance.wait_bound()  # before any code of the user's: a busy port is told at once
     work = source.load()
-    instance.wait_bound()
     return asyncio.run(_Serving(instance, source, reload=reload).run(work))
 
 
@@ -72,12 +75,7 @@ class _Serving:
         """It ended by itself: the app could not be brought up."""
         try:
             return serving.result()
-        except BrokenPipeError:  # nobody reads what we say, as in `salver run ... | head`
-            raise
-        except OSError as error:  # nobody listens any more
-            self._instance.check()
-            raise SalverError(f"The instance cannot be reached: {error.strerror}.") from error
-        except SalverError:  # because of that, perhaps
+        except SalverError:  # because the instance has ended, perhaps
             self._instance.check()
             raise
         finally:
@@ -130,30 +128,27 @@ class _Serving:
     async def _do(self, work: Work) -> bool:
         """Carry it out; whether all of it worked."""
         async with self._one_at_a_time:
-            control = await self._dial()
-            try:
-                if not await self._wanted(control, work):
-                    return False
-                ran = await asyncio.gather(*(self._wait(control, app) for app in work.deploy))
-                for name in work.delete:
-                    await control.delete(name)
-            finally:
-                control.close()
+            if not await self._wanted(work):
+                return False
+            ran = await asyncio.gather(*map(self._wait, work.deploy))
+            for name in work.delete:
+                await self._ask(partial(ControlClient.delete, name=name))
         return all(ran)
 
-    async def _wanted(self, control: ControlClient, work: Work) -> bool:
+    async def _wanted(self, work: Work) -> bool:
         """Tell the controller; False: it has refused all of it, and the next change tries again."""
         try:
-            await control.deploy(*work.deploy, without=work.delete)
+            await self._ask(lambda control: control.deploy(*work.deploy, without=work.delete))
         except SalverError as error:
+            self._instance.check()
             click.echo(f"Error: {error}", err=True)
             for name in (*(app.name for app in work.deploy), *work.delete):
                 self._source.failed(name)
             return False
         return True
 
-    async def _wait(self, control: ControlClient, app: AppSpec) -> bool:
-        seen = await control.wait(app.name)
+    async def _wait(self, app: AppSpec) -> bool:
+        seen = await self._ask(lambda control: control.wait(app.name))
         if seen.status is ApplicationStatus.RUNNING:
             self._served = True
             self._say_ready(app)
@@ -161,6 +156,12 @@ class _Serving:
         self._source.failed(app.name)
         click.echo(f"Error: app {app.name} could not be brought up. {seen.message}", err=True)
         return False
+
+    async def _ask(self, action: Callable[[ControlClient], Awaitable[T]]) -> T:
+        try:
+            return await ask(self._instance.address, self._instance.secret(), action)
+        except OSError as error:  # nobody listens any more
+            raise SalverError(f"The instance cannot be reached: {error.strerror}.") from error
 
     async def _reload_for_ever(self) -> None:
         async for changed in self._source.changes():
@@ -184,20 +185,20 @@ class _Serving:
         latest = 0.0
         while True:
             try:
-                control = await self._dial()
+                control = await ControlClient.dial(self._instance.address, self._instance.secret())
             except OSError:  # the keeper is gone: whoever watches it sees to the rest
                 await asyncio.Event().wait()
             except WireError:  # that controller died as it greeted us
                 continue
-            with suppress(WireError):  # and that one before it had begun to tell
+            try:
                 async for event in control.events():
                     if event.at > latest:
                         latest = event.at
                         _show(event)
-            control.close()
-
-    async def _dial(self) -> ControlClient:
-        return await ControlClient.dial(self._instance.address, self._instance.secret())
+            except WireError:  # and that one before it had begun to tell
+                continue
+            finally:
+                control.close()
 
     def _say_ready(self, app: AppSpec) -> None:
         if self._instance.grpc_address:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final, Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
 from salver.core.ports import Resources
+from salver.errors import WireError
 from salver.spec.app import AppSpec
 from salver.spec.ids import DeploymentId
 from salver.spec.status import AppStatus, Event, ServeStatus
@@ -18,7 +19,10 @@ from salver.wire.messages import Hello
 from salver.wire.rpc import Rpc
 from salver.wire.streams import Dialler, Limits
 
-__all__ = ("ControlClient",)
+__all__ = ("ControlClient", "ask")
+
+T = TypeVar("T")
+TRIES: Final = 3  # controllers that die, one after the other, while they are asked the same
 
 PATIENCE_S: Final = 60.0  # with a controller whose code may still be imported, from a cold disk
 
@@ -124,3 +128,23 @@ class ControlClient:
         if self._owns_dialler:
             self._dialler.close()
         self._ended.set()
+
+
+async def ask(instance: str, secret: bytes, action: Callable[[ControlClient], Awaitable[T]]) -> T:
+    """Do it with the controller, and with the next one, should it die meanwhile.
+
+    So it has to be something that can be asked twice, as all that `ControlClient` has. OSError:
+    nobody listens there.
+    """
+    for tries_left in reversed(range(TRIES)):
+        control = None
+        try:
+            control = await ControlClient.dial(instance, secret)
+            return await action(control)
+        except WireError:
+            if not tries_left or (control is not None and control.is_open):
+                raise
+        finally:
+            if control is not None:
+                control.close()
+    raise AssertionError

@@ -186,7 +186,9 @@ class Controller:
             raise SalverError(f"Replica {replica.id} is not known here; it will be ended.")
         app, member = found
         member.peer, member.address = peer, replica.address
-        if member.replica.phase is Phase.ATTACHING:
+        if member.replica.phase is Phase.ATTACHING and replica.state == "draining":
+            self._steps.drain(app, member)  # as an earlier controller has asked it to
+        elif member.replica.phase is Phase.ATTACHING:
             running = replica.state == "running"
             if running:  # as an earlier controller has told it
                 member.place, member.route = replica.place, replica.route_prefix
@@ -313,7 +315,7 @@ class Controller:
         if self.publisher.is_open:
             return
         for replica_id in self._recovering:
-            _logger.warning("Replica %s did not dial in; it will be replaced", replica_id)
+            _logger.warning("Replica %s has not dialled in yet; it is waited for", replica_id)
         self._recovering.clear()
         for app in list(self._apps.values()):
             self._reconcile(app)

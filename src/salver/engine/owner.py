@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 from contextlib import suppress
-from select import select
 from typing import Final
 
 import msgspec
@@ -69,16 +68,14 @@ class KeeperProcess:
     def poll(self) -> OwnerHears | None:
         """The next thing it says. None: it has ended (what it left behind is cleared away)."""
         message = self._receive()
-        if isinstance(message, Bound):
-            self._bound, self._addresses = True, message.addresses
-        elif message is None or isinstance(message, Failed):
-            self._trouble = self._trouble or self._ended(message)
+        self._heed(message)
         return message
 
     def trouble(self) -> EngineError | None:
         """Why it has ended, as far as it has said; None: it lives. Does not wait for news."""
-        while self._trouble is None and self._has_spoken():
-            self.poll()
+        with suppress(BlockingIOError):
+            while self._trouble is None and self._socket.fileno() >= 0:
+                self._heed(self._receive(socket.MSG_DONTWAIT))
         return self._trouble
 
     def wait_ended(self) -> EngineError:
@@ -104,15 +101,20 @@ class KeeperProcess:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._bury()
 
-    def _receive(self) -> OwnerHears | None:
+    def _receive(self, flags: int = 0) -> OwnerHears | None:
         try:
-            data = self._socket.recv(MESSAGE)
+            data = self._socket.recv(MESSAGE, flags)
+        except BlockingIOError:
+            raise
         except OSError:
             return None
         return self._decoder.decode(data) if data else None
 
-    def _has_spoken(self) -> bool:
-        return self._socket.fileno() >= 0 and bool(select([self._socket], [], [], 0)[0])
+    def _heed(self, message: OwnerHears | None) -> None:
+        if isinstance(message, Bound):
+            self._bound, self._addresses = True, message.addresses
+        elif message is None or isinstance(message, Failed):
+            self._trouble = self._trouble or self._ended(message)
 
     def _ended(self, message: OwnerHears | None) -> EngineError:
         self._bury()
