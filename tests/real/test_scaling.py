@@ -17,7 +17,7 @@ from salver.spec.controller import ControllerEnv, ControllerOptions
 from salver.spec.status import ApplicationStatus
 from tests.control.prometheus_server import Prometheus
 from tests.real.load import Load, ask_http
-from tests.real.rig import PATIENCE_S, Journal, Running
+from tests.real.rig import PATIENCE_S, Client, Journal, Running
 
 # To type checkers a decorated class is the class still.
 apps: Any = import_module("tests.real.scaling_apps")
@@ -80,6 +80,13 @@ async def test_without_replicas_a_request_waits_for_the_first_one(
     assert await running.handle("Resting").called.remote() == "called"
 
 
+async def waiting(client: Client) -> float:
+    """How many calls wait for a replica."""
+    page = (await client.get("/-/metrics")).text
+    lines = [line for line in page.splitlines() if line.startswith("salver_queued_calls{")]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
 async def test_who_hangs_up_meanwhile_leaves_and_the_queue_keeps_its_bound(
     running: Running, journal: Journal, tmp_path: Path
 ) -> None:
@@ -92,10 +99,12 @@ async def test_who_hangs_up_meanwhile_leaves_and_the_queue_keeps_its_bound(
         await journal.until("constructing")
         await two.send("/?id=two")
         one.cut()
-        replies = [asyncio.create_task(three.get("/?id=three"))]
+        while await waiting(three) != 1:  # the door takes note of who has hung up
+            pass
+        await three.send("/?id=three")
         await asyncio.to_thread(Path(gate).write_text, "go")
         assert (await two.reply()).text == "here"
-        assert (await replies[0]).text == "here"
+        assert (await three.reply()).text == "here"
         assert sorted(journal.named("begun")) == ["three", "two"]
 
 
