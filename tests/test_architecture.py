@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -49,9 +50,29 @@ KNOWN_NAMES = {
     "actor_name", "actor_options", "deployment_actors",
     "on_replica_actor_died", "on_replica_actor_unavailable", "on_new_queue_len_info",
 }  # fmt: skip
-IMPURE = {"asyncio", "os", "socket", "time", "random", "logging", "threading", "subprocess"}
+IMPURE = {
+    "asyncio", "datetime", "logging", "os", "random", "secrets", "select", "socket", "subprocess",
+    "threading", "time", "uuid",
+}  # fmt: skip
 # The argument of every entry point, replicas' too: named there as a type, never imported.
 TYPES_ONLY = {"salver.engine.seat"}
+# Modules that a string of a lower layer names.
+NAMED_FROM_BELOW = {
+    # The table of entry points: the keeper imports them before it forks, and calls none itself.
+    "processes.py": {
+        "salver.control.main", "salver.doors.grpc.main", "salver.doors.server",
+        "salver.replica.main",
+    },
+    # `run(_local_testing_mode=True)` serves in the caller's process.
+    "session.py": {"salver.testing.inline"},
+    # Defaults, spelt as users write them in a configuration.
+    "spec/autoscaling.py": {"salver.serve", "salver.serve.autoscaling_policy"},
+    "spec/routing.py": {"salver.serve.request_router"},
+}  # fmt: skip
+COLLECTIONS = {
+    "dict", "list", "set", "bytearray", "deque", "defaultdict", "Counter", "OrderedDict",
+    "WeakSet", "WeakKeyDictionary", "WeakValueDictionary",
+}  # fmt: skip
 READS_ENVIRONMENT = {"settings.py", "engine/process.py"}
 # Sizes have a budget and nobody is exempt: cut the room in two instead.
 MAX_MODULE, MAX_CLASS, MAX_FUNCTION, MAX_PARAMETERS = 400, 300, 60, 8
@@ -93,6 +114,31 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield node.lineno, dotted
 
 
+def typing_only(tree: ast.AST) -> set[int]:
+    """The lines that only type checkers read."""
+    return {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in node.body
+        for line in range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+    }
+
+
+def named(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Modules of ours that a string names: `salver.x.y`, or `salver.x.y:attribute`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            dotted = node.value.partition(":")[0]
+            if re.fullmatch(r"salver(\.\w+)+", dotted) and exists(dotted):
+                yield node.lineno, dotted
+
+
+def exists(dotted: str) -> bool:
+    path = SOURCE.joinpath(*dotted.split(".")[1:])
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
 def ours(dotted: str) -> bool:
     return dotted == "salver" or dotted.startswith("salver.")
 
@@ -105,15 +151,34 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
 
 def test_imports_point_down(module: Path) -> None:
     """A module imports only its own package and lower layers."""
-    own = package_of("salver." + ".".join(module.relative_to(SOURCE).with_suffix("").parts))
-    wrong = []
-    for line, dotted in imports(ast.parse(module.read_text())):
-        if not ours(dotted) or dotted in TYPES_ONLY:
-            continue
-        other = package_of(dotted)
-        if other != own and LAYERS[other] >= LAYERS[own] and not {own, other} <= TOGETHER:
-            wrong.append(f"line {line}: {own or 'salver'} imports {dotted}")
+    tree = ast.parse(module.read_text())
+    typing = typing_only(tree)
+    wrong = [
+        f"line {line}: {dotted}"
+        for line, dotted in imports(tree)
+        if ours(dotted) and climbs(module, dotted)
+        if not (dotted in TYPES_ONLY and line in typing)
+    ]
     assert wrong == []
+
+
+def test_imports_by_name_point_down(module: Path) -> None:
+    """A string that names a module of ours is held to the layers as an import is."""
+    upwards = {
+        dotted: f"line {line}: {dotted}"
+        for line, dotted in named(ast.parse(module.read_text()))
+        if climbs(module, dotted)
+    }
+    known = NAMED_FROM_BELOW.get(name_of(module), set())
+    assert [where for dotted, where in upwards.items() if dotted not in known] == []
+    assert known <= upwards.keys()  # an exception that nobody needs any more goes
+
+
+def climbs(module: Path, dotted: str) -> bool:
+    """Whether what `module` imports lies neither with it nor below it."""
+    own = package_of("salver." + ".".join(module.relative_to(SOURCE).with_suffix("").parts))
+    other = package_of(dotted)
+    return other != own and LAYERS[other] >= LAYERS[own] and not {own, other} <= TOGETHER
 
 
 def test_no_late_imports_of_our_own(module: Path) -> None:
@@ -178,9 +243,43 @@ def words(name: str) -> set[str]:
 
 
 def test_state_hangs_on_objects(module: Path) -> None:
-    """No `global` statement."""
-    found = [n.lineno for n in ast.walk(ast.parse(module.read_text())) if isinstance(n, ast.Global)]
-    assert found == []
+    """No `global` statement, and no collection of a module's that is there to be filled."""
+    tree = ast.parse(module.read_text())
+    assert [n.lineno for n in ast.walk(tree) if isinstance(n, ast.Global)] == []
+    kept = [
+        f"line {value.lineno}: {name}"
+        for name, value in collections_of(tree)
+        if not re.fullmatch(r"__\w+__", name) and not is_constant(name, value)
+    ]
+    assert kept == []
+
+
+def collections_of(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """What a module, not a function or class of it, gives a name and can change later."""
+    for node in outside_of_definitions(tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and is_collection(node.value):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from ((t.id, node.value) for t in targets if isinstance(t, ast.Name))
+
+
+def outside_of_definitions(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node
+            yield from outside_of_definitions(node)
+
+
+def is_collection(value: ast.expr | None) -> TypeGuard[ast.expr]:
+    if isinstance(value, ast.Call):
+        return ast.unparse(value.func).partition("[")[0].rpartition(".")[2] in COLLECTIONS
+    literals = ast.Dict | ast.List | ast.Set | ast.DictComp | ast.ListComp | ast.SetComp
+    return isinstance(value, literals)
+
+
+def is_constant(name: str, value: ast.expr) -> bool:
+    """In capitals, with what is in it written out; what begins empty is there to be filled."""
+    empty = ast.unparse(value) in ("{}", "[]")
+    return name == name.upper() and not empty and not isinstance(value, ast.Call)
 
 
 @pytest.mark.parametrize("module", sorted((SOURCE / "core").glob("*.py")), ids=name_of)
@@ -206,6 +305,7 @@ def test_every_module_says_what_it_is_for(module: Path) -> None:
 def test_a_layer_has_only_what_is_there() -> None:
     there = {"", *(path.stem for path in SOURCE.iterdir())}
     assert there >= LAYERS.keys() >= TOGETHER
+    assert NAMED_FROM_BELOW.keys() <= {name_of(path) for path in MODULES}
 
 
 def test_who_develops_has_every_extra_so_no_test_is_skipped_for_want_of_a_package() -> None:
