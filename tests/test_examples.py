@@ -267,7 +267,18 @@ def test_language_sentiment(client: Client) -> None:
             for answer in clients.map(lambda text: http.post("/", json={"text": text}), texts)
         ]
     assert labels == ["POSITIVE", "NEGATIVE", "POSITIVE"]
-    assert http.post("/", json={"words": 1}).status_code == 400
+    for wrong in (b'{"words": 1}', b'["a list"]', b"no JSON", b"\xff"):
+        refused = http.post("/", content=wrong)
+        assert refused.status_code == 400
+        assert refused.json() == {"error": 'send {"text": "..."}'}
+
+
+def test_language_sentiment_takes_a_model_by_its_path(client: Client, tmp_path: Path) -> None:
+    save = "import sys; from language import tiny; model, tokenizer = tiny.sentiment(); "
+    save += "model.save_pretrained(sys.argv[1]); tokenizer.save_pretrained(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", save, str(tmp_path)], cwd=EXAMPLES, check=True)
+    http = client("language.sentiment:build", f"model={tmp_path}")
+    assert http.post("/", json={"text": "What a bad day!"}).json()["label"] == "NEGATIVE"
 
 
 def test_language_chat(client: Client) -> None:
@@ -277,7 +288,22 @@ def test_language_chat(client: Client) -> None:
         words = list(answer.iter_text())
     assert "".join(words).strip() == "i am a very small language model"
     assert len(words) > 1, "the words came all at once"
-    assert http.post("/", json={}).status_code == 400
+    one = {"role": "user", "content": "hello"}
+    wrong = (
+        "hello",
+        [],
+        {},
+        None,
+        one,
+        [one, "hello"],
+        [{"role": "user"}],
+        [{**one, "content": 1}],
+    )
+    bodies = [json.dumps({"messages": messages}) for messages in wrong]
+    for body in (*bodies, "{}", "[1]", "no JSON", b"\xff"):
+        refused = http.post("/", content=body)
+        assert refused.status_code == 400, body
+        assert '{"messages": [{"role": ' in refused.json()["error"]
 
 
 def test_grpc_service(salver_command: Command, tmp_path: Path) -> None:

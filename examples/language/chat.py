@@ -7,6 +7,7 @@ Any chat model by name or path: `salver run language.chat:build model=NAME`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from threading import Thread
 
@@ -29,9 +30,10 @@ class Chat:
             self.model, self.tokenizer = tiny.chat()
 
     async def __call__(self, request):
-        messages = (await request.json()).get("messages")
-        if not messages:
-            return JSONResponse({"error": "send messages, each with a role and a content"}, 400)
+        messages = messages_of(await request.body())
+        if messages is None:
+            said = 'send {"messages": [{"role": "user", "content": "..."}]}'
+            return JSONResponse({"error": said}, 400)
         return StreamingResponse(self.answer(messages), media_type="text/plain")
 
     def answer(self, messages: list[dict]) -> Iterator[str]:
@@ -43,14 +45,24 @@ class Chat:
         yield from words
 
     def write(self, messages: list[dict], words) -> None:
-        prompt = self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
-        prompt.pop("token_type_ids", None)
         try:
+            prompt = self.tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            )
+            prompt.pop("token_type_ids", None)
             self.model.generate(**prompt, streamer=words, max_new_tokens=64, do_sample=False)
         finally:
             words.end()  # also when it has failed: nobody is left waiting
+
+
+def messages_of(body: bytes) -> list[dict] | None:
+    """The talk so far; None for a body that is none."""
+    try:
+        messages = json.loads(body)["messages"]
+        spoken = all(isinstance(m["role"], str) and isinstance(m["content"], str) for m in messages)
+    except (ValueError, TypeError, LookupError):
+        return None
+    return messages if spoken and messages and isinstance(messages, list) else None
 
 
 def build(args: dict[str, str]) -> salver.Application:

@@ -26,7 +26,10 @@ class Sentiment:
         self.pipeline = pipeline("text-classification", model=model, tokenizer=tokenizer)
 
     async def __call__(self, request):
-        text = (await request.json()).get("text")
+        try:
+            text = (await request.json())["text"]
+        except (ValueError, TypeError, LookupError):
+            text = None
         if not isinstance(text, str):
             return JSONResponse({"error": 'send {"text": "..."}'}, 400)
         return await self.classify(text)
