@@ -74,6 +74,31 @@ def test_a_plain_run_is_untouched(salver_command: Command, tmp_path: Path) -> No
     assert "this is not the ray that was asked for" in served.errors()
 
 
+def test_a_file_is_built_and_a_load_played_for_it(salver_command: Command, tmp_path: Path) -> None:
+    """And what is said to come next is a command that works."""
+    (tmp_path / "ray.py").write_text(OTHER_RAY)
+    (tmp_path / "program.py").write_text((SCRIPTS / "ray_composition.py").read_text())
+    built = salver_command("build", "--like", "ray", "program:app", "-o", "a.yaml", cwd=tmp_path)
+    built.line(r"Wrote a\.yaml\. Next: salver run --like ray a\.yaml")
+    assert built.process.wait() == 0
+    first, _, _ = (tmp_path / "a.yaml").read_text().partition("\n")
+    assert "`salver run --like ray a.yaml`" in first
+    played = salver_command("simulate", "--like", "ray", "a.yaml", "--rate", "1", cwd=tmp_path)
+    assert played.process.wait() == 0, played.errors()
+
+
+@pytest.mark.parametrize("program", ["import ray\n", "def app():\n    from ray import serve\n"])
+def test_a_program_that_misses_ray_is_told_how_it_runs(
+    salver_command: Command, tmp_path: Path, program: str
+) -> None:
+    (tmp_path / "program.py").write_text(program)
+    served = salver_command("check", "program:app", cwd=tmp_path)
+    assert served.process.wait() == 1
+    said = served.errors()
+    assert "No module named 'ray'" in said
+    assert "`salver run --like ray program:app`" in said
+
+
 SAYS_WHY = """
 from time import sleep
 from salver.like.ray import install
@@ -102,6 +127,11 @@ import ray
         ("import ray.serve.nothing", "ImportError: ray.serve.nothing: Salver has no such module."),
         ("from ray.serve.llm import LLMConfig", "ImportError: salver.serve.llm is not there in"),
         ("from ray.serve.dag import InputNode", "ImportError: salver.serve.dag (InputNode) is not"),
+        (
+            "from ray.serve._private.common import ReplicaID",
+            "ImportError: ray.serve._private.ReplicaID is of Ray's inside",
+        ),
+        ("import ray.serve._private.router", "ray.serve._private.router is of Ray's inside"),
         ("from ray.serve import nothing", "ImportError: cannot import name 'nothing'"),
         ("ray.get_actor('x')", "NotImplementedError: ray.get_actor is not supported. Processes"),
         ("ray.init('ray://x')", "NotImplementedError: ray.init(address='ray://x'): there is no cl"),
@@ -130,6 +160,8 @@ def test_the_few_names_of_ray_are_answered() -> None:
     code = """
 first = ray.put(1)
 import asyncio, pickle, time
+from ray.util import metrics
+assert metrics.Counter
 from ray.util import get_node_ip_address
 add = ray.remote(lambda a, b=0: a + b)
 async def slow():
@@ -162,6 +194,11 @@ from ray.serve.batching import batch
 from ray.serve.deployment import Application, Deployment
 from ray.serve.multiplex import multiplexed
 from ray.serve.utils import get_trace_context
+from ray.serve._private.autoscaling_state import AutoscalingContext
+from ray.serve._private.common import DeploymentID
+assert ray.serve._private.common.DeploymentID is ray.serve.config.DeploymentID is DeploymentID
+assert AutoscalingContext is ray.serve.config.AutoscalingContext
+assert DeploymentID(name="A", app_name="shop").app_name == "shop"
 assert (run, batch, multiplexed) == (serve.run, serve.batch, serve.multiplexed)
 assert (Application, Deployment) == (serve.Application, serve.Deployment)
 assert ray.serve.handle is salver.serve.handle

@@ -12,7 +12,7 @@ import click
 import msgspec
 import yaml
 
-from salver.cli.like import like_option
+from salver.cli.like import like_option, like_words
 from salver.cli.target import load_spec
 from salver.errors import SalverError, TargetError
 from salver.portable import imported
@@ -41,7 +41,7 @@ Then:
     salver run config.yaml
 """
 HEAD: Final = """\
-# What runs, and how: `salver run {file}`. What is said here wins over the code.
+# What runs, and how: `salver {run}`. What is said here wins over the code.
 # For completion in editors: `salver schema > salver.schema.json`, and as the first line here
 #   # yaml-language-server: $schema=salver.schema.json
 """
@@ -64,7 +64,8 @@ def build(targets: tuple[str, ...], output_path: str | None, app_dir: str) -> No
     except SalverError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
-    text = config_text(apps, output_path or "config.yaml")
+    run = f"run{like_words()} {output_path or 'config.yaml'}"
+    text = config_text(apps, run)
     if output_path is None:
         click.echo(text, nl=False)
         return
@@ -73,7 +74,7 @@ def build(targets: tuple[str, ...], output_path: str | None, app_dir: str) -> No
     except OSError as error:
         click.echo(f"Error: {output_path} cannot be written: {error.strerror}.", err=True)
         sys.exit(1)
-    click.echo(f"Wrote {output_path}. Next: salver run {output_path}")
+    click.echo(f"Wrote {output_path}. Next: salver {run}")
 
 
 def _apps(targets: tuple[str, ...], app_dir: str) -> list[tuple[str, AppSpec]]:
@@ -99,9 +100,9 @@ def _names(targets: tuple[str, ...]) -> list[str]:
     return names
 
 
-def config_text(apps: list[tuple[str, AppSpec]], file: str) -> str:
-    """The whole file."""
-    return "\n".join([HEAD.format(file=file), *_lines(apps)]) + "\n"
+def config_text(apps: list[tuple[str, AppSpec]], run: str) -> str:
+    """The whole file, which that command of `salver` runs."""
+    return "\n".join([HEAD.format(run=run), *_lines(apps)]) + "\n"
 
 
 def _lines(apps: list[tuple[str, AppSpec]]) -> Iterator[str]:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Final
 
 import click
 
-__all__ = ("like_option",)
+__all__ = ("like_option", "like_words")
+
+_WORDS: Final = "salver.like"
 
 
-def _install(_ctx: click.Context, _param: click.Parameter, given: str | None) -> None:
+def like_words() -> str:
+    """` --like ray` where this command was told so, for the command that it says comes next."""
+    words: str = click.get_current_context().meta.get(_WORDS, "")
+    return words
+
+
+def _install(ctx: click.Context, _param: click.Parameter, given: str | None) -> None:
     if given is not None:
+        ctx.meta[_WORDS] = f" --like {given}"
         import_module(f"salver.like.{given}").install()
 
 

@@ -18,6 +18,7 @@ import msgspec
 
 from salver.build import build
 from salver.cli.apps import ConfigApps, read_file
+from salver.cli.like import like_option
 from salver.cli.numbers import Number, Whole
 from salver.cli.outcome import table
 from salver.cli.run import look_first_in
@@ -115,6 +116,7 @@ def _shapes(command: Any) -> Any:
 @click.option("-d", "--app-dir", default=".", show_default=True,
               type=click.Path(exists=True, file_okay=False),
               help="Where the module is looked for first.")  # fmt: skip
+@like_option
 def simulate(**given: Any) -> None:
     """Read, play, print, draw; one readable error when something is wrong."""
     try:

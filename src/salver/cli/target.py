@@ -86,7 +86,19 @@ def _no_module(name: str, missing: str, app_dir: str) -> str:
 
 
 def _import_failed(name: str, error: BaseException) -> TargetError:
-    return TargetError(f"Importing {name!r} failed:\n{user_traceback(error)}")
+    return TargetError(f"Importing {name!r} failed:\n{_seen(error)}")
+
+
+def _seen(error: BaseException) -> str:
+    return user_traceback(error) + _like(error)
+
+
+def _like(error: BaseException) -> str:
+    """What helps a program that is written for another system, which is not installed."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if (missing or "").partition(".")[0] != "ray":
+        return ""
+    return "\nSalver answers for Ray with --like ray, as in `salver run --like ray program:app`."
 
 
 def user_traceback(error: BaseException) -> str:
@@ -154,7 +166,7 @@ def _call_builder(builder: Any, target: str, args: Mapping[str, Any]) -> Applica
     except TargetError:
         raise
     except Exception as error:  # noqa: BLE001 - the user's function may raise anything
-        raise TargetError(f"Building {target!r} failed:\n{user_traceback(error)}") from None
+        raise TargetError(f"Building {target!r} failed:\n{_seen(error)}") from None
     if not isinstance(app, Application):
         raise TargetError(
             f"{target!r} returned {app!r}: expected an app, which `SomeDeployment.bind()` makes."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from importlib import import_module
+from typing import Any
 
 from salver.like.refusals import refuse_name
 
@@ -14,8 +15,10 @@ def get_node_ip_address() -> str:
     return "127.0.0.1"
 
 
-def __getattr__(name: str) -> NoReturn:
-    refuse_name("ray.util", name)
+def __getattr__(name: str) -> Any:
+    if name == "metrics":
+        return import_module("ray.util.metrics")
+    return refuse_name("ray.util", name)
 
 
 __path__: list[str] = []  # a package, as `ray.util.metrics` is looked for below it

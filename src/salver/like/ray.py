@@ -27,6 +27,9 @@ __all__ = ("install", "main")
 _OURS: Final = {
     "ray": "salver.like.names",
     "ray.exceptions": "salver.like.exceptions",
+    "ray.serve._private": "salver.like.private",
+    "ray.serve._private.autoscaling_state": "salver.like.private",
+    "ray.serve._private.common": "salver.like.private",
     "ray.runtime_env": "salver.like.runtime_env",
     "ray.util": "salver.like.node",
     "ray.util.metrics": "salver.serve.metrics",
@@ -83,7 +86,7 @@ class _Loader(Loader):
 
 
 def _home(name: str) -> str:
-    if name == _SERVE or name.startswith(f"{_SERVE}."):
+    if name not in _OURS and f"{name}.".startswith(f"{_SERVE}."):
         return f"salver.serve{name[len(_SERVE) :]}"
     return _OURS.get(name, f"salver.like.{name.partition('.')[2]}!")
 

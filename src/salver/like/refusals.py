@@ -9,6 +9,8 @@ __all__ = ("refusal", "refuse_name")
 
 def refusal(name: str) -> str:
     """The sentence for a module, or a name in one."""
+    if name.startswith("ray.serve._private."):
+        return f"{name} is of Ray's inside, which is another here. Use what `salver.serve` has."
     if name.startswith("ray.serve."):
         return f"{name}: Salver has no such module. `import salver.serve` shows what there is."
     return (
