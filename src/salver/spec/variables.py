@@ -42,8 +42,10 @@ UNUSED: Final[Mapping[str, str]] = {
     "RAY_SERVE_HAPROXY_BINARY_PATH": _ONE_PATH,
     "RAY_SERVE_HAPROXY_TCP_NODELAY": _ONE_PATH,
     "RAY_SERVE_HIGH_PRIORITY_CUSTOM_RESOURCES": "there is one machine to place replicas on",
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "the door runs no code of users: put middlewares "
-    "on the FastAPI app that is given to @ingress",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "the door runs no code of users: "
+    "middlewares are an app's. Put them on the FastAPI or Starlette app that is given to "
+    "@serve.ingress; a plain class is given `api = FastAPI(middleware=[...])` the same way, "
+    "and its `__call__` another name and a route, such as `@api.get('/')`",
     "RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING": "language models come later",
     "RAY_SERVE_LOG_CLIENT_ADDRESS": "lines of the access log have no addresses; request.client has",
     "RAY_SERVE_LOG_TO_STDERR": "redirect stderr; logging_config's logs_dir adds files",
