@@ -289,7 +289,7 @@ def test_language_chat(client: Client) -> None:
     assert "".join(words).strip() == "i am a very small language model"
     assert len(words) > 1, "the words came all at once"
     one = {"role": "user", "content": "hello"}
-    wrong = (
+    wrong: tuple[Any, ...] = (
         "hello",
         [],
         {},
@@ -299,8 +299,8 @@ def test_language_chat(client: Client) -> None:
         [{"role": "user"}],
         [{**one, "content": 1}],
     )
-    bodies = [json.dumps({"messages": messages}) for messages in wrong]
-    for body in (*bodies, "{}", "[1]", "no JSON", b"\xff"):
+    bodies = [json.dumps({"messages": messages}).encode() for messages in wrong]
+    for body in (*bodies, b"{}", b"[1]", b"no JSON", b"\xff"):
         refused = http.post("/", content=body)
         assert refused.status_code == 400, body
         assert '{"messages": [{"role": ' in refused.json()["error"]
