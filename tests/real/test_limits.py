@@ -128,7 +128,6 @@ async def test_a_blocked_replica_holds_up_nobody_else(
             _sum(page, f"salver_replica_{what}calls") for what in ("", "withdrawn_")
         )
         assert let_in - withdrawn == 8 * (turn + 1) + 1
-        assert withdrawn > 0 or at_once == 1  # it is full, and sends them back
         for client in clients:
             await client.close()
 

@@ -63,7 +63,9 @@ def test_a_task_that_fails_is_tried_again_and_then_put_aside(queue: Queue) -> No
 
     config = queue(max_retries=2, failed_task_queue_name="failed")
     producer = instantiate_adapter_from_config(config)
-    with consuming(config, fails=fails):
+    # One at a time: Celery notes that a task is to be tried again after it has sent it, so that
+    # another thread could note its end before.
+    with consuming(config, 1, fails=fails):
         done = ended(producer, producer.enqueue_task_sync("fails", ["way"]))
         while not length(config, "failed"):
             pass  # it is put there after its state is known
