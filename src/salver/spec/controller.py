@@ -7,8 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from salver.spec.fields import read
-from salver.spec.mistakes import unknown
+from salver.spec.fields import check_names, read
 from salver.spec.model import ConfigModel
 
 __all__ = ("ControllerEnv", "ControllerOptions", "read_controller_options")
@@ -60,8 +59,5 @@ def read_controller_options(given: object) -> ControllerOptions | None:
             f"controller_options={given!r} is not valid: expected a dict such as "
             '{"runtime_env": {"env_vars": {...}}}, or ControllerOptions.'
         )
-    known = ControllerOptions.__struct_fields__
-    for key in given:
-        if key not in known:
-            raise TypeError(unknown(str(key), known, "a key of controller_options"))
+    check_names(ControllerOptions, given, "a key of controller_options")
     return read(ControllerOptions, given, "controller_options")

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from salver.spec.mistakes import mistake, spelled
+from salver.spec.mistakes import mistake, spelled, unknown
 from salver.spec.structs import default, fields_of, meta
 
-__all__ = ("check", "read")
+__all__ = ("check", "check_names", "read")
 
 Made = TypeVar("Made", bound=msgspec.Struct)
 
@@ -30,6 +30,14 @@ def check(kind: type[msgspec.Struct], name: str, value: Any, called: str = "") -
         raise found.error(
             f"{where}={found.given!r} is not valid: {found.sentence}{_meaning(kind, name)}"
         ) from None
+
+
+def check_names(kind: type[msgspec.Struct], given: Mapping[str, Any], called: str) -> None:
+    """TypeError: a key that is no field of this struct. `called`: what its fields are to users."""
+    known = kind.__struct_fields__
+    for name in given:
+        if name not in known:
+            raise TypeError(unknown(str(name), known, called))
 
 
 def read(kind: type[Made], given: Mapping[str, Any], called: str) -> Made:

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from salver.spec.fields import read
-from salver.spec.mistakes import unknown
+from salver.spec.fields import check_names, read
 from salver.spec.model import ConfigModel
 from salver.spec.tls import TlsFiles
 
@@ -88,8 +87,5 @@ def grpc_options(given: object = None) -> gRPCOptions:
             f"grpc_options={given!r} is not valid: expected a dict such as "
             '{"port": 9000, "grpc_servicer_functions": [...]}, or gRPCOptions.'
         )
-    known = gRPCOptions.__struct_fields__
-    for name in fields:
-        if name not in known:
-            raise TypeError(unknown(str(name), known, "an option of the gRPC door"))
+    check_names(gRPCOptions, fields, "an option of the gRPC door")
     return read(gRPCOptions, fields, "grpc_options")

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from salver.spec.fields import check_names
 from salver.spec.mistakes import unknown
 from salver.spec.model import ConfigModel
 
@@ -75,10 +76,7 @@ def read_logging(given: object, name: str = "logging_config") -> LoggingConfig |
             f'{name}={given!r} is not valid: expected a dict such as {{"log_level": "DEBUG"}}, or '
             "LoggingConfig."
         )
-    known = LoggingConfig.__struct_fields__
-    for key in given:
-        if key not in known:
-            raise TypeError(unknown(str(key), known, f"a key of {name}"))
+    check_names(LoggingConfig, given, f"a key of {name}")
     return LoggingConfig(**given)
 
 
