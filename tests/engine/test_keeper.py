@@ -73,6 +73,13 @@ def test_what_was_forked_before_a_failing_import_ends_with_it(start: Start) -> N
     assert not Path(rig.instance).exists()  # and the fixtures find no process
 
 
+def test_what_is_too_long_to_be_told_is_refused(tmp_path: Path) -> None:
+    long = {"controller": {"NAME": "x" * (1 << 20)}}
+    config = KeeperConfig(str(tmp_path), ENTRIES, (Listen(port=0),), env=long)
+    with pytest.raises(EngineError, match=r"takes \d+ bytes, and does not fit into a message"):
+        KeeperProcess.start(config)
+
+
 def test_a_port_in_use_is_told_to_the_owner(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -23,7 +23,6 @@ __all__ = ("ControlClient", "ask")
 
 T = TypeVar("T")
 TRIES: Final = 3  # controllers that die, one after the other, while they are asked the same
-
 PATIENCE_S: Final = 60.0  # with a controller whose code may still be imported, from a cold disk
 
 
@@ -136,15 +135,16 @@ async def ask(instance: str, secret: bytes, action: Callable[[ControlClient], Aw
     So it has to be something that can be asked twice, as all that `ControlClient` has. OSError:
     nobody listens there.
     """
-    for tries_left in reversed(range(TRIES)):
+    tried = 0
+    while True:
+        tried += 1
         control = None
         try:
             control = await ControlClient.dial(instance, secret)
             return await action(control)
         except WireError:
-            if not tries_left or (control is not None and control.is_open):
+            if tried == TRIES or (control is not None and control.is_open):
                 raise
         finally:
             if control is not None:
                 control.close()
-    raise AssertionError

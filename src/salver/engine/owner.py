@@ -37,8 +37,16 @@ class KeeperProcess:
     def start(cls, config: KeeperConfig, spawned: Spawned | None = None) -> KeeperProcess:
         """Tell a keeper what to keep. `spawned`: its process, where that is on its way already."""
         keeper = cls(spawned or Spawned(), config.instance)
-        with suppress(OSError):  # it has ended, which is heard next
-            keeper._socket.send(msgspec.json.encode(config))
+        told = msgspec.json.encode(config)
+        try:
+            with suppress(ConnectionError):  # it has ended, which is heard next
+                keeper._socket.send(told)
+        except OSError as error:
+            keeper.kill()
+            raise EngineError(
+                f"What the keeper is to be told takes {len(told)} bytes, and does not fit into a "
+                f"message ({error.strerror}). Give it less: fewer or shorter variables and paths."
+            ) from error
         return keeper
 
     def wait_bound(self) -> None:
