@@ -168,8 +168,9 @@ async def test_a_door_that_is_told_to_end_loses_no_call_and_the_next_one_takes_o
     asking = Asking(address_of(running), 8)
     await asking.until(100)
     (door,) = running.pids("grpc")
-    os.kill(door, signal.SIGTERM)
-    await asyncio.to_thread(psutil.Process(door).wait)
+    ending = psutil.Process(door)
+    ending.terminate()
+    await asyncio.to_thread(ending.wait)
     await asking.until(100)
     await asking.end()
     assert asking.failures == []
