@@ -130,7 +130,7 @@ async def test_a_full_queue_refuses_at_once_but_not_while_a_slot_is_free() -> No
     assert [bool(call.where) for call in calls] == [True, True, False, False]
     assert [type(call.outcome) for call in calls[2:]] == [type(None), BackPressureError]
     error = calls[3].outcome
-    assert (error.num_queued_requests, error.max_queued_requests) == (3, 1)
+    assert (error.num_queued_requests, error.max_queued_requests) == (1, 1)
     bench.replicas[0].answer(2)
     assert calls[2].where == ["a"]
 
@@ -141,6 +141,8 @@ async def test_calls_that_came_before_the_bound_was_known_are_refused_once_it_is
     assert [call.outcome for call in calls] == [None] * 5
     bench.show(FakeReplica("late"))
     assert [type(call.outcome) for call in calls] == [type(None)] * 3 + [BackPressureError] * 2
+    told = {error.num_queued_requests for call in calls[3:] if (error := call.outcome)}
+    assert told == {1}
 
 
 async def test_a_rejected_call_goes_to_another_replica_before_those_that_came_later() -> None:

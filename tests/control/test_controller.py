@@ -240,6 +240,24 @@ async def test_a_deployed_app_runs_and_its_replicas_are_published() -> None:
         assert directory.routes["/"].deployment == DeploymentId("Door", "app")
 
 
+async def test_it_is_up_when_every_first_app_has_run_or_failed_and_one_has_run() -> None:
+    engine = FakeEngine(cpus=1)
+    engine.failing = {"bad"}
+    async with controlling(engine) as controller:
+        directory = Directory(controller)
+        bad = app("bad", max_constructor_retry_count=1)
+        assert (await run(controller, bad)).status is ApplicationStatus.DEPLOY_FAILED
+        large = app(name="large", route=None, num_cpus=2.0, startup_timeout_s=60)
+        controller.deploy(large, app(name="good", route="/good", num_cpus=0.0))
+        assert (await controller.wait("good")).status is ApplicationStatus.RUNNING
+        assert not any(delta.up for delta in directory.deltas)  # the large one still waits for CPUs
+        controller.discard("large")
+        await until(controller, lambda: controller.publisher.is_up)
+        assert directory.deltas[-1].up
+        await controller.shutdown()
+        assert controller.publisher.is_up
+
+
 async def test_ranks_are_the_smallest_free_ones() -> None:
     engine = FakeEngine()
     async with controlling(engine) as controller:

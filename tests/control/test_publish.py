@@ -50,6 +50,19 @@ def test_only_what_changed_is_told() -> None:
     assert ear.heard == [Delta(3, (view("1", "2"),)), Delta(4, (), ())]
 
 
+def test_what_was_up_once_stays_so() -> None:
+    publisher = Publisher()
+    ear = Ear(publisher)
+    publisher.open()
+    publisher.update([view("1")], [ROUTE])
+    assert not any(delta.up for delta in ear.heard)
+    publisher.update([view("1")], [ROUTE], up=True)
+    assert ear.heard[-1] == Delta(3, up=True)
+    publisher.update([view()], [ROUTE])
+    late = Ear(publisher)
+    assert (ear.heard[-1].up, late.heard[-1].up) == (True, True)
+
+
 def test_what_is_gone_is_told_with_the_reason() -> None:
     publisher = Publisher()
     publisher.open()

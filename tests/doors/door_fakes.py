@@ -229,6 +229,7 @@ class Scene:
         *,
         arena: bool = False,
         numbers: Callable[[], Awaitable[str]] | None = None,
+        routed: bool = True,
     ) -> None:
         self.clock = FakeClock()
         self.router = FakeRouter()
@@ -237,7 +238,7 @@ class Scene:
         router: Any = self.router
         lend: Any = self.lend if arena else lambda _size: None
         self.door = HttpDoor(settings or HttpSettings(), clock, lambda _id: router, lend, numbers)
-        self.door.apply([RouteView("/", "app", DeploymentId("dep", "app"))])
+        self.door.apply([RouteView("/", "app", DeploymentId("dep", "app"))] if routed else [])
 
     def lend(self, size: int) -> FakeSlab:
         self.slabs.append(FakeSlab(size))

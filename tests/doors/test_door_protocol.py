@@ -282,6 +282,30 @@ def test_without_routes_the_door_is_not_ready() -> None:
     assert client.out.endswith(b"Route table is not populated yet.")
 
 
+@pytest.mark.parametrize("path", [b"/-/healthz", b"/-/routes"])
+def test_a_door_that_never_had_a_route_is_not_ready(path: bytes) -> None:
+    scene = Scene(routed=False)
+    client = scene.client()
+    client.send(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.status == 503
+    assert client.out.endswith(b"Route table is not populated yet.")
+
+
+def test_a_door_is_ready_once_the_first_apps_are_up_and_shows_their_routes_before() -> None:
+    scene = Scene()
+    scene.door._is_up = lambda: False
+    client = scene.client()
+    client.send(b"GET /-/healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.status == 503
+    assert client.out.endswith(b"No replicas are available yet.")
+    client.send(b"GET /-/routes HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.out.endswith(b'{"/":"app"}')
+    scene.door._is_up = lambda: True
+    scene.door.apply([])
+    client.send(b"GET /-/healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.out.endswith(b"success")
+
+
 def test_a_change_of_routes_holds_from_the_next_request_on() -> None:
     scene = Scene()
     scene.router.answer = OK

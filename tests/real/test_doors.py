@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -36,6 +39,34 @@ async def test_links_begin_with_the_root_path() -> None:
                 assert said["url"] == f"{running.instance.url}/api/app/thing"
             assert "/api/app/openapi.json" in (await client.get("/app/docs")).text
             assert (await client.get("/api/app/openapi.json")).status_code == 200
+
+
+@salver.deployment
+class Late:
+    """Is constructed once a file is there."""
+
+    def __init__(self, go: str) -> None:
+        while not Path(go).exists():
+            time.sleep(0.01)
+
+    def __call__(self) -> str:
+        return "here"
+
+
+async def test_a_door_says_that_it_is_well_once_the_first_app_runs(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    with Running.start() as running:
+        async with httpx.AsyncClient(base_url=running.instance.url) as client:
+            health = await client.get("/-/healthz")
+            assert (health.status_code, health.text) == (503, "Route table is not populated yet.")
+            deploying = asyncio.create_task(running.deploy(Late.bind(str(go))))
+            while health.text == "Route table is not populated yet.":
+                health = await client.get("/-/healthz")
+            assert (health.status_code, health.text) == (503, "No replicas are available yet.")
+            go.touch()
+            await deploying
+            health = await client.get("/-/healthz")
+            assert (health.status_code, health.text) == (200, "success")
 
 
 @salver.deployment

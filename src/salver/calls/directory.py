@@ -36,6 +36,7 @@ class Directory:
         self.routes: tuple[RouteView, ...] = ()
         self.models: tuple[ModelView, ...] = ()
         self.version = 0  # 0: nothing heard yet
+        self.up = False  # what was wanted first has been brought up; once it has, for good
         # What the controller may ask of this process over the link.
         self.methods: dict[str, Callable[[Any], Any]] = {}
         self._heard = False
@@ -113,6 +114,7 @@ class Directory:
         news = delta.routes is not None and delta.routes != self.routes
         first, self._heard = not self._heard, True
         self.version = delta.version
+        self.up = self.up or delta.up
         if delta.models is not None and delta.models != self.models:
             self.models = delta.models
             for listener in self._model_listeners:

@@ -149,7 +149,7 @@ class Router:
         view = self.fleet.view
         spare = self.fleet.spare + (self.rule.choosing if self.rule is not None else 0)
         if view is not None and not self.queue.admits(spare):
-            call.failed(_full(view, self.waiting))
+            call.failed(_full(view, self.waiting - spare))
             return
         self.queue.push(call.ticket, call)
         self.waiting += 1
@@ -303,8 +303,8 @@ class Router:
     def _shed(self, view: DeploymentView) -> None:
         """Refuse calls that came before the bound of the queue was known, and are too many."""
         for call in self.queue.shed(self.fleet.spare):
-            self.waiting -= 1
-            call.failed(_full(view, self.waiting))
+            self.waiting = len(self.queue)
+            call.failed(_full(view, self.waiting - self.fleet.spare))
 
     def give_up(self, why: str) -> None:
         """No call will be served any more: those that wait fail, those that run may finish."""
@@ -365,7 +365,8 @@ def _doubt(links: list[Link], chosen: Link) -> bool:
     return believes
 
 
-def _full(view: DeploymentView, waiting: int) -> BackPressureError:
+def _full(view: DeploymentView, queued: int) -> BackPressureError:
+    """Calls that wait only until a link is made, whose slots are theirs, are not `queued`."""
     answer = view.backpressure
     limit = view.max_queued_requests
-    return BackPressureError(waiting, limit, answer.status_code, answer.retry_after_s)
+    return BackPressureError(queued, limit, answer.status_code, answer.retry_after_s)

@@ -26,6 +26,7 @@ from salver.control.scaling import Scaling
 from salver.control.steps import Steps
 from salver.control.views import (
     app_status,
+    is_up,
     models_of,
     routes_of,
     serving_route,
@@ -261,7 +262,9 @@ class Controller:
         views = [view for app in apps for view in views_of(app)]
         self.unloaded = self.unloaded.among(self.specs())
         self._store.put_unloaded(self.unloaded)
-        self.publisher.update(views, routes_of(apps), models_of(apps, self.unloaded.models))
+        models = models_of(apps, self.unloaded.models)
+        up = self.publisher.is_up or is_up(apps, self._clock())
+        self.publisher.update(views, routes_of(apps), models, up=up)
 
     def _tell(self) -> None:
         """Events for what has changed, and a nudge for who waits."""

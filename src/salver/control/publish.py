@@ -48,6 +48,7 @@ class Publisher:
         self._news: dict[str, ReplicaFacts] = {}  # of this tick, not sent yet
         self._version = 0
         self._open = False
+        self._up = False
         self._watchers: set[Watcher] = set()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
@@ -62,6 +63,11 @@ class Publisher:
     @property
     def is_open(self) -> bool:
         return self._open
+
+    @property
+    def is_up(self) -> bool:
+        """Whether what was wanted first has been brought up, however it is now."""
+        return self._up
 
     def doors(self) -> dict[str, ProxyStatus]:
         """The state of each door, by its name."""
@@ -108,8 +114,10 @@ class Publisher:
         views: Iterable[DeploymentView],
         routes: Iterable[RouteView],
         models: Iterable[ModelView] = (),
+        *,
+        up: bool = False,
     ) -> None:
-        """The whole picture as it is now; watchers get the difference."""
+        """The whole picture as it is now; watchers get the difference. What was up stays so."""
         now = {view.id: view for view in views}
         changed = [view for key, view in now.items() if self._views.get(key) != view]
         changed += [
@@ -126,13 +134,16 @@ class Publisher:
         known = tuple(sorted(models, key=lambda model: (model.name, model.version)))
         moved, learnt = table != self._routes, known != self._models
         self._views, self._routes, self._models = now, table, known
-        if self._open and (changed or moved or learnt):
+        came_up = up and not self._up
+        self._up = self._up or up
+        if self._open and (changed or moved or learnt or came_up):
             self._version += 1
             delta = Delta(
                 self._version,
                 tuple(changed),
                 table if moved else None,
                 models=known if learnt else None,
+                up=self._up,
             )
             for watcher in list(self._watchers):
                 watcher.send(delta)
@@ -154,7 +165,7 @@ class Publisher:
         news, self._news = self._news, {}
         if news:
             self._version += 1
-            delta = Delta(self._version, facts=tuple(news.values()))
+            delta = Delta(self._version, facts=tuple(news.values()), up=self._up)
             for watcher in list(self._watchers):
                 watcher.send(delta)
 
@@ -172,7 +183,7 @@ class Publisher:
 
     def _everything(self) -> Delta:
         views, facts = tuple(self._views.values()), tuple(self._facts.values())
-        return Delta(self._version, views, self._routes, True, self._models, facts)
+        return Delta(self._version, views, self._routes, True, self._models, facts, self._up)
 
     def _all_applied(self, version: int) -> bool:
         doors = [watcher for watcher in self._watchers if watcher.door]

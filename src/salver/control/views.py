@@ -14,6 +14,7 @@ from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions
 from salver.spec.routing import RequestRouterConfig
 from salver.spec.status import (
+    ApplicationStatus,
     AppStatus,
     DeploymentStatusOverview,
     DeploymentView,
@@ -24,6 +25,7 @@ from salver.spec.status import (
 
 __all__ = (
     "app_status",
+    "is_up",
     "models_of",
     "routes_of",
     "serving_route",
@@ -47,6 +49,21 @@ def app_status(app: App, now: float) -> AppStatus:
     status, message = appraise_app(wanted, deleting=app.deleting)
     named = {d.name: s for d, s in deployments.items()}
     return AppStatus(status, message, app.deployed_at, named)
+
+
+def is_up(apps: Iterable[App], now: float) -> bool:
+    """Whether each of them has run or has failed, and one has run."""
+    found = {_outcome(app, now) for app in apps if not app.deleting}
+    return True in found and None not in found
+
+
+def _outcome(app: App, now: float) -> bool | None:
+    """True: it has run. False: it has failed. None: it is still being brought up."""
+    if app.standing is not None:
+        return True
+    status = app_status(app, now).status
+    known = {ApplicationStatus.RUNNING: True, ApplicationStatus.DEPLOY_FAILED: False}
+    return known.get(status)
 
 
 def target_capacity(apps: Iterable[App]) -> float | None:

@@ -39,6 +39,9 @@ _HEADS: Final = 1024  # heads that are remembered, each up to:
 _HEAD_SIZE: Final = 1024
 _OWN: Final = ("/-/healthz", "/-/routes", "/-/metrics")
 _NUMBERS: Final = ("/-/metrics", "/metrics")  # the latter where no app has it
+_DRAINING: Final = "This node is being drained."
+_UNROUTED: Final = "Route table is not populated yet."
+_NOT_UP: Final = "No replicas are available yet."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class HttpDoor:
         self._views: tuple[RouteView, ...] | None = None
         self._protocols: OpenInference | None = None
         self._has_models = False
+        self._is_up: Callable[[], bool] = lambda: True
+        self._has_routed = False  # ever
         self._connections: set[Connection] = set()
         self._empty: asyncio.Event | None = None
         self._routed = asyncio.Event()
@@ -111,9 +116,10 @@ class HttpDoor:
         inference = InferenceServer(
             cluster.directory.views.get,
             ask,
-            lambda: door.draining,
+            lambda: door.draining or not door._is_up(),
             shares_memory=settings.system_shared_memory,
         )
+        door._is_up = lambda: cluster.directory.up
         door._protocols = OpenInference(cluster.loop, inference, door._router_of)
         cluster.directory.on_models(door.apply_models)
         cluster.directory.on_routes(door.apply)
@@ -126,6 +132,7 @@ class HttpDoor:
     def apply(self, routes: Iterable[RouteView]) -> None:
         """From now on these are the routes."""
         self._views = tuple(routes)
+        self._has_routed = self._has_routed or bool(self._views)
         protocols = self._protocols
         before = protocols.match if protocols is not None and self._has_models else None
         self._table = RouteTable(self._views, self._router_of, before)
@@ -224,11 +231,11 @@ class HttpDoor:
         plain = "text/plain; charset=utf-8"
         if head.path in _OWN:
             if self.draining:
-                return 503, "This node is being drained.", plain
-            if self._table is None:
-                return 503, "Route table is not populated yet.", plain
+                return 503, _DRAINING, plain
+            if self._table is None or not (self._has_routed or self._has_models):
+                return 503, _UNROUTED, plain
             if head.path == "/-/healthz":
-                return 200, "success", plain
+                return (200, "success", plain) if self._is_up() else (503, _NOT_UP, plain)
             if head.path == "/-/metrics":
                 return 400, "This page is for a GET without a body.", plain
             listing = msgspec.json.encode(self._table.listing()).decode()

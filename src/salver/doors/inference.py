@@ -55,7 +55,7 @@ class InferenceServer:
         self,
         view_of: Callable[[DeploymentId], DeploymentView | None],
         ask: Ask = nobody_to_ask,
-        draining: Callable[[], bool] = lambda: False,
+        closed: Callable[[], bool] = lambda: False,
         *,
         shares_memory: bool = False,
     ) -> None:
@@ -63,7 +63,7 @@ class InferenceServer:
         self.shares_memory = shares_memory
         self._ask = ask
         self._view_of = view_of
-        self._draining = draining
+        self._closed = closed
 
     def apply(
         self, views: Iterable[ModelView], router_of: Callable[[DeploymentId], Router]
@@ -79,9 +79,9 @@ class InferenceServer:
         return ServerMetadata("salver", VERSION, [*EXTENSIONS, *more])
 
     def ready(self) -> bool:
-        """Whether every model is that nobody has unloaded."""
+        """Whether the door is open, and every model ready that nobody has unloaded."""
         wanted = (model for model in self.models if not model.view.withheld)
-        return not self._draining() and all(map(self._is_ready, wanted))
+        return not self._closed() and all(map(self._is_ready, wanted))
 
     def model_ready(self, name: str, version: str = "") -> bool:
         """Whether a replica answers for the model now. ModelNotFoundError."""

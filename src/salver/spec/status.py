@@ -197,7 +197,10 @@ class ModelView(msgspec.Struct, frozen=True):
 
 @learnt
 class Delta(msgspec.Struct, frozen=True):
-    """What changed since the last one; `routes` and `models` are whole tables, if there."""
+    """What changed since the last one; `routes` and `models` are whole tables, if there.
+
+    `up`: of the apps that were wanted first every one runs or has failed, and one of them runs.
+    """
 
     version: int
     deployments: tuple[DeploymentView, ...] = ()
@@ -205,3 +208,4 @@ class Delta(msgspec.Struct, frozen=True):
     full: bool = False  # forget everything known before
     models: tuple[ModelView, ...] | None = None
     facts: tuple[ReplicaFacts, ...] = ()
+    up: bool = False

@@ -34,16 +34,6 @@ async def check(channel: grpc.aio.Channel, service: str = "") -> int:
     return int(answer.status)
 
 
-async def until_serving(channel: grpc.aio.Channel) -> None:
-    """Return once the door, which may have begun a moment ago, has heard from the controller."""
-    watch = health_pb2_grpc.HealthStub(channel).Watch(
-        health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=LIMIT_S
-    )
-    while (await watch.read()).status != SERVING:
-        pass
-    watch.cancel()
-
-
 async def test_the_door_and_each_service_serve(channel: grpc.aio.Channel) -> None:
     assert [await check(channel, name) for name in ("", "echo.Echo", "echo.Counter")] == [
         SERVING
@@ -108,11 +98,16 @@ def fresh() -> Iterator[Running]:
 
 async def test_health_is_watched_from_the_first_app_to_the_end(fresh: Running, apps: Any) -> None:
     async with grpc.aio.insecure_channel(fresh.instance.grpc_address) as channel:
-        await until_serving(channel)
         stub = health_pb2_grpc.HealthStub(channel)
-        watches = [stub.Watch(health_pb2.HealthCheckRequest(service="echo.Echo")) for _ in range(2)]
+        watches = [
+            stub.Watch(health_pb2.HealthCheckRequest(service=of), wait_for_ready=True)
+            for of in ("", "echo.Echo")
+        ]
         for watch in watches:
             assert (await watch.read()).status == NOT_SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await ask(channel, "Healthz")
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         await fresh.deploy(apps.Speaker.bind(), "one", None)
         for watch in watches:
             assert (await watch.read()).status == SERVING
@@ -125,7 +120,6 @@ async def test_health_is_watched_from_the_first_app_to_the_end(fresh: Running, a
 
 async def test_reflection_may_be_switched_off(fresh: Running) -> None:
     async with grpc.aio.insecure_channel(fresh.instance.grpc_address) as channel:
-        await until_serving(channel)
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
         call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest()]))
         assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -136,7 +130,6 @@ async def test_a_client_that_keeps_asking_about_services_does_not_hold_up_the_en
 ) -> None:
     with Running.start(grpc=gRPCOptions(port=0, grpc_servicer_functions=SERVICES)) as running:
         async with grpc.aio.insecure_channel(running.instance.grpc_address) as channel:
-            await until_serving(channel)
             call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
             await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
             assert (await call.read()).HasField("list_services_response")

@@ -40,6 +40,7 @@ _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 DRAINING: Final = "This node is being drained."
 _MOST_QUEUED: Final = 1 << 30  # bytes of answers that may wait for one connection's client
 UNROUTED: Final = "Route table is not populated yet."
+_NOT_UP: Final = "No replicas are available yet."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class GrpcDoor:
         self._unasked = min(self.longest, LARGE)  # an answer up to so long is always sent
         self.apps: dict[str, Router] | None = None  # by name; None: not known yet
         self.draining = False
+        self.is_up: Callable[[], bool] = lambda: True  # whether what was wanted first has run
         self.calls = 0
         self.in_flight = 0
         self.by_code: dict[int, int] = {}
@@ -89,6 +91,11 @@ class GrpcDoor:
         if self.draining:
             return DRAINING
         return UNROUTED if self.apps is None else ""
+
+    @property
+    def unready(self) -> str:
+        """Why nobody should be sent here yet, or any more; empty: clients are welcome."""
+        return self.trouble or ("" if self.is_up() else _NOT_UP)
 
     def stats(self) -> GrpcDoorStats:
         return GrpcDoorStats(self.calls, self.in_flight, dict(self.by_code))

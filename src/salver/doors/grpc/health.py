@@ -18,7 +18,7 @@ _UNKNOWN: Final = _Status.SERVICE_UNKNOWN
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # grpc has no types here
-    """The whole door ("") serves once it knows its apps; a service, once there is an app.
+    """The whole door ("") serves once the first apps run, and so does every service.
 
     What later versions of the service add is answered as not implemented.
     """
@@ -37,8 +37,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # grpc has n
         """The status of a service as it is now."""
         if service and service not in self._services:
             return int(_UNKNOWN)
-        door = self._door
-        serves = not door.trouble and (not service or bool(door.apps))
+        serves = not self._door.unready and (not service or bool(self._door.apps))
         return int(_Status.SERVING if serves else _Status.NOT_SERVING)
 
     async def Check(self, request: Any, _context: Any) -> Any:  # noqa: N802

@@ -34,15 +34,16 @@ class Listing:
         }
 
     async def _list(self, _request: Any, _context: Any) -> Any:
-        self._check()
+        _check(self._door.trouble)
         return self._messages["ListApplicationsResponse"](
             application_names=sorted(self._door.apps or ())
         )
 
     async def _healthz(self, _request: Any, _context: Any) -> Any:
-        self._check()
+        _check(self._door.unready)
         return self._messages["HealthzResponse"](message="success")
 
-    def _check(self) -> None:
-        if self._door.trouble:
-            raise refused(UNAVAILABLE, self._door.trouble)
+
+def _check(trouble: str) -> None:
+    if trouble:
+        raise refused(UNAVAILABLE, trouble)

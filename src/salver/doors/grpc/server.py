@@ -77,6 +77,7 @@ async def serve(seat: Seat) -> None:
     cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=name, role="ingress")
     cluster.adopt(for_good=True)
     door = GrpcDoor(told.options, loop, lambda deployment: cluster.router(deployment, eager=True))
+    door.is_up = lambda: cluster.directory.up
     if seat.logging.enable_access_log:
         door.access = _log_access
     cluster.directory.methods["metrics"] = lambda _: grpc_families(door) + router_families(cluster)
@@ -122,7 +123,7 @@ def _inference(door: GrpcDoor, cluster: Cluster, told: GrpcDoorSettings) -> Infe
         return await directory.ask("inference", {"op": op, "body": body})
 
     server = InferenceServer(
-        directory.views.get, ask, lambda: door.draining, shares_memory=told.shares_memory
+        directory.views.get, ask, lambda: bool(door.unready), shares_memory=told.shares_memory
     )
     directory.on_models(
         lambda views: server.apply(views, lambda of: cluster.router(of, eager=True))
