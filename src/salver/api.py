@@ -13,6 +13,7 @@ from salver.calls.context import current_call
 from salver.calls.handle import DeploymentHandle
 from salver.errors import DeployFailedError, SalverError
 from salver.launch import Capacity, default_http
+from salver.origin import mark_programs
 from salver.program import Application
 from salver.replica.context import ReplicaContext, current_replica
 from salver.session import Session
@@ -67,6 +68,8 @@ def start(
     if later.pop("detached", None):  # of old programs
         _logger.info("start(detached=True) means nothing here: the instance ends with its program.")
     _refuse_later(later, start)
+    if session.only_builds:
+        return
     location = None if proxy_location is None else read_location(proxy_location)
     session.start(
         http_settings(http_options, default=session.http or default_http()),
@@ -162,6 +165,8 @@ def _run_apps(
         _check_target(app.target, app.name, app.route_prefix)
     inline = inline or Settings.read().local_testing
     specs = [_spec(app, inline) for app in targets]
+    if session.only_builds:
+        return [_built(spec) for spec in specs]
     if inline:
         if session.grpc_address:
             raise NotImplementedError(
@@ -170,8 +175,8 @@ def _run_apps(
             )
         return [session.inline(spec) for spec in specs]
     session.start_if_needed(default_http(), controller)
-    for spec in specs:
-        session.deploy(spec)
+    for spec, app in zip(specs, targets, strict=True):
+        session.deploy(spec, app.target)
     if wait_for_ready:
         for spec in specs:
             _wait(spec.name)
@@ -182,9 +187,18 @@ def _run_apps(
 
 
 def _spec(app: RunTarget, inline: bool) -> AppSpec:
+    if not inline:
+        mark_programs()
     changes = Changes(environment=RuntimeEnv(session.env_vars), inline=inline)
     spec = build(app.target, app.name, app.route_prefix, changes)
     return spec.with_logging(read_logging(app.logging_config))
+
+
+def _built(spec: AppSpec) -> DeploymentHandle[Any]:
+    _logger.warning(
+        "run() runs nothing: what makes app %s is imported only to be built.", spec.name
+    )
+    return DeploymentHandle(spec.ingress.id, _NOWHERE)
 
 
 def _stay() -> None:
@@ -322,4 +336,5 @@ def _refuse_later(given: dict[str, Any], function: Callable[..., Any]) -> None:
             )
 
 
+_NOWHERE: Final = "(this program is only imported)"
 _LATER = ("tracing_config", "external_scaler_enabled")

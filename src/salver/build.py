@@ -23,7 +23,7 @@ from salver.companions import companion_app
 from salver.core.graph import Graph
 from salver.environment.prepare import Prepared, prepare
 from salver.errors import SalverError
-from salver.origin import importable, leads_to
+from salver.origin import importable, is_program, leads_to
 from salver.pickler import CodePickler, by_value
 from salver.portable import imported, portable_router, portable_scaling
 from salver.program import INGRESS_MARK, Application, Deployment, answers_http
@@ -274,9 +274,15 @@ def _pickled(
         raise SalverError(
             f"The {what} of deployment {owner.name} cannot be sent to another process: {why}. "
             "Make what cannot be pickled (connections, open files, locks of C code) inside "
-            "`__init__`, or move the code from the script to a module that can be imported."
+            f"`__init__`, or {_to_be_imported(module)}."
         ) from error
     return buffer.getvalue()
+
+
+def _to_be_imported(module: str) -> str:
+    if is_program(module):
+        return f'call run() of {module} under `if __name__ == "__main__":`'
+    return "move the code from the script to a module that can be imported"
 
 
 class _Pickler(CodePickler):

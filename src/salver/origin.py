@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import sysconfig
@@ -10,19 +11,38 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-__all__ = ("importable", "is_installed", "leads_to", "own_modules")
+__all__ = ("importable", "is_installed", "is_program", "leads_to", "mark_programs", "own_modules")
 
 _STDLIB: Final = sysconfig.get_path("stdlib") + os.sep
 _PACKAGES: Final = frozenset({"site-packages", "dist-packages"})  # of whichever environment
+_PROGRAM: Final = "__salver_program__"  # what a module is called that runs apps as it is imported
 
 
 def importable(module: str) -> bool:
-    """Whether another process, with the same `sys.path`, can import the module by its name."""
-    spec = getattr(sys.modules.get(module), "__spec__", None)
-    if module == "__main__" or spec is None:
+    """Whether another process, with the same `sys.path`, can import the module by its name.
+
+    A program cannot be: where a replica imported it, it would be run once more.
+    """
+    loaded = sys.modules.get(module)
+    spec = getattr(loaded, "__spec__", None)
+    if module == "__main__" or spec is None or hasattr(loaded, _PROGRAM):
         return False
     found = _searched(module)
     return found is not None and found.origin == spec.origin
+
+
+def mark_programs() -> None:
+    """The modules whose own lines, and no function of theirs, have led to this call."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "<module>":
+            frame.f_globals[_PROGRAM] = True
+        frame = frame.f_back
+
+
+def is_program(module: str) -> bool:
+    """Whether it is a module that runs apps as it is imported."""
+    return module != "__main__" and hasattr(sys.modules.get(module), _PROGRAM)
 
 
 def _searched(module: str) -> ModuleSpec | None:

@@ -7,8 +7,9 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -23,6 +24,7 @@ from salver.control.waiting import wait_aloud
 from salver.core.ports import Resources
 from salver.errors import SalverError
 from salver.launch import Capacity, Instance
+from salver.program import Application
 from salver.replica.context import current_replica
 from salver.spec.app import AppSpec
 from salver.spec.controller import ControllerOptions
@@ -43,7 +45,8 @@ _INLINE: Final = "salver.testing.inline"
 class Session:
     """Holds what `run` and `start` have started. All methods may be called from any thread.
 
-    In a replica it holds nothing of its own and speaks for the instance that the replica is of.
+    In a replica it holds nothing of its own and speaks for the instance that the replica is of. So
+    it does for programs that a command imports: see `join`.
     """
 
     def __init__(self) -> None:
@@ -51,6 +54,9 @@ class Session:
         self.env_vars: dict[str, str] = {}  # of every replica of apps that are run from here
         self.quiet_s = 5.0  # how long an app is waited for without a word
         self._lock = threading.RLock()
+        self.only_builds = False  # what is run from here
+        self._joined = ""  # the address of an instance that others start and end
+        self._ran: list[tuple[Application, AppSpec]] = []  # there, since it was asked last
         self._instance: Instance | None = None
         self._cluster: Cluster | None = None
         self._inline: dict[str, Any] = {}  # apps of this very process, by name
@@ -60,6 +66,22 @@ class Session:
         self._pid = os.getpid()
 
     # ---- the instance
+
+    def join(self, address: str, instance: Instance | None = None) -> None:
+        """Run what is run from here on an instance that somebody else started, and will end.
+
+        `instance`: the same, where it is this process's.
+        """
+        self._joined, self._instance = address, instance
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Programs are imported for their apps: unless an instance is joined, no run runs any."""
+        before, self.only_builds = self.only_builds, not self._joined
+        try:
+            yield
+        finally:
+            self.only_builds = before
 
     def start(
         self,
@@ -130,6 +152,8 @@ class Session:
             return own
         if self._pid != os.getpid():  # a fork: the instance is our parent's
             self._instance = self._cluster = None
+        elif self._joined and self._cluster is None:
+            self._cluster = Cluster.at(self._joined)
         return self._cluster
 
     @property
@@ -154,10 +178,18 @@ class Session:
 
     # ---- what it is asked
 
-    def deploy(self, app: AppSpec) -> None:
+    def deploy(self, spec: AppSpec, app: Application) -> None:
         """Want this app; the controller has noted it when this returns."""
-        self._ask(lambda control: control.deploy(app))
-        self._ingresses[app.name] = app.ingress.id
+        self._ask(lambda control: control.deploy(spec))
+        self._ingresses[spec.name] = spec.ingress.id
+        if self._joined:
+            self._ran.append((app, spec))
+
+    def ran(self, app: Application, name: str, route_prefix: str | None) -> AppSpec | None:
+        """As what a program has just run this very app itself, under this name and prefix."""
+        ran, self._ran = self._ran, []
+        wanted = app, name, route_prefix
+        return next((s for a, s in ran[::-1] if (a, s.name, s.route_prefix) == wanted), None)
 
     def wait(self, name: str) -> AppStatus:
         """Until the app answers, or has failed; what it lacks is logged when that takes long."""
@@ -265,6 +297,8 @@ class Session:
 
     def stay(self) -> None:
         """Until the instance has been shut down; EngineError: it has ended by itself, and why."""
+        if self._joined:  # whoever imports this program stays
+            return
         if _own_cluster() is not None:  # of whoever started this process, who also ends it
             threading.Event().wait()
         instance = self._instance
@@ -273,7 +307,14 @@ class Session:
             raise trouble
 
     def close(self) -> None:
-        """Stop every app and every process. Nothing runs: nothing happens."""
+        """Stop every app and every process; of somebody else's instance, the apps run from here.
+
+        Nothing runs: nothing happens.
+        """
+        if self._joined:
+            for name in list(self._ingresses):
+                self.delete(name, wait=True)
+            return
         with self._lock:
             instance, self._instance = self._instance, None
             cluster, self._cluster = self._cluster, None

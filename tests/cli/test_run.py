@@ -63,6 +63,21 @@ def add(servicer, server):
     server.add_registered_method_handlers("shop.Shop", {"Buy": SimpleNamespace(**kind, **coders)})
 """
 
+# It serves as soon as it is imported: nothing asks whether it is the main program.
+PROGRAM = """
+import salver
+
+@salver.deployment
+class Program:
+    def __call__(self, request=None):
+        return salver.get_replica_context().replica_id.unique_id
+
+app = Program.bind()
+salver.start(http_options={"port": 1})
+handle = salver.run(app, blocking=True)
+print("imported as", handle.remote().result(timeout_s=60), flush=True)
+"""
+
 # What every process begins with: the controller cannot keep its state.
 FULL_DISK = """
 import sqlite3
@@ -89,6 +104,55 @@ def test_it_serves_until_ctrl_c(salver_command: Command, folder: Path) -> None:
     assert "RUNNING" in text
     assert text.endswith("Stopped.\n")
     assert "answering" in served.errors()
+
+
+def test_a_program_that_runs_its_app_as_it_is_imported_runs_it_here_and_once(
+    salver_command: Command, folder: Path
+) -> None:
+    (folder / "program.py").write_text(PROGRAM)
+    served = salver_command("run", "program:app", "--port", "0", cwd=folder)
+    first = served.line(r"imported as (\w+)").group(1)
+    assert httpx.get(served.url).text == first
+    assert served.stop() == 0
+    assert "STOPPING" not in "".join(served.said[:-1])
+    assert "these are ignored: port=1" in served.errors()
+
+
+def test_a_program_that_shuts_down_first_ends_its_own_apps_and_not_the_command(
+    salver_command: Command, folder: Path
+) -> None:
+    (folder / "program.py").write_text(
+        f"{PROGRAM}salver.run(app, name='second', route_prefix='/second')\n"
+        "salver.shutdown()\nprint('apps:', list(salver.status().applications), flush=True)\n"
+    )
+    served = salver_command("run", "program:app", "--port", "0", cwd=folder)
+    assert served.line(r"apps: (.*)").group(1) == "[]"
+    assert httpx.get(served.url).status_code == 200
+    assert served.stop() == 0
+
+
+def test_what_is_only_imported_to_be_built_runs_nothing(
+    salver_command: Command, folder: Path
+) -> None:
+    program = PROGRAM.replace("handle.remote().result(timeout_s=60)", "'nothing'")
+    (folder / "program.py").write_text(program)
+    checked = salver_command("check", "program:app", cwd=folder)
+    checked.line(r"imported as nothing")
+    checked.line(r"program:app is valid: 1 app\.")
+    assert checked.process.wait() == 0
+    assert checked.errors() == (
+        "run() runs nothing: what makes app default is imported only to be built.\n"
+    )
+
+
+def test_a_program_that_cannot_be_sent_is_told_how_to_run_as_a_module(
+    salver_command: Command, folder: Path
+) -> None:
+    held = PROGRAM.replace("import salver", "import salver, sqlite3\nheld = sqlite3.connect('')", 1)
+    (folder / "program.py").write_text(held.replace("return ", "return held and "))
+    served = salver_command("run", "program:app", "--port", "0", cwd=folder)
+    assert served.process.wait() == 1
+    assert 'call run() of program under `if __name__ == "__main__":`' in served.errors()
 
 
 def test_the_environment_names_the_header_of_sessions(

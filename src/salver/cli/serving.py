@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from salver.api import session
 from salver.cli.sources import Source, Work
 from salver.control.client import ControlClient, ask
 from salver.errors import SalverError, WireError
@@ -32,6 +33,7 @@ _COLOURS: Final = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")
 def serve(instance: Instance, source: Source, *, reload: bool) -> int:
     """Serve until told to stop; the exit code."""
     instance.wait_bound()  # before any code of the user's: a busy port is told at once
+    session.join(instance.address, instance)  # what that code runs as it is imported runs here
     work = source.load()
     return asyncio.run(_Serving(instance, source, reload=reload).run(work))
 

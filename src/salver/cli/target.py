@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from salver.api import session
 from salver.build import build
 from salver.cli.arguments import as_asked_for
 from salver.cli.run import look_first_in
@@ -31,7 +32,7 @@ def load_spec(
     """What is to run. SalverError says what is wrong with the target or with the app."""
     app = load(target, args, app_dir)
     try:
-        return build(app, name, route_prefix)
+        return session.ran(app, name, route_prefix) or build(app, name, route_prefix)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise TargetError(str(error)) from error
 
@@ -40,9 +41,10 @@ def load(target: str, args: Mapping[str, Any], app_dir: str) -> Application:
     """Import what the target names and make an app of it. TargetError says what is wrong."""
     module_name, attribute = _split(target)
     look_first_in(app_dir)
-    module = _import(module_name, app_dir)
-    found = _find(module, attribute, target)
-    return _as_app(found, target, args)
+    with session.building():
+        module = _import(module_name, app_dir)
+        found = _find(module, attribute, target)
+        return _as_app(found, target, args)
 
 
 def _split(target: str) -> tuple[str, str]:
