@@ -77,6 +77,26 @@ salver.start(http_options={"port": 1})
 handle = salver.run(app, blocking=True)
 print("imported as", handle.remote().result(timeout_s=60), flush=True)
 """
+OWN_LOOP = """
+import asyncio
+
+async def own():
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(2, print)
+    loop.remove_signal_handler(2)
+
+asyncio.run(own())
+"""
+IMPORTED_FOR_EVER = """
+import threading
+
+print("importing", flush=True)
+threading.Event().wait()
+"""
+FILE = """
+http_options: {port: 0}
+applications: [{import_path: "shop:app"}]
+"""
 
 # What every process begins with: the controller cannot keep its state.
 FULL_DISK = """
@@ -291,3 +311,55 @@ def test_reload_runs_the_new_code_and_survives_a_mistake(
     served.line(r"is ready")
     assert httpx.get(url).text == "second, and longer"
     assert served.stop() == 0
+
+
+def test_reloaded_code_is_imported_as_by_a_program(salver_command: Command, folder: Path) -> None:
+    """It may run loops of its own, ask apps that it runs, and listen to signals."""
+    (folder / "program.py").write_text(PROGRAM)
+    served = salver_command("run", "program:app", "--port", "0", "--reload", cwd=folder)
+    first = served.line(r"imported as (\w+)").group(1)
+    assert served.url
+    (folder / "program.py").write_text(OWN_LOOP + PROGRAM)
+    assert served.line(r"imported as (\w+)").group(1) != first
+    assert served.url
+    assert served.stop() == 0
+
+
+def test_ctrl_c_does_not_wait_for_code_that_is_imported(
+    salver_command: Command, folder: Path
+) -> None:
+    (folder / "shop.py").write_text(IMPORTED_FOR_EVER)
+    served = salver_command("run", "shop:app", "--port", "0", cwd=folder)
+    served.line("importing")
+    assert served.stop() == 130
+    assert served.errors() == "Interrupted.\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("target", ["shop:app", "config.yaml"])
+def test_it_stops_at_once_while_changed_code_is_imported(
+    salver_command: Command, folder: Path, target: str, number: signal.Signals
+) -> None:
+    (folder / "config.yaml").write_text(FILE)
+    port = ("--port", "0") if target == "shop:app" else ()
+    served = salver_command("run", target, *port, "--reload", cwd=folder)
+    assert served.url
+    (folder / "shop.py").write_text(IMPORTED_FOR_EVER)
+    served.line("importing")
+    assert served.stop(number) == 0
+    assert served.said[-1].endswith("Stopped.\n")
+    assert "Traceback" not in served.errors()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_what_imports_the_apps_of_a_file_ends_with_the_command(
+    salver_command: Command, folder: Path, command: str, number: signal.Signals
+) -> None:
+    """The leak check sees to the rest."""
+    (folder / "config.yaml").write_text(FILE)
+    (folder / "shop.py").write_text(IMPORTED_FOR_EVER)
+    served = salver_command(command, "config.yaml", cwd=folder)
+    served.line("importing")
+    assert served.stop(number) == (130 if number == signal.SIGINT else -number)
+    assert served.errors() == ("Interrupted.\n" if number == signal.SIGINT else "")

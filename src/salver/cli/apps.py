@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +29,8 @@ __all__ = ("ConfigApps", "read_file")
 _AT_ONCE: Final = 4
 # -P: the directory where the command was given must not shadow modules of ours.
 _PROGRAM: Final = (
-    "import sys; root, fd = sys.argv[1:]; root in sys.path or sys.path.insert(0, root); "
+    "import sys; root, fd, parent = sys.argv[1:]; root in sys.path or sys.path.insert(0, root); "
+    "from salver.engine.linux import die_with_parent; die_with_parent(int(parent)); "
     "from salver.cli.building import main; main(int(fd))"
 )
 
@@ -50,12 +55,19 @@ class ConfigApps:
         self._app_dir = str(Path(app_dir).absolute())
         self._changed = 0  # how often code has changed that no app was seen to import
         self.files: set[str] = set()  # of the apps' code
+        self._lock = threading.Lock()
+        self._running: list[subprocess.Popen[bytes]] = []
+        self._stopped = False
 
     def build(self, config: ConfigFile, document: Document) -> list[AppSpec]:
         """Every app; ConfigError with what is wrong in any of them."""
         orders = [self._order(entry, config.target_capacity) for entry in config.applications]
         with ThreadPoolExecutor(_AT_ONCE, "salver-build") as threads:
-            built = list(threads.map(_build, orders))
+            try:
+                built = list(threads.map(self._build, orders))
+            except KeyboardInterrupt:
+                self.stop()
+                raise
         self.files |= {file for one in built for file in one.files}
         problems: list[Problem] = [
             document.problem_at(("applications", index, *mistake.path), mistake.message)
@@ -66,6 +78,14 @@ class ConfigApps:
             raise ConfigError(self._path, problems)
         return [one.app for one in built if one.app is not None]
 
+    def stop(self) -> None:
+        """End what is being built, which fails; nothing is built any more."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.killpg(process.pid, signal.SIGKILL)
+
     def unseen(self, changed: list[str]) -> None:
         """These files have changed. Where nobody knows whose code one is, all apps are new."""
         if any(file not in self.files for file in changed):
@@ -75,21 +95,40 @@ class ConfigApps:
         salt = str(self._changed or "")
         return Order(entry, self._app_dir, salt, capacity, prelude())
 
+    def _build(self, order: Order) -> Built:
+        env = current_environment() | read_runtime_env(order.entry.runtime_env).env_vars
+        with tempfile.TemporaryFile() as answer:
+            process = self._start(answer.fileno(), env)
+            if process is None:
+                return _failed("it was stopped.")
+            try:
+                process.communicate(msgspec.msgpack.encode(order))
+            finally:
+                with self._lock:
+                    self._running.remove(process)
+            answer.seek(0)
+            data = answer.read()
+        if process.returncode != 0 or not data:
+            return _failed(
+                f"the process that imports it ended with exit code {process.returncode}."
+            )
+        return msgspec.msgpack.decode(data, type=Built)
 
-def _build(order: Order) -> Built:
-    env = current_environment() | read_runtime_env(order.entry.runtime_env).env_vars
-    root = str(Path(__file__).parents[2])
-    with tempfile.TemporaryFile() as answer:
-        done = subprocess.run(  # noqa: S603 - our own program
-            [sys.executable, "-P", "-c", _PROGRAM, root, str(answer.fileno())],
-            input=msgspec.msgpack.encode(order),
-            pass_fds=(answer.fileno(),),
-            env=env,
-            check=False,
-        )
-        answer.seek(0)
-        data = answer.read()
-    if done.returncode != 0 or not data:
-        message = f"the process that imports it ended with exit code {done.returncode}."
-        return Built(mistakes=(Mistake(("import_path",), message),))
-    return msgspec.msgpack.decode(data, type=Built)
+    def _start(self, fd: int, env: dict[str, str]) -> subprocess.Popen[bytes] | None:
+        root = str(Path(__file__).parents[2])
+        with self._lock:
+            if self._stopped:
+                return None
+            process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-P", "-c", _PROGRAM, root, str(fd), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                pass_fds=(fd,),
+                env=env,
+                start_new_session=True,  # Ctrl-C is for the command, which ends it
+            )
+            self._running.append(process)
+            return process
+
+
+def _failed(why: str) -> Built:
+    return Built(mistakes=(Mistake(("import_path",), why),))

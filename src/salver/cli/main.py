@@ -66,6 +66,13 @@ class LazyGroup(click.Group):
         hint = f"Did you mean 'salver {near[0]}'?" if near else _hint(name)
         raise click.UsageError(f"No command {name!r}. {hint}", ctx)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(130)
+
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, self.lazy[name][1]) for name in sorted(self.lazy)])

@@ -180,8 +180,6 @@ def _serve(start: Start, source: Callable[[], Any], *, reload: bool) -> int:
     except SalverError as error:
         click.echo(f"Error: {error}", err=True)
         code = 1
-    except KeyboardInterrupt:
-        code = 130
     finally:
         if instance is not None:  # whatever happened, nothing is left behind
             instance.kill()

@@ -173,6 +173,8 @@ class _Serving:
             except SalverError as error:
                 click.echo(f"Error: {error}", err=True)
                 worked = False
+            except KeyboardInterrupt:
+                return
             else:
                 for remark in work.remarks:
                     _say(remark)

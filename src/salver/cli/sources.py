@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from salver.cli.apps import ConfigApps, read_file
+from salver.cli.foreground import in_foreground
 from salver.cli.run import RunOptions
 from salver.cli.target import load_spec
 from salver.errors import ConfigError, Problem, TargetError
@@ -75,7 +76,7 @@ class TargetSource:
             yield changed
 
     async def again(self) -> Work:
-        return self.load()  # in the main thread, as users' modules expect
+        return await in_foreground(self.load)
 
     def failed(self, app: str) -> None:
         """Every change runs everything again."""
@@ -122,7 +123,11 @@ class FileSource:
             if getattr(config, name) != getattr(self._config, name)
         ]
         self._config, self._document = config, document
-        work = await asyncio.to_thread(self.load)
+        try:
+            work = await asyncio.to_thread(self.load)
+        except asyncio.CancelledError:
+            self._apps.stop()
+            raise
         return Work(work.deploy, work.delete, remarks)
 
     def failed(self, app: str) -> None:
