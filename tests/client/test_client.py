@@ -26,7 +26,7 @@ from salver.oip.datatypes import DATATYPES
 from salver.oip.metadata import ModelMetadata
 from salver.oip.types import InferResponse
 from tests.oip.strategies import arrays, held
-from tests.protocols.models import Point
+from tests.protocols.models import Order, Point
 
 NUMBERS = [name for name in DATATYPES if name != "BF16"]
 
@@ -83,6 +83,15 @@ def test_text_records_and_left_out_inputs(client: Client) -> None:
     typed = client.model("typed")
     assert typed(person={"name": "x"}, point=Point(1, 2)) == {"name": "x", "x": 1, "note": None}
     assert typed(person={"name": "x"}, point=Point(1, 2), scale=3, note="n")["note"] == "n"
+
+
+def test_a_model_of_pydantic_goes_without_what_is_computed_and_comes_back_with_it(
+    client: Client, by_grpc: bool
+) -> None:
+    order = Order(counts=[1, 2])
+    assert client.model("order")(order) == {"counts": [1, 2], "total": 3}
+    if not by_grpc:
+        assert client.call("/models/order", order=order) == {"counts": [1, 2], "total": 3}
 
 
 def test_versions_are_models_of_their_own(client: Client) -> None:

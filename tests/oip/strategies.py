@@ -8,10 +8,14 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from salver.oip import proto
+from salver.oip.bodies import write_body
 from salver.oip.datatypes import DATATYPES
 from salver.oip.framing import as_objects
-from salver.oip.types import InferRequest, RequestedOutput, Tensor
+from salver.oip.messages import read_infer_response
+from salver.oip.types import InferRequest, InferResponse, RequestedOutput, Tensor
 
+_RESPONSE = proto.message("ModelInferResponse")
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 NAMES = st.text(min_size=1, max_size=12)
 PARAMETERS = st.dictionaries(
@@ -72,6 +76,17 @@ def canonical(tensor: Tensor) -> Any:
         tensor.name, tensor.datatype, tuple(tensor.shape), array.shape,
         held(array, tensor.datatype), tensor.parameters,
     )  # fmt: skip
+
+
+def answered(response: InferResponse, typed: bool = False) -> bytes:
+    """The bytes of a ModelInferResponse, as a replica sends them."""
+    front, parts = write_body(response, typed)
+    return b"".join((front, *parts))
+
+
+def over_grpc(response: InferResponse, typed: bool = False) -> InferResponse:
+    """A response as a client has it."""
+    return read_infer_response(_RESPONSE.FromString(answered(response, typed)))
 
 
 def canonical_request(request: InferRequest) -> Any:

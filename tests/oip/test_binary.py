@@ -136,6 +136,14 @@ def test_the_shape_of_a_raw_request_comes_from_the_metadata(
     assert request.wants_binary("anything")
 
 
+def test_a_raw_request_leaves_out_what_is_optional() -> None:
+    metadata = model([4])
+    metadata.inputs.insert(0, TensorMetadata("top", "INT64", [1], {"optional": True}))
+    read = RestFormat().read_request(bytes(16), 0, metadata)
+
+    assert [tensor.name for tensor in read.inputs] == ["x0"]
+
+
 def test_a_raw_request_of_bytes_is_the_element_itself() -> None:
     request = REST.read_request(b"hello", "0", model([-1], "BYTES"))
 
@@ -145,8 +153,8 @@ def test_a_raw_request_of_bytes_is_the_element_itself() -> None:
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        (None, "exactly one input; this one's count is unknown$"),
-        (model([4], inputs=2), "exactly one input; this one's count is 2$"),
+        (None, "exactly one input; the count of those that this one needs is unknown$"),
+        (model([4], inputs=2), "exactly one input; the count of those that this one needs is 2$"),
         (model([2, -1, -1]), r"one variable size, but the model's shape is \[2, -1, -1\]$"),
         (model([-1, 3]), r"^16 bytes do not fill a tensor of shape \[-1, 3\]$"),
         (model([0, -1]), "do not fill"),

@@ -10,13 +10,14 @@ from hypothesis import given
 from salver.oip import proto
 from salver.oip.bodies import read_body, write_body
 from salver.oip.errors import MalformedBodyError
-from salver.oip.messages import write_infer_request, write_infer_response
+from salver.oip.messages import fill_response, write_infer_request
 from salver.oip.proto.wire import fields
 from salver.oip.targets import Target, stream_item, target_of
-from salver.oip.types import InferRequest, InferResponse, Tensor
-from tests.oip.strategies import canonical_request, requests
+from salver.oip.types import Buffer, InferRequest, InferResponse, Tensor
+from tests.oip.strategies import answered, canonical_request, requests
 
 Request = proto.message("ModelInferRequest")
+Response = proto.message("ModelInferResponse")
 LARGE = Tensor.of("large", np.arange(20_000, dtype="f4"))
 
 
@@ -41,8 +42,12 @@ def test_a_request_is_read_as_it_was_written(
 def test_the_parts_of_a_response_are_the_whole(size: int, typed: bool) -> None:
     tensors = [Tensor.of("a", np.arange(size, dtype="f8")), Tensor.of("b", np.ones(size, "i8"))]
     response = InferResponse([*tensors, Tensor("c", "FP32", (1,))], "m", "1", "é", {"p": True})
+    raw: list[Buffer] | None = None if typed else []
+    whole = Response()
+    fill_response(whole, response, raw)
+    whole.raw_output_contents.extend(map(bytes, raw or ()))
     front, parts = write_body(response, typed)
-    assert b"".join((front, *parts)) == write_infer_response(response, typed).SerializeToString()
+    assert b"".join((front, *parts)) == whole.SerializeToString()
     assert bool(parts) is (size == 20_000 and not typed)
 
 
@@ -52,10 +57,10 @@ def test_outputs_without_typed_contents_are_raw() -> None:
 
 
 def test_an_item_of_a_stream_holds_the_response() -> None:
-    response = write_infer_response(InferResponse([LARGE], "m"))
-    item = stream_item(response.SerializeToString())
-    read = proto.parse(proto.message("ModelStreamInferResponse"), item)
-    assert read.infer_response == response
+    response = answered(InferResponse([LARGE], "m"))
+    read = proto.parse(proto.message("ModelStreamInferResponse"), stream_item(response))
+    assert read.infer_response == Response.FromString(response)
+    assert read.error_message == ""
 
 
 @given(data=st.binary(max_size=80))

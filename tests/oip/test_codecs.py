@@ -17,9 +17,9 @@ from hypothesis.extra import numpy as hnp
 
 from salver.oip.codecs import Registry, built_in
 from salver.oip.errors import ContentError, InvalidResultError
-from salver.oip.messages import read_infer_response, write_infer_response
 from salver.oip.rest import RestFormat, write_response
 from salver.oip.types import InferResponse, Tensor
+from tests.oip.strategies import over_grpc as received
 
 REGISTRY = built_in()
 REST = RestFormat()
@@ -35,7 +35,7 @@ def over_binary(tensors: list[Tensor]) -> list[Tensor]:
 
 
 def over_grpc(tensors: list[Tensor]) -> list[Tensor]:
-    return read_infer_response(write_infer_response(InferResponse(tensors, "m"))).outputs
+    return received(InferResponse(tensors, "m")).outputs
 
 
 OVERS = pytest.mark.parametrize("over", [over_json, over_binary, over_grpc])

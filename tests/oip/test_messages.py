@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 
 from salver.oip import messages, metadata_messages, proto, targets
-from salver.oip.errors import InvalidMessageError, InvalidResultError, MalformedBodyError
+from salver.oip.errors import InvalidMessageError, InvalidResultError
 from salver.oip.metadata import (
     BatchStatistics,
     Duration,
@@ -135,7 +135,7 @@ def test_fp16_cannot_be_answered_in_typed_contents() -> None:
     response = InferResponse([Tensor.of("x", np.ones(2, "f2"))])
 
     with pytest.raises(InvalidResultError, match="FP16 has no typed contents"):
-        messages.write_infer_response(response, typed_contents=True)
+        messages.fill_response(proto.message("ModelInferResponse")(), response, None)
 
 
 def test_typed_contents_with_unknown_fields_behind_them_are_still_exact() -> None:
@@ -196,11 +196,7 @@ def test_statistics_and_configuration_are_filled_from_plain_data() -> None:
     assert metadata_messages.fill(proto.message("ModelConfig")(), config).input[0].data_type == 11
 
 
-def test_a_stream_item_holds_a_response_or_an_error() -> None:
-    item = messages.write_stream_item(InferResponse([Tensor.of("x", np.ones(1))], "m"))
-
-    assert item.infer_response.model_name == "m"
-    assert item.error_message == ""
+def test_an_error_in_a_stream_names_its_request() -> None:
     assert targets.write_stream_error("no", "7").infer_response.id == "7"
 
 
@@ -224,12 +220,3 @@ def test_broken_messages_raise_only_our_errors(data: st.DataObject) -> None:
         return
     for tensor in read.inputs:
         assert tensor.array().size == tensor.count
-
-
-def test_half_a_message_is_refused() -> None:
-    wire = messages.write_infer_request(
-        InferRequest([Tensor.of("x", np.ones(9))])
-    ).SerializeToString()
-
-    with pytest.raises(MalformedBodyError, match=r"^the bytes are no ModelInferRequest message: "):
-        proto.parse(Request, wire[:-5])

@@ -44,6 +44,15 @@ class Picky(pydantic.BaseModel):
     code: str = pydantic.Field(pattern="^[0-9]{9}$")
 
 
+class Order(pydantic.BaseModel, extra="forbid"):
+    count: int
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @property
+    def total(self) -> int:
+        return self.count
+
+
 class Other:
     @dataclasses.dataclass
     class Point:
@@ -148,13 +157,27 @@ def test_every_example_is_what_its_schema_allows() -> None:
     assert shown == 4
 
 
+def test_a_model_that_takes_no_more_than_its_fields_has_examples_without_what_is_computed() -> None:
+    def ask(order: Order) -> Order:
+        return order
+
+    signature = Signature.of(ask)
+    found = document(signature.metadata("m"), signature, plain="/")["components"]["schemas"]
+    assert found["Plain"]["examples"] == [{"order": {"count": 1}}]
+    (tensor,) = found["InferRequest"]["examples"][0]["inputs"]
+    assert tensor["data"] == ['{"count":1}']
+
+
 def test_what_nobody_can_guess_has_no_example() -> None:
     def ask(picky: Picky) -> str:
         return picky.code
 
-    signature = Signature.of(ask)
-    found = document(signature.metadata("m"), signature)
-    assert not any("examples" in schema for schema in found["components"]["schemas"].values())
+    def table(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return columns
+
+    for signature in (Signature.of(ask), Signature.of(table)):
+        found = document(signature.metadata("m"), signature)["components"]["schemas"]
+        assert not any("examples" in schema for schema in found.values())
 
 
 def test_the_names_in_paths_are_quoted() -> None:

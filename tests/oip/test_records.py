@@ -166,6 +166,25 @@ def test_a_record_that_is_a_result_has_an_output_for_each_of_its_fields() -> Non
     assert json.loads(binder.pack_json(film(**given))) == {"image": [1, 2], "Name": "n", "size": 2}
 
 
+class Whole(pydantic.RootModel[Any]):
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    root: npt.NDArray[np.float32]
+
+
+def test_a_root_model_is_what_it_holds_in_and_out() -> None:
+    def same(x: Whole) -> Whole:
+        return x
+
+    binder = Binder(Signature.of(same))
+    given = binder.bind_json(b"[1,2]")
+    assert given["x"].root.dtype == np.float32
+    assert json.loads(binder.pack_json(same(**given))) == [1, 2]
+    (packed,) = binder.pack(same(**given)).outputs
+    assert (packed.name, packed.datatype) == ("output-0", "BYTES")
+    packed.name = "x"
+    assert binder.bind(InferRequest([packed]))["x"].root.tolist() == [1, 2]
+
+
 def test_dataclasses_may_hold_models_of_pydantic() -> None:
     def cut(x: Reel) -> list[Reel]:
         return [x]

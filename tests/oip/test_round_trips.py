@@ -12,16 +12,11 @@ from hypothesis import given, settings
 
 from salver.oip import simdata
 from salver.oip.datatypes import DATATYPES
-from salver.oip.messages import (
-    read_infer_request,
-    read_infer_response,
-    write_infer_request,
-    write_infer_response,
-)
+from salver.oip.messages import read_infer_request, write_infer_request
 from salver.oip.proto import parse
 from salver.oip.rest import HttpBody, RestFormat, write_request, write_response
 from salver.oip.types import InferRequest, InferResponse, Tensor
-from tests.oip.strategies import canonical, canonical_request, requests, tensors
+from tests.oip.strategies import canonical, canonical_request, over_grpc, requests, tensors
 
 REST = RestFormat()
 TYPED = st.sampled_from([name for name, kind in DATATYPES.items() if kind.field])
@@ -121,7 +116,7 @@ def test_a_response_comes_out_as_it_went_in(binary: bool, tensor: Tensor, model:
 def test_a_response_survives_protobuf(tensor: Tensor) -> None:
     before = canonical(tensor)
 
-    read = read_infer_response(write_infer_response(InferResponse([tensor], "m")))
+    read = over_grpc(InferResponse([tensor], "m"))
 
     assert canonical(read.outputs[0]) == before
 

@@ -14,7 +14,9 @@ from hypothesis.extra import numpy as hnp
 from salver.oip import messages, proto
 from salver.oip.datatypes import DATATYPES
 from salver.oip.rest import RestFormat, write_response
+from salver.oip.targets import stream_item
 from salver.oip.types import InferRequest, InferResponse, Tensor
+from tests.oip.strategies import answered
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -137,7 +139,7 @@ def test_its_grpc_requests_are_read(data: st.DataObject, datatype: str) -> None:
 def test_it_reads_our_grpc_responses(data: st.DataObject, datatype: str) -> None:
     array = data.draw(client_arrays(datatype))
     response = InferResponse([Tensor.of("y", array)], "m", "1", "7", {"n": 1})
-    item = messages.write_stream_item(response).SerializeToString()
+    item = stream_item(answered(response))
 
     theirs = service_pb2.ModelStreamInferResponse.FromString(item)
     result = triton_grpc.InferResult(theirs.infer_response)

@@ -308,4 +308,6 @@ def test_what_is_wrong_in_a_generate_body_is_named_in_that_body() -> None:
     request = read_generate(body, metadata, RestFormat())
     with pytest.raises(InvalidMessageError) as caught:
         binder.bind(request)
-    assert str(named(caught.value, request, metadata)) == "$.mode: Invalid enum value 'c'"
+    assert str(named(caught.value, request, metadata)) == (
+        "$.mode: Invalid enum value 'c'; known are 'a', 'b'"
+    )

@@ -22,6 +22,15 @@ class Person(pydantic.BaseModel):
     age: int = 0
 
 
+class Order(pydantic.BaseModel, extra="forbid"):
+    counts: list[int]
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+
 @dataclasses.dataclass
 class Point:
     x: float
@@ -97,6 +106,10 @@ class Models:
     @salver.endpoint(name="person")
     def person(self, person: Person, image: bytes) -> Person:
         return person
+
+    @salver.endpoint(name="order")
+    async def order(self, order: Order) -> Order:
+        return order
 
     @salver.endpoint(name="batched", labels=["even", "odd"])
     @salver.batch(max_batch_size=8, batch_wait_timeout_s=0.01)

@@ -111,9 +111,11 @@ def test_half_a_message_is_an_invalid_argument(caller: Caller) -> None:
         if name != "ModelStreamInfer":
             code, details = caller.refused(name, b"\x0a\x20half")
             assert code == "INVALID_ARGUMENT"
-            assert f"the bytes are no {name}Request" in details
+            assert f": the bytes are no {name}Request message: 32 bytes are announced" in details
     whole = spelled(InferRequest([Tensor.of("x", np.ones(50_000))], model_name="identity"))
-    assert caller.refused("ModelInfer", whole[:-100])[0] == "INVALID_ARGUMENT"
+    code, details = caller.refused("ModelInfer", whole[:-100])
+    assert code == "INVALID_ARGUMENT"
+    assert details.startswith("$.raw_input_contents[0]: the bytes are no ModelInferRequest")
 
 
 def test_half_a_message_in_a_stream_leaves_it_open(caller: Caller) -> None:

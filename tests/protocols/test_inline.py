@@ -57,6 +57,17 @@ class Called:
         return x + 1
 
 
+@salver.deployment
+class Versions:
+    @salver.endpoint(name="m", version="1")
+    async def v1(self, x: int) -> int:
+        return x + 1
+
+    @salver.endpoint(name="m", version="2")
+    async def v2(self, x: int) -> int:
+        return x + 2
+
+
 BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "INT64", "data": [1]}]}
 
 
@@ -99,6 +110,18 @@ async def test_call_itself_may_be_the_endpoint() -> None:
         assert (await http.post("/", json={"x": 1})).json() == 2
         assert (await http.post("/v2/models/Called/infer", json=BODY)).status_code == 200
         assert await running.handle.remote(2) == 3
+
+
+async def test_no_document_shows_a_plain_path_that_is_the_protocol_s() -> None:
+    shown = {}
+    for prefix in ("/", "/app"):
+        async with (
+            run_inline(Versions.bind(), route_prefix=prefix) as running,
+            client(running) as http,
+        ):
+            document = (await http.get("/v2/models/m/versions/2/docs/dataplane.json")).json()
+            shown[prefix] = [path for path in document["paths"] if path.endswith("/v2")]
+    assert shown == {"/": [], "/app": ["/app/v2"]}
 
 
 async def test_shared_memory_of_clients_is_off_by_default() -> None:

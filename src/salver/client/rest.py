@@ -136,7 +136,7 @@ class RestTransport:
         if not path.startswith("/"):
             raise ValueError(f"path={path!r} is not valid: expected one that begins with '/'.")
         try:
-            text = to_json(arguments)
+            text = to_json(arguments, computed=False)
         except ProtocolError as error:
             raise InputError(f"{path}: {error}") from None
         request = self._request("POST", _written(path), (text,))

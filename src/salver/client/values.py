@@ -148,7 +148,7 @@ def _bytes(wanted: TensorMetadata, content_type: str, value: Any) -> Tensor:
         return tensor_of(name, value)
     if content_type == "json":
         many = wanted.shape != [1] and isinstance(value, list | tuple)
-        elements = [to_json(item) for item in (value if many else (value,))]
+        elements = [to_json(item, computed=False) for item in (value if many else (value,))]
         parameters = {"content_type": "json"}
         return Tensor(name, "BYTES", (len(elements),), as_objects(elements), parameters)
     if content_type == "str":

@@ -94,13 +94,16 @@ def split(
 
 
 def raw_request(blobs: Blobs, metadata: ModelMetadata | None) -> InferRequest:
-    """The request whose whole body is the contents of the model's only input."""
-    if metadata is None or len(metadata.inputs) != 1:
-        count = "unknown" if metadata is None else len(metadata.inputs)
+    """The request whose whole body is the contents of the one input that the model needs."""
+    inputs = [] if metadata is None else metadata.inputs
+    needed = inputs if len(inputs) == 1 else [one for one in inputs if not one.optional]
+    if len(needed) != 1:
+        count = "unknown" if metadata is None else len(needed)
         raise MismatchError(
-            f"a raw request needs a model with exactly one input; this one's count is {count}"
+            "a raw request is for a model that needs exactly one input; "
+            f"the count of those that this one needs is {count}"
         )
-    wanted = metadata.inputs[0]
+    wanted = needed[0]
     tensor: Tensor
     if wanted.datatype == "BYTES":
         elements = as_objects([bytes(blobs.contents)])

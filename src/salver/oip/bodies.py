@@ -25,10 +25,10 @@ def read_body(data: bytes | memoryview) -> tuple[InferRequest, bool]:
 
     MalformedBodyError: they are none. Raw contents are views of the bytes where that pays.
     """
-    raw = None
+    rest, raw = data, None
     if len(data) >= _LARGE:
-        data, raw = _without_raw(data)
-    message = proto.parse(_InferRequest, data)
+        rest, raw = _without_raw(data)
+    message = proto.parse(_InferRequest, rest, data)
     if raw:
         return read_infer_request(message, raw), False
     return read_infer_request(message), uses_typed_contents(message)

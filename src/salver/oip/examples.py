@@ -11,6 +11,7 @@ from salver.errors import SalverError
 from salver.oip.binding import Binder
 from salver.oip.components import example_of
 from salver.oip.generate import read_generate
+from salver.oip.json_slots import JsonSlot
 from salver.oip.metadata import ModelMetadata
 from salver.oip.rest import RestFormat, write_request
 from salver.oip.types import InferRequest, Tensor
@@ -28,11 +29,14 @@ def examples(
 ) -> dict[str, Any]:
     """Bodies by the names of their schemas; `plain` is the schema of the plain one. Each has been
     read and bound here: what cannot be is left out, as not all that a type wants can be guessed."""
+    carried = binder.signature.carried
+    if any(argument.group is not None and argument.required for argument in carried):
+        return {}  # which columns it wants, nobody can guess
     body = example_of(plain, schemas)
     found: dict[str, Any] = {"Plain": body}
     try:
         given = binder.bind_plain(body)
-        found["InferRequest"] = _infer_request(binder, given)
+        found["InferRequest"] = _infer_request(binder, given, body)
     except SalverError:
         return {}
     found["GenerateRequest"] = body
@@ -55,7 +59,7 @@ def _is_right(body: Any, check: Callable[[bytes], object]) -> bool:
     return len(text) <= _LONGEST
 
 
-def _infer_request(binder: Binder, given: dict[str, Any]) -> Any:
+def _infer_request(binder: Binder, given: dict[str, Any], body: dict[str, Any]) -> Any:
     inputs: list[Tensor] = []
     for argument in binder.signature.carried:
         if argument.name not in given:
@@ -63,6 +67,9 @@ def _infer_request(binder: Binder, given: dict[str, Any]) -> Any:
         value = given[argument.name]
         if argument.group is not None:
             inputs += argument.group.encode_all(value)
+        elif isinstance(argument.slot, JsonSlot) and value is not None:
+            # Not the value's own JSON: that of a model has what is computed from it as well.
+            inputs.append(argument.slot.tensor(argument.tensor, body[argument.tensor]))
         elif argument.slot is not None and not (value is None and argument.nullable):
             inputs.append(argument.slot.encode(argument.tensor, value))
     return msgspec.json.decode(write_request(InferRequest(inputs)).text)

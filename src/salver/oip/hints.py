@@ -198,8 +198,8 @@ def unread_field(hint: Any, seen: frozenset[Any] = frozenset()) -> str:
 def record_fields(hint: Any) -> list[tuple[str, str, Any]]:
     """Of a record that holds arrays or images each field is a tensor of its own: their names in
     Python and in JSON, and annotations."""
-    if not is_record(hint):
-        return []
+    if not is_record(hint) or getattr(hint, "__pydantic_root_model__", False):
+        return []  # a root model has no fields: it is what it holds
     fields = written_fields(hint) if uses_pydantic(hint) else _plain_fields(hint)
     return fields if any(is_array_like(split_hint(kind)[0]) for _, _, kind in fields) else []
 

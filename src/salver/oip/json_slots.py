@@ -54,8 +54,11 @@ class JsonSlot(Slot):
         return values if self.many else values[0]
 
     def encode(self, name: str, value: Any) -> Tensor:
-        found = self.to_plain(name, value)
-        elements = [to_json(item) for item in (found if self.many else (found,))]
+        return self.tensor(name, self.to_plain(name, value))
+
+    def tensor(self, name: str, plain: Any) -> Tensor:
+        """The tensor of what JSON has for a value."""
+        elements = [to_json(item) for item in (plain if self.many else (plain,))]
         return Tensor(
             name, "BYTES", (len(elements),), as_objects(elements), {"content_type": "json"}
         )

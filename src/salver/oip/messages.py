@@ -24,13 +24,9 @@ __all__ = (
     "read_infer_response",
     "uses_typed_contents",
     "write_infer_request",
-    "write_infer_response",
-    "write_stream_item",
 )
 
 _InferRequest: Final = proto.message("ModelInferRequest")
-_InferResponse: Final = proto.message("ModelInferResponse")
-_StreamResponse: Final = proto.message("ModelStreamInferResponse")
 
 
 def read_infer_request(message: Any, raw: Sequence[Buffer] | None = None) -> InferRequest:
@@ -80,27 +76,6 @@ def write_infer_request(request: InferRequest, typed_contents: bool = False) -> 
     if raw:
         message.raw_input_contents.extend(map(bytes, raw))
     return message
-
-
-def write_infer_response(response: InferResponse, typed_contents: bool = False) -> Any:
-    """A ModelInferResponse, with raw contents unless typed ones are asked for."""
-    message = _InferResponse()
-    _write_response(message, response, typed_contents)
-    return message
-
-
-def write_stream_item(response: InferResponse, typed_contents: bool = False) -> Any:
-    """A ModelStreamInferResponse with one response."""
-    message = _StreamResponse()
-    _write_response(message.infer_response, response, typed_contents)
-    return message
-
-
-def _write_response(message: Any, response: InferResponse, typed_contents: bool) -> None:
-    raw: list[Buffer] | None = None if typed_contents else []
-    fill_response(message, response, raw)
-    if raw:
-        message.raw_output_contents.extend(map(bytes, raw))
 
 
 def fill_response(message: Any, response: InferResponse, raw: list[Buffer] | None) -> None:

@@ -67,7 +67,8 @@ def _of_group(signature: Signature, result: Any) -> Any:
     assert group is not None  # noqa: S101 - the caller looked
     if result is None and signature.nullable:
         return None
-    if not group.can_encode(result):
+    empty = group.content_type == "dict" and result == {}
+    if not empty and not group.can_encode(result):
         what = {"pd": "a DataFrame", "dict": "a dict of arrays"}.get(
             group.content_type, group.content_type
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import enum
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Final, Literal, get_args
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Final, Literal, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -276,6 +277,7 @@ class ChoiceSlot(Slot):
         self.content_type = carrier.content_type
         self.scalar = carrier.scalar
         self.many = carrier.many
+        self._choices = ", ".join(map(repr, _choices(get_args(hint)[0] if self.many else hint)))
 
     def takes(self, datatype: str) -> bool:
         return self.carrier.takes(datatype)
@@ -290,7 +292,7 @@ class ChoiceSlot(Slot):
         else:
             plain = self.carrier.decode(tensor)
         try:
-            return convert(plain, self.hint)
+            return self.from_plain(plain)
         except InvalidMessageError as error:
             raise error.under(".data" if self.many else ".data[0]") from None
 
@@ -306,16 +308,32 @@ class ChoiceSlot(Slot):
             raise promised(name, what, f"{value!r:.60}", str(error)) from None
 
     def from_text(self, text: bytes | msgspec.Raw) -> Any:
-        return parse_as(bytes(text), self.hint)
+        return self._read(parse_as, bytes(text))
 
     def from_plain(self, value: Any) -> Any:
-        return convert(value, self.hint)
+        return self._read(convert, value)
+
+    def _read(self, read: Callable[[Any, Any], Any], given: Any) -> Any:
+        try:
+            return read(given, self.hint)
+        except ContentError as error:
+            if not self._choices:
+                raise
+            raise ContentError(f"{error.message}; known are {self._choices}", error.path) from None
 
     def to_plain(self, name: str, value: Any) -> Any:
         return self._told(name, value)
 
     def schema(self) -> dict[str, Any]:
         return schema_of(self.hint)
+
+
+def _choices(hint: Any) -> Iterable[Any]:
+    """What JSON may have for a Literal or an Enum."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    is_enum = isinstance(hint, type) and issubclass(hint, enum.Enum)
+    return [member.value for member in hint] if is_enum else ()
 
 
 def _json(element: bytes, at: int) -> Any:

@@ -37,10 +37,11 @@ __all__ = (
 )
 
 
-def to_json(value: object) -> bytes:
-    """A value as JSON; arrays as nested lists, bytes as base64, NaN as null."""
+def to_json(value: object, *, computed: bool = True) -> bytes:
+    """A value as JSON; arrays as nested lists, bytes as base64, NaN as null. Models of pydantic
+    without their `computed` fields are what they can be read from again."""
     try:
-        return msgspec.json.encode(value, enc_hook=_plain)
+        return msgspec.json.encode(value, enc_hook=_plain if computed else _plain_input)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidResultError(
             f"A value of type {type(value).__name__} cannot be written as JSON: {error}"
@@ -68,6 +69,12 @@ def is_plain(value: object) -> bool:
         or dataclasses.is_dataclass(value)
         or hasattr(value, "model_dump")
     )
+
+
+def _plain_input(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return dumped(value, lambda inner: from_json(to_json(inner)), computed=False)
+    return _plain(value)
 
 
 def _plain(value: Any) -> Any:

@@ -61,10 +61,12 @@ def validated(hint: Any, method: str, value: Any, inner: Inner | None) -> Any:
         raise ContentError(sentence, path + rest) from None
 
 
-def dumped(value: Any, fallback: Fallback) -> Any:
+def dumped(value: Any, fallback: Fallback, *, computed: bool = True) -> Any:
     """A model as JSON has it, as its schema says; what pydantic does not know by `fallback`."""
     if is_instance(value, "pydantic", "BaseModel"):
-        return value.model_dump(mode="json", by_alias=True, fallback=fallback)
+        return value.model_dump(
+            mode="json", by_alias=True, fallback=fallback, round_trip=not computed
+        )
     return value.model_dump(mode="json", by_alias=True)
 
 
@@ -109,6 +111,7 @@ def _reading(schema: Any, inner: Inner, hints: Any = None, hint: Any = None) -> 
         return _read_first(schema, inner, hint)
     if isinstance(schema.get("cls"), type):
         hints = _hints_of(schema["cls"])
+        hint = hints.get("root") if schema.get("root_model") else hint
     if hints and str(schema.get("type", "")).endswith("-field"):
         hint = hints.get(schema.get("name"), hint)
     changed = {}

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from salver.oip.errors import MalformedBodyError
+from salver.oip.proto.breaks import find_break
 from salver.oip.proto.schema import read_proto
 
 __all__ = ("FILE", "OLD_REPOSITORY", "POOL", "SERVICE", "message", "methods", "parse")
@@ -57,10 +58,15 @@ def methods(service: str = SERVICE) -> dict[str, Any]:
     return dict(POOL.FindServiceByName(service).methods_by_name)
 
 
-def parse(kind: type[Any], data: bytes | memoryview) -> Any:
-    """A message of that class; refuses bytes that are none."""
+def parse(kind: type[Any], data: bytes | memoryview, whole: bytes | memoryview = b"") -> Any:
+    """A message of that class. MalformedBodyError: the bytes are none; it says where.
+
+    `whole` is what was received, where the bytes are only a part of that.
+    """
     try:
         return kind.FromString(data)
     except DecodeError as error:
-        name = kind.DESCRIPTOR.name
-        raise MalformedBodyError(f"the bytes are no {name} message: {error}") from None
+        found = find_break(kind.DESCRIPTOR, whole or data)
+        path, why = found if found is not None else ("", str(error))
+        what = f"the bytes are no {kind.DESCRIPTOR.name} message: {why}"
+        raise MalformedBodyError(what, path) from None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ("Field", "fields", "varint")
+__all__ = ("SIZES", "Field", "fields", "read_varint", "varint")
 
 # (number and wire type, where the field starts, where its contents start, where it ends)
 Field = tuple[int, int, int, int]
 
-_SIZES: Final = {1: 8, 5: 4}
+SIZES: Final = {1: 8, 5: 4}  # of contents, by wire type
 
 
 def fields(data: bytes | memoryview, most: int) -> list[Field] | None:
@@ -21,16 +21,16 @@ def fields(data: bytes | memoryview, most: int) -> list[Field] | None:
             if len(found) == most:
                 return None
             start = at
-            tag, at = _read(data, at)
+            tag, at = read_varint(data, at)
             kind = tag & 7
             inside = at
             if kind == 2:
-                length, inside = _read(data, at)
+                length, inside = read_varint(data, at)
                 at = inside + length
             elif kind == 0:
-                _, at = _read(data, at)
+                _, at = read_varint(data, at)
             else:
-                at += _SIZES[kind]
+                at += SIZES[kind]
             if at > end:
                 return None
             found.append((tag, start, inside, at))
@@ -39,7 +39,8 @@ def fields(data: bytes | memoryview, most: int) -> list[Field] | None:
     return found
 
 
-def _read(data: bytes | memoryview, at: int) -> tuple[int, int]:
+def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
+    """The number at that place, and where it ends. IndexError, ValueError: there is none."""
     number = data[at]
     at += 1
     if number < 0x80:

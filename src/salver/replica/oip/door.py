@@ -43,6 +43,7 @@ _KEPT: Final = 1024  # heads that are understood once
 _LONGEST: Final = 2048
 _UPGRADE: Final = BODY | STREAM
 _OURS: Final = (b"/v2/models/", b"/v1/models/")
+_THEIRS: Final = "/v2"  # the server itself: no method of that name has it for plain JSON
 
 
 class EndpointDoor:
@@ -139,6 +140,7 @@ class EndpointDoor:
         if self._inner is None and self._host.route:
             own = "" if model is self._models.main else model.method.name
             plain = f"{self._host.route.rstrip('/')}/{own}"
+            plain = "" if plain == _THEIRS else plain
         explains = self._models.of_method("explain") is not None
         found = document(
             model.metadata, model.signature, version=model.version, plain=plain, explains=explains
