@@ -20,6 +20,9 @@ REST = RestFormat()
 BLOB = np.arange(4, dtype="<f4").tobytes()
 
 
+TWICE = {"binary_data_size": 16, "shared_memory_region": "r"}
+
+
 def item(size: Any = 16, **more: Any) -> dict[str, Any]:
     found = {
         "name": "x",
@@ -60,6 +63,7 @@ def test_blobs_are_read_in_the_order_of_the_tensors_without_a_copy() -> None:
         ([item(16.0)], BLOB, r"binary_data_size: expected a number of bytes, got 16\.0$"),
         ([item()], BLOB + b"x", r"^1 bytes are left over after the last tensor"),
         ([item(data=[1, 2, 3, 4])], BLOB, r"either data or binary_data_size, not both$"),
+        ([item(parameters=TWICE)], BLOB, r"not in both$"),
         ([item(), item(name="y")], BLOB, r"^\$\.inputs\[1\]\..*16 .* claimed, but 0 are left$"),
         ([item(shape=[2**40])], BLOB, r"16 bytes are given, but 1099511627776 elements"),
         ([item(datatype="BYTES", shape=[2**40])], BLOB, r"at least 4398046511104$"),

@@ -80,6 +80,13 @@ X = {"name": "x", "datatype": "FP32", "shape": [2]}
             message(X | {"contents": {"fp32_contents": [1, 2]}}, raw=(b"12345678",)),
             r"^\$\.inputs\[0\]\.contents: give contents or raw_input_contents, not both$",
         ),
+        (
+            message(
+                X | {"contents": {"fp32_contents": [1, 2]},
+                     "parameters": {"shared_memory_region": {"string_param": "r"}}}
+            ),
+            r"^\$\.inputs\[0\]\.contents: a tensor lies either in shared memory or here",
+        ),
         (message(X), r"^\$\.inputs\[0\]\.contents\.fp32_contents: 0 elements are given"),
         (message(X | {"contents": {"fp32_contents": [1]}}), r"1 elements are given, but the shape"),
         (

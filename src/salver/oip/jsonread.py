@@ -168,11 +168,14 @@ def _tensor(item: _Tensor, blobs: Blobs | None, read: ReadData) -> Tensor:
     count = count_of(shape, kind)
     parameters = item.parameters or {}
     size = parameters.pop("binary_data_size", None)
+    if "shared_memory_region" in parameters:
+        if item.data is not msgspec.UNSET or size is not None:
+            why = "a tensor lies either in shared memory or here, not in both"
+            raise InvalidTensorError(why, ".parameters.shared_memory_region")
+        return Tensor(item.name, kind.name, shape, None, parameters)
     if size is not None:
         return _binary(item, size, blobs, parameters)
     if item.data is msgspec.UNSET:
-        if "shared_memory_region" in parameters:
-            return Tensor(item.name, kind.name, shape, None, parameters)
         raise InvalidTensorError("data is missing", ".data")
     array = read(item.data, kind, shape, count)
     if kind is BYTES and parameters.get("encoding") == "base64":

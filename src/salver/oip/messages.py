@@ -129,7 +129,12 @@ def _read_typed(item: Any) -> Tensor:
     count = count_of(shape, kind)
     parameters = read_parameters(item.parameters)
     data = None
-    if "shared_memory_region" not in parameters:
+    if "shared_memory_region" in parameters:
+        if typed.is_given(item):
+            raise InvalidTensorError(
+                "a tensor lies either in shared memory or here, not in both", ".contents"
+            )
+    else:
         data = typed.read_contents(item.contents, kind, shape, count)
     return Tensor(item.name, kind.name, shape, data, parameters)
 
