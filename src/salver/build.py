@@ -26,7 +26,7 @@ from salver.errors import SalverError
 from salver.origin import importable, is_program, leads_to
 from salver.pickler import CodePickler, by_value
 from salver.portable import imported, portable_router, portable_scaling
-from salver.program import INGRESS_MARK, Application, Deployment, answers_http
+from salver.program import INGRESS_MARK, Application, Deployment, answers_http, page_of
 from salver.replica.batching import Batched
 from salver.replica.code import load_code
 from salver.settings import Settings
@@ -152,6 +152,7 @@ class _Building:
             version=version,
             endpoints=_endpoints(deployment.func_or_class, unique),
             answers_http=answers_http(deployment.func_or_class),
+            page=page_of(deployment.func_or_class),
             sys_path=prepared.sys_path,
             cwd=prepared.cwd,
             companions=tuple(config.name for config in companions),

@@ -14,7 +14,15 @@ from salver.spec.given import OptionsDict, merged_options, read_options
 from salver.spec.logging import LoggingConfig
 from salver.spec.options import DeploymentOptions
 
-__all__ = ("INGRESS_MARK", "Application", "Deployment", "answers_http", "deployment", "ingress")
+__all__ = (
+    "INGRESS_MARK",
+    "Application",
+    "Deployment",
+    "answers_http",
+    "deployment",
+    "ingress",
+    "page_of",
+)
 
 C = TypeVar("C", bound=type)
 
@@ -319,3 +327,14 @@ def answers_http(code: Any) -> bool:
         return True
     calls = inspect.isclass(code) and any("__call__" in vars(kind) for kind in code.__mro__)
     return calls and options_of(code.__call__) is None
+
+
+def page_of(code: Any) -> str:
+    """Where a FastAPI app without a page at `/` shows its routes; empty: `/` is as good."""
+    app: Any = getattr(code, INGRESS_MARK, None)
+    docs = getattr(app, "docs_url", None)
+    if not isinstance(docs, str):
+        return ""
+    # What has no methods, as a mounted app, may answer anything.
+    first = (route for route in app.routes if getattr(route, "path", "") in ("", "/"))
+    return "" if any("GET" in (getattr(r, "methods", None) or ("GET",)) for r in first) else docs

@@ -9,12 +9,16 @@ import functools
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import cloudpickle
 import pytest
+from fastapi import FastAPI
 
 import salver
 from salver import Application, Deployment, deployment, ingress, serve
+from salver.program import page_of
 from tests.conftest import ROOT
 
 
@@ -187,3 +191,42 @@ def test_a_deployment_where_its_app_was_meant_is_told_at_once() -> None:
             outer.bind(argument)
         with pytest.raises(TypeError, match=r"Pass `object.bind\(...\)`"):
             outer.bind(x=argument)
+
+
+def nothing() -> None: ...
+
+
+def at_root(api: FastAPI) -> None:
+    api.get("/")(nothing)
+
+
+def elsewhere(api: FastAPI) -> None:
+    api.get("/items")(nothing)
+    api.post("/")(nothing)
+
+
+def mounted(api: FastAPI) -> None:
+    api.mount("/", FastAPI())
+
+
+@pytest.mark.parametrize(
+    ("fill", "options", "page"),
+    [
+        (at_root, {}, ""),
+        (mounted, {}, ""),
+        (elsewhere, {}, "/docs"),
+        (elsewhere, {"docs_url": "/help"}, "/help"),
+        (elsewhere, {"docs_url": None}, ""),
+    ],
+)
+def test_a_fastapi_app_without_a_page_at_its_root_shows_its_documents(
+    fill: Callable[[FastAPI], None], options: dict[str, Any], page: str
+) -> None:
+    api = FastAPI(**options)
+    fill(api)
+    assert page_of(ingress(api)(type("Served", (), {}))) == page
+
+
+def test_of_other_apps_the_root_is_as_good_as_any_page() -> None:
+    assert page_of(ingress(FastAPI)(type("Built", (), {}))) == ""
+    assert page_of(dict) == ""

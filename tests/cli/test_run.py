@@ -40,6 +40,21 @@ class Sessions:
 
 app = Sessions.bind()
 """
+ROUTES = """
+import salver
+from fastapi import FastAPI
+
+api = FastAPI()
+
+@salver.deployment
+@salver.ingress(api)
+class Routes:
+    @api.get("/items")
+    def items(self):
+        return []
+
+app = Routes.bind()
+"""
 FAILING = """
 import salver
 
@@ -224,6 +239,19 @@ def test_name_route_and_arguments(salver_command: Command, folder: Path) -> None
     url = served.url
     assert url.endswith("/mine")
     assert httpx.get(url).text == "built"
+    assert served.stop() == 0
+
+
+def test_where_nothing_answers_at_the_root_the_page_that_does_is_named(
+    salver_command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "shop.py").write_text(ROUTES)
+    words = ("run", "shop:app", "--route-prefix", "/mine", "--port", "0")
+    served = salver_command(*words, cwd=tmp_path)
+    url = served.url
+    page = served.line(r"^    open (\S+)$")[1]
+    assert page == f"{url}/docs"
+    assert httpx.get(page).status_code == 200
     assert served.stop() == 0
 
 

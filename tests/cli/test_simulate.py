@@ -240,10 +240,14 @@ def test_even_arrivals_are_even_and_random_ones_are_not() -> None:
 @pytest.mark.parametrize(
     ("text", "expected", "lasts"),
     [
-        ("time\n5\n6\n8\n", [0, 1, 3], 3),
-        ("5\n6\n8\n", [0, 1, 3], 3),
+        ("time\n5\n6\n8\n", [0, 1, 3], 5),
+        ("5\n6\n8\n", [0, 1, 3], 5),
+        ("\ufefftime\n5\n", [0], 1),
+        ("time\n5\n5\n", [0, 0], 1),
+        ("time,rate\n5,0\n", [], 1),
+        ("time,rate\n5,7\n5,2\n", [0.25, 0.75], 1),
         ("time,rate\n100,1\n102,2\n104,0\n", [0.5, 1.5, 2.25, 2.75, 3.25, 3.75], 6),
-        ('{"time": 1}\n{"time": 2.5}\n', [0, 1.5], 1.5),
+        ('{"time": 1}\n{"time": 2.5}\n', [0, 1.5], 3),
         ('{"time": 0, "rate": 2}\n\n{"time": 1, "rate": 0}\n', [0.25, 0.75], 2),
         ("name,rate,time\na,1,0\nb,1,2\n", [0.5, 1.5, 2.5, 3.5], 4),
     ],
@@ -257,6 +261,13 @@ def test_a_trace_is_read_in_every_form(
     assert duration == lasts
 
 
+def test_a_trace_without_requests_is_played(folder: Path) -> None:
+    (folder / "trace").write_text("time,rate\n0,0\n")
+    said = simulate("--trace", "trace", "--duration", "1")
+    assert said.splitlines()[2].split()[:2] == ["0.07s", "0"]
+    assert "0 requests served, 0 of them waited, 0 refused, 0 unfinished." in said
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -266,6 +277,8 @@ def test_a_trace_is_read_in_every_form(
         ("time,rate\n1,-1\n", "expected a rate of 0 or more"),
         ("time\n2\n1\n", "not in the order of its times"),
         ("time,rate\n1,1\n2,\n", "some have none"),
+        ("time\n0\n1700000000000\n", "lasts 3.4e.12 s: expected times in seconds"),
+        ("time,rate\n0,1e9\n1,0\n", "has 1e.09 requests: expected up to 20,000,000"),
         ('{"time": 1}\n{', "Row 2 of trace is not JSON"),
         ('{"at": 1}', "Row 1 of trace is"),
     ],

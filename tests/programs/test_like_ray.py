@@ -30,6 +30,51 @@ def test_a_script_runs_as_it_is() -> None:
     ]
 
 
+TESTS = """
+import pytest
+import ray
+from ray import serve
+
+
+@serve.deployment
+class Twice:
+    def __call__(self, request):
+        return 2 * int(request.query_params["x"])
+
+    def twice(self, x):
+        return 2 * x
+
+
+@pytest.fixture(scope="module")
+def twice():
+    ray.init(num_cpus=2)
+    serve.start(http_options={"port": 0})
+    yield serve.run(Twice.bind())
+    serve.shutdown()
+    ray.shutdown()
+
+
+def test_by_handle(twice):
+    assert serve.status().applications["default"].status == "RUNNING"
+    assert twice.twice.remote(2).result() == 4
+
+
+def test_without_processes():
+    handle = serve.run(Twice.bind(), name="here", _local_testing_mode=True)
+    assert handle.twice.remote(3).result() == 6
+"""
+
+
+def test_a_module_runs_as_it_is_such_as_pytest_over_tests_of_ray_serve_s(tmp_path: Path) -> None:
+    (tmp_path / "test_twice.py").write_text(TESTS)
+    words = ("-m", "salver.like.ray", "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    done = subprocess.run(
+        [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
 def calculates(url: str) -> None:
     base = url.rstrip("/")
     assert httpx.get(f"{base}/calculate/4").json() == {"result": 18, "app": "default"}
@@ -215,11 +260,14 @@ assert ray.serve.handle is salver.serve.handle
     ("words", "said"),
     [
         ((), "Usage: "),
-        (("-m", "x"), "Usage: "),
+        (("-m",), "Usage: "),
+        (("-c", "x"), "Usage: "),
+        (("-m", "no_such.module"), "Error: There is no module 'no_such.module'. Usage: "),
+        (("-m", "no_such_module"), "Error: There is no module 'no_such_module'. Usage: "),
         (("nowhere.py",), "Error: nowhere.py cannot be read"),
     ],
 )
-def test_a_script_that_is_not_there_is_named(words: tuple[str, ...], said: str) -> None:
+def test_what_is_not_there_is_named(words: tuple[str, ...], said: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "salver.like.ray", *words],
         capture_output=True, text=True, check=False,

@@ -133,6 +133,7 @@ def test_any_mutated_key_fails_with_its_path(
 
 CONTROLLER = "controller_options.runtime_env"
 APP, ENTRY = "applications[0]", "applications[0].deployments[0]"
+PROCESS = f"{ENTRY}.ray_actor_options"
 
 
 @pytest.mark.parametrize(
@@ -167,6 +168,8 @@ APP, ENTRY = "applications[0]", "applications[0].deployments[0]"
             f"15:17: {APP}.runtime_env.env_vars",
             "['LEVEL']=3 is not",
         ),
+        ("LEVEL:", "A=B:", f"15:17: {APP}.runtime_env.env_vars", "a variable named 'A=B'"),
+        ("{A: b}", '{"": b}', f"29:35: {PROCESS}.runtime_env.env_vars", "a variable named ''"),
         ("dir: code", "dir: s3://a", f"16:20: {APP}.runtime_env.working_dir", "fetches by https"),
         ("working_dir: code", "conda: x", f"16:14: {APP}.runtime_env.conda", "pip environments"),
         ("replicas: 2", "replicas: two", f"22:23: {ENTRY}.num_replicas", "expected"),

@@ -96,6 +96,17 @@ def test_every_option_says_what_its_change_asks_of_living_replicas(name: str) ->
         ({"max_surge_percent": 101}, ValueError, r"^max_surge_percent=101 .*expected int <= 100"),
         ({"rolling_update_percentage": 0}, ValueError, r"^rolling_update_percentage=0 .* > 0"),
         ({"rolling_update_percentage": 2}, ValueError, r"^rolling_update_percentage=2 .* <= 1"),
+        ({"env_vars": {"A=B": ""}}, ValueError, r"^env_vars has a variable named 'A=B': expected"),
+        (
+            {"env_vars": {"": "a"}},
+            ValueError,
+            r"^env_vars has a variable named '': expected a name",
+        ),
+        (
+            {"ray_actor_options": {"runtime_env": {"env_vars": {"A": "\0"}}}},
+            ValueError,
+            r"^runtime_env: env_vars has a variable named 'A': expected .* no NUL in it or in",
+        ),
         (
             {"ray_actor_options": {"runtime_env": {"conda": "x"}}},
             NotImplementedError,

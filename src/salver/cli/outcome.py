@@ -69,7 +69,7 @@ def table(scenario: Scenario, outcome: Outcome, rows: int) -> str:
 def _row(one: Slice) -> tuple[str, ...]:
     fewest, most = one.replicas
     return (
-        f"{one.begin:g}s",
+        f"{round(one.begin, 2):g}s",
         f"{one.came / (one.end - one.begin):.3g}",
         str(most) if fewest == most else f"{fewest}-{most}",
         str(one.wanted),

@@ -211,8 +211,9 @@ class _Serving:
             _say(f"App {app.name} runs. It has no route: call it by its handle.")
             return
         url = self._instance.public_url + app.route_prefix
+        page = app.ingress.page
         _say(f"App {app.name} is ready: {url}")
-        _say(f"    curl {url}")
+        _say(f"    open {url.rstrip('/')}{page}" if page else f"    curl {url}")
 
 
 def _show(event: Event) -> None:

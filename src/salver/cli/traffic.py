@@ -17,6 +17,8 @@ Rate = Callable[[float], float]  # requests per second at a moment
 
 LEAST_S: Final = 0.001  # a rate is taken as constant for so long, or for so many parts of it all:
 PARTS: Final = 100_000
+LONGEST_S: Final = 366 * 86400  # a trace; one of milliseconds would never end
+MOST: Final = 20_000_000  # requests of a trace, which are held in memory
 
 
 class TrafficError(ValueError):
@@ -115,11 +117,12 @@ def arrivals(rate: Rate, duration_s: float, chance: Random | None = None) -> Ite
 def read_trace(path: str, chance: Random | None = None) -> tuple[list[float], float]:
     """The arrivals of a CSV or JSONL file, from 0 on, and how long it lasts in seconds.
 
-    Rows have `time` (of an arrival), or `time` and `rate` (requests per second from then on).
+    Rows have `time` (of an arrival), or `time` and `rate` (requests per second from then on). The
+    last row lasts as long as the one before.
     """
     file = Path(path)
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise TrafficError(f"The trace {path} cannot be read: {error}.") from None
     rows = list(_json_rows(path, text) if text.lstrip()[:1] == "{" else _csv_rows(path, text))
@@ -129,28 +132,30 @@ def read_trace(path: str, chance: Random | None = None) -> tuple[list[float], fl
     rows = [(at - begin, rate) for at, rate in rows]
     if any(later[0] < row[0] for row, later in itertools.pairwise(rows)):
         raise TrafficError(f"The trace {path} is not in the order of its times.")
+    last = (rows[-1][0] - rows[-2][0] if len(rows) > 1 else 0.0) or 1.0
+    end = rows[-1][0] + last
+    if not end <= LONGEST_S:
+        raise TrafficError(f"The trace {path} lasts {end:g} s: expected times in seconds.")
     rates = [rate for _, rate in rows if rate is not None]
     if not rates:
-        return [at for at, _ in rows], rows[-1][0]
+        return [at for at, _ in rows], end
     if len(rates) < len(rows):
         raise TrafficError(f"Some rows of the trace {path} have a rate, and some have none.")
-    last = rows[-1][0] - rows[-2][0] if len(rows) > 1 else 1.0  # as long as the one before
-    return _by_rates([(at, rate or 0.0) for at, rate in rows], last, chance)
+    steps = [*((at, rate or 0.0) for at, rate in rows), (end, 0.0)]
+    number = sum(rate * (until - at) for (at, rate), (until, _) in itertools.pairwise(steps))
+    if not number <= MOST:
+        raise TrafficError(f"The trace {path} has {number:.3g} requests: expected up to {MOST:,}.")
+    return list(_by_rates(steps, chance)), end
 
 
-def _by_rates(
-    rows: list[tuple[float, float]], last_s: float, chance: Random | None
-) -> tuple[list[float], float]:
-    end = rows[-1][0] + last_s
-    found: list[float] = []
+def _by_rates(steps: list[tuple[float, float]], chance: Random | None) -> Iterator[float]:
     area, wanted = 0.0, chance.expovariate(1) if chance else 0.5
-    for (at, rate), (until, _) in itertools.pairwise([*rows, (end, 0.0)]):
+    for (at, rate), (until, _) in itertools.pairwise(steps):
         grown = area + rate * (until - at)
         while grown >= wanted:
-            found.append(at + (wanted - area) / rate)
+            yield at + (wanted - area) / rate
             wanted += chance.expovariate(1) if chance else 1.0
         area = grown
-    return found, end
 
 
 def _csv_rows(path: str, text: str) -> Iterator[tuple[float, float | None]]:

@@ -2,6 +2,7 @@
 
     salver run --like ray program:app
     python -m salver.like.ray script.py [arguments]
+    python -m salver.like.ray -m pytest tests/
 
 A finder in front of all others answers `ray` and what is below it, whether Ray is installed or not.
 An instance that this process starts has the finder in all its processes (`launch.py`).
@@ -9,11 +10,13 @@ An instance that this process starts has the finder in all its processes (`launc
 
 from __future__ import annotations
 
+import runpy
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -36,7 +39,7 @@ _OURS: Final = {
     "ray.cloudpickle": "cloudpickle",
 }
 _SERVE: Final = "ray.serve"
-_USAGE: Final = "Usage: python -m salver.like.ray script.py [arguments]"
+_USAGE: Final = "Usage: python -m salver.like.ray (script.py | -m module) [arguments]"
 
 
 def install() -> None:
@@ -92,10 +95,32 @@ def _home(name: str) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Run a script as the interpreter would, with `ray` answered by Salver."""
-    if not arguments or arguments[0].startswith("-"):
+    """Run a script or a module as the interpreter would, with `ray` answered by Salver."""
+    if arguments[:1] == ["-m"] and len(arguments) > 1:
+        _run_module(arguments[1:])
+    elif not arguments or arguments[0].startswith("-"):
         sys.exit(_USAGE)
-    script = Path(arguments[0])
+    else:
+        _run_script(Path(arguments[0]), arguments)
+
+
+def _run_module(arguments: list[str]) -> None:
+    name = arguments[0]
+    install()
+    sys.argv = arguments
+    sys.path[0] = str(Path.cwd())
+    try:
+        found = find_spec(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(f"{error.name}."):
+            raise
+        found = None
+    if found is None:
+        raise TargetError(f"There is no module {name!r}. {_USAGE}")
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def _run_script(script: Path, arguments: list[str]) -> None:
     try:
         source = script.read_bytes()
     except OSError as error:

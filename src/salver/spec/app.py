@@ -25,6 +25,7 @@ class DeploymentSpec(msgspec.Struct, frozen=True):
     ingress: bool = False
     endpoints: tuple[EndpointSpec, ...] = ()
     answers_http: bool = False  # by itself, beside its endpoints
+    page: str = ""  # below the prefix: where it shows its routes, having nothing at "/" itself
     sys_path: tuple[str, ...] = ()  # in front of the app's
     cwd: str = ""  # instead of the app's
     companions: tuple[str, ...] = ()  # names of its deployment actors

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from salver.spec.environment import check_variables
 from salver.spec.fields import check_names, read
 from salver.spec.model import ConfigModel
 
@@ -23,12 +24,7 @@ class ControllerEnv(ConfigModel):
 
     def __post_init__(self) -> None:
         self._check_fields()
-        for name, value in (self.env_vars or {}).items():
-            if not name or "=" in name or "\0" in name + value:
-                raise ValueError(
-                    f"env_vars has a variable named {name!r}: expected a name without `=`, and no "
-                    "NUL in it or in its value"
-                )
+        check_variables(self.env_vars or {})
 
 
 class ControllerOptions(ConfigModel):

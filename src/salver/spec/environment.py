@@ -18,6 +18,7 @@ __all__ = (
     "PyModules",
     "RuntimeEnv",
     "WorkingDir",
+    "check_variables",
     "is_remote",
     "read_runtime_env",
 )
@@ -109,10 +110,24 @@ def read_runtime_env(given: object, called: str = "runtime_env") -> RuntimeEnv:
             raise NotImplementedError(
                 f"runtime_env[{name!r}]={value!r} is not supported: {_REFUSED[name]}"
             )
-    return _checked(read(RuntimeEnv, fields, called))
+    return _checked(read(RuntimeEnv, fields, called), called)
 
 
-def _checked(env: RuntimeEnv) -> RuntimeEnv:
+def check_variables(env_vars: Mapping[str, str]) -> None:
+    """ValueError: no process can have a variable of such a name or value."""
+    for name, value in env_vars.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise ValueError(
+                f"env_vars has a variable named {name!r}: expected a name without `=`, and no NUL "
+                "in it or in its value"
+            )
+
+
+def _checked(env: RuntimeEnv, called: str) -> RuntimeEnv:
+    try:
+        check_variables(env.env_vars)
+    except ValueError as error:
+        raise ValueError(f"{called}: {error}." if called else f"{error}.") from None
     _check_place("working_dir", env.working_dir or "")
     for module in env.py_modules:
         _check_place("py_modules", module)

@@ -170,7 +170,7 @@ def _checked(name: str, value: Any) -> Any:
         return read_logging(value)
     if name == "request_router_config":
         return read_routing(value)
-    if name in ("working_dir", "py_modules", "pip"):
+    if name in ("env_vars", "working_dir", "py_modules", "pip"):
         return getattr(read_runtime_env({name: value}, ""), name)
     checked = check(DeploymentOptions, name, value)
     if name == "num_gpus" and checked > 1 and checked % 1:
