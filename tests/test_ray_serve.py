@@ -61,7 +61,7 @@ def test_a_replica_knows_its_place() -> None:
         handle = serve.run(Placed.bind(), name="app")
         assert handle.named.remote("x").result() == "x"
         assert session._instance is not None
-        seen = httpx.get(session._instance.url).json()
+        seen = httpx.get(session._instance.url, timeout=60).json()
     finally:
         serve.shutdown()
     assert ReplicaRank(*seen["rank"]) == ReplicaRank(0, 0, 0)
@@ -87,13 +87,13 @@ def test_an_instance_is_as_it_was_started() -> None:
         serve.run(serve.deployment(level).bind())
         instance = session._instance
         assert instance is not None
-        assert httpx.get(instance.url + "/api").text == "WARNING"
+        assert httpx.get(instance.url + "/api", timeout=60).text == "WARNING"
         assert instance.public_url == "https://shop.org"
         assert instance.url.startswith("http://127.0.0.2:")
         assert not instance.url.startswith("http://127.0.0.2:8000")
         assert not instance.grpc_address.endswith(":9000")
         with grpc.insecure_channel(instance.grpc_address) as channel:
-            grpc.channel_ready_future(channel).result(timeout=20)
+            grpc.channel_ready_future(channel).result(timeout=60)
     finally:
         serve.shutdown()
 
@@ -107,7 +107,7 @@ async def test_an_instance_ends_while_the_loop_goes_on() -> None:
         ticks += 1
         await asyncio.sleep(0)
     assert ticks > 1
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get(url)
 

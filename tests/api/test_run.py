@@ -106,14 +106,14 @@ def started() -> Iterator[str]:
 def test_an_app_answers_by_handle_and_by_http(started: str) -> None:
     handle = salver.run(Echo.bind("hi"))
     assert handle.say.remote("there").result() == "hi there"
-    assert httpx.get(started).text == "hi"
+    assert httpx.get(started, timeout=60).text == "hi"
 
 
 def test_apps_share_a_door_by_the_longest_prefix(started: str) -> None:
     serve.run(Echo.bind("root"), name="root")
     serve.run(Echo.bind("sub"), name="sub", route_prefix="/sub")
     serve.run(Echo.bind("silent"), name="silent", route_prefix=None)
-    answers = [httpx.get(started + path).text for path in ("/x", "/sub/x", "/subx")]
+    answers = [httpx.get(started + path, timeout=60).text for path in ("/x", "/sub/x", "/subx")]
     assert answers == ["root", "sub", "root"]
     assert salver.get_app_handle("silent").say.remote("!").result() == "silent !"
     assert set(salver.status().applications) == {"root", "sub", "silent"}
@@ -122,7 +122,7 @@ def test_apps_share_a_door_by_the_longest_prefix(started: str) -> None:
 def test_a_second_run_takes_the_first_one_s_place(started: str) -> None:
     salver.run(Echo.bind("old"))
     salver.run(Echo.bind("new"))
-    assert httpx.get(started).text == "new"
+    assert httpx.get(started, timeout=60).text == "new"
 
 
 def test_a_deleted_app_is_gone_and_the_others_stay(started: str) -> None:
@@ -131,8 +131,8 @@ def test_a_deleted_app_is_gone_and_the_others_stay(started: str) -> None:
     salver.delete("a")
     salver.delete("never there")
     assert set(salver.status().applications) == {"b"}
-    assert httpx.get(started + "/b").text == "b"
-    assert httpx.get(started + "/a").status_code == 404
+    assert httpx.get(started + "/b", timeout=60).text == "b"
+    assert httpx.get(started + "/a", timeout=60).status_code == 404
     with pytest.raises(salver.SalverError, match=r"^No app named 'a' runs"):
         salver.get_app_handle("a")
 

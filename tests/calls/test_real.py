@@ -136,7 +136,7 @@ async def test_a_script_without_a_loop_calls_and_gets_results_and_errors(
 ) -> None:
     def script() -> None:
         responses = [handle.remote(n) for n in range(200)]
-        assert [r.result(timeout_s=20) for r in responses] == list(range(200))
+        assert [r.result(timeout_s=60) for r in responses] == list(range(200))
         with pytest.raises(ValueError, match=r"^too bad"):
             handle.fail.remote("too bad").result()
 
@@ -286,7 +286,7 @@ async def test_a_script_ends_quietly_and_its_forked_child_calls_too(instance: In
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": SOURCE},
     )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), 60)
     process._transport.close()  # type: ignore[attr-defined]
     assert err.decode() == ""
     assert out.decode().split() == ["parent", "thread", "child", "0", "after"]

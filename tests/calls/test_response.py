@@ -116,7 +116,7 @@ async def test_result_in_a_thread(
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(8) as pool:
         waits = [
-            loop.run_in_executor(pool, lambda n=n: handle.remote(n).result(timeout_s=20))  # type: ignore[misc]
+            loop.run_in_executor(pool, lambda n=n: handle.remote(n).result(timeout_s=60))  # type: ignore[misc]
             for n in range(8)
         ]
         await a.has(8)

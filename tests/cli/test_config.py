@@ -13,7 +13,7 @@ import pytest
 
 from salver.cli.apps import ConfigApps, read_file
 from salver.spec.logging import EncodingType, LoggingConfig
-from tests.conftest import Command
+from tests.conftest import Command, put
 from tests.environment.shelf import Server, zipped
 from tests.environment.wheels import make_wheel
 
@@ -85,7 +85,7 @@ def server() -> Iterator[Server]:
 def test_the_apps_of_a_file_run_side_by_side(salver_command: Command, folder: Path) -> None:
     served = salver_command("run", "config.yaml", cwd=folder)
     urls = {url.rpartition("/")[2]: url for url in (served.url, served.url)}
-    one, two = httpx.get(urls["one"]).json(), httpx.get(urls["two"]).json()
+    one, two = httpx.get(urls["one"], timeout=60).json(), httpx.get(urls["two"], timeout=60).json()
     assert (one["text"], one["level"], one["own"]) == ("plain", "app", "deployment")
     assert (two["text"], two["level"], two["own"]) == ("abab", None, None)
     assert served.stop() == 0
@@ -132,37 +132,30 @@ def test_a_file_says_what_its_controller_is_given(salver_command: Command, folde
     assert served.stop() == 0
 
 
-def put(path: Path, text: str) -> None:
-    """As editors save: nobody reads half of it."""
-    new = path.parent.parent / f"{path.parent.name}-{path.name}"
-    new.write_text(text)
-    new.replace(path)
-
-
 def test_reload_touches_only_what_has_changed(salver_command: Command, folder: Path) -> None:
     served = salver_command("run", "config.yaml", "--reload", cwd=folder)
     urls = {url.rpartition("/")[2]: url for url in (served.url, served.url)}
-    before = {name: httpx.get(url).json() for name, url in urls.items()}
+    before = {name: httpx.get(url, timeout=60).json() for name, url in urls.items()}
     config = CONFIG.replace("times: 2", "times: 3")
     put(folder / "config.yaml", config)
     served.line(r"App two is ready")
-    after = {name: httpx.get(url).json() for name, url in urls.items()}
+    after = {name: httpx.get(url, timeout=60).json() for name, url in urls.items()}
     assert after["two"]["text"] == "ababab"
     assert after["one"]["pid"] == before["one"]["pid"]
     light = config.replace("- name: Shop", "- name: Shop\n        user_config: {text: told}")
     put(folder / "config.yaml", light)
     served.line(r"App one is ready")
-    told = httpx.get(urls["one"]).json()
+    told = httpx.get(urls["one"], timeout=60).json()
     assert (told["text"], told["pid"]) == ("told", before["one"]["pid"])
     put(folder / "config.yaml", "applications: 3\n")
     served.error("The old code keeps serving.")
-    assert httpx.get(urls["two"]).json()["pid"] == after["two"]["pid"]
+    assert httpx.get(urls["two"], timeout=60).json()["pid"] == after["two"]["pid"]
     put(folder / "config.yaml", light.partition("  - name: two")[0])
     served.line(r" two DELETED")
-    assert httpx.get(urls["one"]).json()["pid"] == before["one"]["pid"]
+    assert httpx.get(urls["one"], timeout=60).json()["pid"] == before["one"]["pid"]
     put(folder / "shop.py", SHOP.replace('"pid"', '"new": 1, "pid"'))
     served.line(r"App one is ready")
-    assert httpx.get(urls["one"]).json()["new"] == 1
+    assert httpx.get(urls["one"], timeout=60).json()["new"] == 1
     assert served.stop() == 0
 
 
@@ -196,11 +189,11 @@ def test_reload_gives_an_app_another_name_and_survives_what_cannot_be(
     (folder / "config.yaml").write_text(ONE_APP)
     served = salver_command("run", "config.yaml", "--reload", cwd=folder)
     url = served.url
-    before = httpx.get(url).json()["pid"]
+    before = httpx.get(url, timeout=60).json()["pid"]
     renamed = ONE_APP.replace("name: old", "name: new")
     put(folder / "config.yaml", renamed)
     served.line(r" old DELETED")
-    pid = httpx.get(url).json()["pid"]
+    pid = httpx.get(url, timeout=60).json()["pid"]
     assert pid != before
     twice = "".join(
         f"  - {{name: {name}, route_prefix: /{name}, import_path: 'speaker:app'}}\n"
@@ -209,17 +202,17 @@ def test_reload_gives_an_app_another_name_and_survives_what_cannot_be(
     put(folder / "config.yaml", renamed + twice)
     served.error("Model 'Speaker' of deployment b#Speaker is taken by deployment a#Speaker")
     served.error("The old code keeps serving.")
-    assert httpx.get(url).json()["pid"] == pid
+    assert httpx.get(url, timeout=60).json()["pid"] == pid
     put(folder / "config.yaml", renamed + twice.partition("\n")[0] + "\n")
     served.line(r"App a is ready")
-    assert httpx.get(url).json()["pid"] == pid
+    assert httpx.get(url, timeout=60).json()["pid"] == pid
     assert served.stop() == 0
 
 
 def test_the_command_line_wins_over_the_file(salver_command: Command, folder: Path) -> None:
     (folder / "config.yaml").write_text(CONFIG.replace("port: 0", "port: 1"))
     served = salver_command("run", "config.yaml", "--port", "0", cwd=folder)
-    assert httpx.get(served.url).status_code == 200
+    assert httpx.get(served.url, timeout=60).status_code == 200
     assert served.stop() == 0
 
 
@@ -240,16 +233,16 @@ app = waits.bind()
 def test_the_file_s_http_options_reach_the_door(salver_command: Command, tmp_path: Path) -> None:
     (tmp_path / "waits.py").write_text(WAITS)
     (tmp_path / "config.yaml").write_text(
-        "http_options: {host: 127.0.0.2, port: 0, root_path: /behind, request_timeout_s: 0.2,"
+        "http_options: {host: 127.0.0.2, port: 0, root_path: /behind, request_timeout_s: 1.5,"
         " keep_alive_timeout_s: 0.2}\napplications: [{import_path: 'waits:app'}]\n"
     )
     served = salver_command("run", "config.yaml", cwd=tmp_path)
     url = httpx.URL(served.url)
     assert url.host == "127.0.0.2"
-    assert httpx.get(url.join("/behind/x")).text == "/behind/x /behind"
-    assert httpx.get(url.join("/behind/x?wait")).status_code == 408
+    assert httpx.get(url.join("/behind/x"), timeout=60).text == "/behind/x /behind"
+    assert httpx.get(url.join("/behind/x?wait"), timeout=60).status_code == 408
     assert url.port is not None
-    with socket.create_connection((url.host, url.port), timeout=20) as idle:
+    with socket.create_connection((url.host, url.port), timeout=60) as idle:
         idle.sendall(b"GET /-/healthz HTTP/1.1\r\nHost: a\r\n\r\n")
         said = b"".join(iter(lambda: idle.recv(65536), b""))  # until the door closes it
     assert said.startswith(b"HTTP/1.1 200")
@@ -283,7 +276,7 @@ def test_an_app_that_fails_leaves_the_others(salver_command: Command, folder: Pa
     )  # fmt: skip
     (folder / "config.yaml").write_text(failing)
     served = salver_command("run", "config.yaml", cwd=folder)
-    assert httpx.get(served.url).json()["text"] == "abab"
+    assert httpx.get(served.url, timeout=60).json()["text"] == "abab"
     served.error("Error: app one could not be brought up.")
     assert served.stop() == 0
 
@@ -475,7 +468,7 @@ def test_what_is_built_runs(salver_command: Command, folder: Path) -> None:
     assert "        max_ongoing_requests: 7  # Requests that one replica works on" in text
     assert "        # num_replicas: 1  # Copies that run" in text
     served = salver_command("run", "new.yaml", "--port", "0", cwd=folder)
-    assert httpx.get(served.url).json()["text"] == "plain"
+    assert httpx.get(served.url, timeout=60).json()["text"] == "plain"
     assert served.stop() == 0
 
 
@@ -620,8 +613,8 @@ def test_every_app_has_its_packages_and_its_folder(
     )
     served = salver_command("run", "packed.yaml", cwd=folder)
     urls = {url.rpartition("/")[2]: url for url in (served.url, served.url)}
-    assert httpx.get(urls["a"]).json() == [41]
-    assert httpx.get(urls["b"]).json() == [42]
+    assert httpx.get(urls["a"], timeout=60).json() == [41]
+    assert httpx.get(urls["b"], timeout=60).json() == [42]
     assert served.stop() == 0
 
 
@@ -636,7 +629,7 @@ def test_an_app_may_lie_in_a_zip_on_a_server(
         one.replace("env_vars: {LEVEL: app}", f"working_dir: {address}")
     )
     served = salver_command("run", "config.yaml", cwd=folder)
-    cwd = Path(httpx.get(served.url).json()["cwd"])
+    cwd = Path(httpx.get(served.url, timeout=60).json()["cwd"])
     assert (cwd.name, cwd.is_relative_to(folder / "cache" / "folders")) == ("code", True)
     assert served.stop() == 0
     (folder / "config.yaml").write_text(

@@ -42,7 +42,7 @@ def client(server: str, rpc: str, request: pytest.FixtureRequest) -> Iterator[Cl
     """A client by each way, and surely by that."""
     way = request.param
     url = rpc if way == "grpc" else server
-    with leaks.no_leaks(), Client(url, local=way == "memory", timeout=20) as client:
+    with leaks.no_leaks(), Client(url, local=way == "memory", timeout=60) as client:
         client.model("double")(1.0)
         assert way == "grpc" or is_local(client) == (way == "memory")
         yield client

@@ -59,7 +59,7 @@ def test_a_call_that_is_given_up_frees_its_place_and_the_client_goes_on() -> Non
     serve.start(http_options={"port": 0})
     serve.run(Slow.bind())
     x = np.ones(100_000, np.float32)
-    with Client(url(), timeout=20) as client:
+    with Client(url(), timeout=60) as client:
         model = client.model("Slow")
         assert np.array_equal(model(x, 0), x)
         assert is_local(client)
@@ -71,7 +71,7 @@ def test_a_call_that_is_given_up_frees_its_place_and_the_client_goes_on() -> Non
 def test_calls_of_any_size_go_without_http(monkeypatch: pytest.MonkeyPatch) -> None:
     serve.start(http_options={"port": 0})
     serve.run(Double.bind())
-    with Client(url(), timeout=20) as client:
+    with Client(url(), timeout=60) as client:
         model = client.model("Slow")
         model(np.ones(1, np.float32), 0)
         transport: Any = client._calling.transport
@@ -88,12 +88,19 @@ def test_a_model_that_is_replaced_is_known_anew() -> None:
     serve.start(http_options={"port": 0})
     serve.run(Slow.bind())
     x = np.ones(3, np.float32)
-    with Client(url(), timeout=20) as client:
+    with Client(url(), timeout=60) as client:
         model = client.model("Slow")
         assert model(x, 0).tolist() == [1, 1, 1]
         serve.run(Double.bind())
-        assert model(x, 0).tolist() == [2, 2, 2]
+        until_doubled(model, x)
         assert is_local(client)
+
+
+def until_doubled(model: Any, x: Any) -> None:
+    """Call until the other deployment answers: of what is new only doors are waited for."""
+    while (seen := model(x, 0).tolist()) == [1, 1, 1]:
+        pass
+    assert seen == [2, 2, 2]
 
 
 def test_what_goes_to_a_model_that_has_just_gone_goes_by_http(
@@ -110,11 +117,11 @@ def test_what_goes_to_a_model_that_has_just_gone_goes_by_http(
         return first[0]
 
     monkeypatch.setattr(LocalInstance, "route_of", stale)
-    with Client(url(), timeout=20) as client:
+    with Client(url(), timeout=60) as client:
         model = client.model("Slow")
         assert model(x, 0).tolist() == [1, 1, 1]
         serve.run(Double.bind())
-        assert model(x, 0).tolist() == [2, 2, 2]
+        until_doubled(model, x)
         assert first[0] is not None
 
 
@@ -124,7 +131,7 @@ def test_an_instance_that_ends_is_unavailable_and_the_next_one_there_is_found() 
     where = url()
     port = int(where.rpartition(":")[2])
     x = np.ones(3, np.float32)
-    with Client(where, timeout=20, retries=0) as client:
+    with Client(where, timeout=60, retries=0) as client:
         model = client.model("Slow")
         assert model(x, 0).tolist() == [1, 1, 1]
         serve.shutdown()
@@ -140,7 +147,7 @@ def test_an_instance_that_ends_is_unavailable_and_the_next_one_there_is_found() 
 def test_a_server_under_a_root_path_is_called_by_memory_too() -> None:
     serve.start(http_options={"port": 0, "root_path": "/root"})
     serve.run(Double.bind())
-    with Client(url() + "/root", timeout=20) as client:
+    with Client(url() + "/root", timeout=60) as client:
         assert client.model("Slow")(np.ones(2, np.float32), 0).tolist() == [2, 2]
         assert is_local(client)
 
@@ -156,7 +163,7 @@ def test_headers_go_along() -> None:
     serve.run(Tells.bind())
     headers = {"serve_multiplexed_model_id": "cat"}
     for local in (True, False):
-        with Client(url(), timeout=20, local=local, headers=headers) as client:
+        with Client(url(), timeout=60, local=local, headers=headers) as client:
             assert client.model("Tells")(1) == "cat"
             assert is_local(client) == local
 
@@ -165,7 +172,7 @@ def test_headers_go_along() -> None:
 def test_a_forked_process_goes_on_with_links_of_its_own() -> None:
     serve.start(http_options={"port": 0})
     serve.run(Double.bind())
-    with Client(url(), timeout=20) as client:
+    with Client(url(), timeout=60) as client:
         model = client.model("Slow")
         assert model(np.ones(2, np.float32), 0).tolist() == [2, 2]
         pid = os.fork()
@@ -187,14 +194,16 @@ def test_lent_memory_is_given_back_as_soon_as_nobody_looks_at_it() -> None:
     x = np.ones(100_000, np.float32)
     gc.disable()
     try:
-        with Client(url(), timeout=20) as client:
+        with Client(url(), timeout=60) as client:
             model = client.model("Slow")
             for _ in range(3):
                 kept = model(x, 0)
-            assert leases() == 1  # of `kept`
+            while leases() > 1:  # but that of `kept`
+                pass
             assert kept[0] == 2
             del kept
-            assert leases() == 0
+            while leases():
+                pass
     finally:
         gc.enable()
 
@@ -205,7 +214,7 @@ def test_calls_and_streams_by_grpc_have_deadlines_too() -> None:
     serve.run(Slow.options(max_ongoing_requests=2).bind())
     assert session._instance is not None
     x = np.ones(2, np.float32)
-    with Client(f"grpc://{session._instance.grpc_address}", timeout=20) as client:
+    with Client(f"grpc://{session._instance.grpc_address}", timeout=60) as client:
         model = client.model("Slow")
         assert model(x, 0).tolist() == [1, 1]
         with pytest.raises(DeadlineError, match=r"within 0\.3s"):
@@ -229,6 +238,6 @@ def test_where_the_link_cannot_be_opened_calls_go_by_http(monkeypatch: pytest.Mo
     serve.start(http_options={"port": 0})
     serve.run(Double.bind())
     monkeypatch.setattr(local_module, "find_instance", cannot)
-    with Client(url(), timeout=20) as client:
+    with Client(url(), timeout=60) as client:
         assert client.model("Slow")(np.ones(2, np.float32), 0).tolist() == [2, 2]
         assert not is_local(client)

@@ -183,11 +183,12 @@ async def test_every_asynchronous_call_has_a_deadline() -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_nobody_there_is_told_as_such(scheme: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-    refused = pytest.raises(UnavailableError, match=rf"cannot be reached: .*{port}|{port} cannot")
-    with Client(f"{scheme}://127.0.0.1:{port}", retries=0) as client, refused:
-        client.live()
+    with socket.socket() as taken:  # so that it is nobody else's; it does not listen
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        told = pytest.raises(UnavailableError, match=rf"cannot be reached: .*{port}|{port} cannot")
+        with Client(f"{scheme}://127.0.0.1:{port}", retries=0) as client, told:
+            client.live()
 
 
 def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
@@ -211,14 +212,14 @@ async def test_so_it_does_for_the_asynchronous_client() -> None:
 def test_a_call_takes_no_idle_connection_that_has_ended() -> None:
     """It could not be sent again."""
     deadline, request = (
-        Deadline(20, time.monotonic),
+        Deadline(60, time.monotonic),
         Request.of("POST", "/", [("host", "h")], (b"{}",)),
     )
     with scripted(Last(reply(b"a")), reply(b"b")) as script:
         pool = Pool(BlockingRim(), "127.0.0.1", int(script.url.rpartition(":")[2]), None)
         assert run_now(pool.exchange(request, deadline)).body == b"a"
         pipe: Any = pool._idle[0]
-        select.select([pipe._socket], [], [], 20)  # until the end of it has come
+        select.select([pipe._socket], [], [], 60)  # until the end of it has come
         assert run_now(pool.exchange(request, deadline)).body == b"b"
         pool.close()
         assert script.asked == [b"POST", b"POST"]

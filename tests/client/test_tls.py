@@ -43,11 +43,11 @@ async def test_who_believes_the_authority_is_served_and_others_are_not(
     url = urls[scheme]
     tls = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
     array = np.random.default_rng(0).random(100_000)
-    with Client(url, tls=tls, timeout=20) as client:
+    with Client(url, tls=tls, timeout=60) as client:
         for _ in range(2):
             assert np.array_equal(client.model("identity")(array), array)
         assert list(client.model("count").stream("a", n=1)) == ["a 0"]
-    async with AsyncClient(url, tls=tls, timeout=20) as other:
+    async with AsyncClient(url, tls=tls, timeout=60) as other:
         for _ in range(2):
             assert np.array_equal(await other.model("identity")(array), array)
         assert [item async for item in other.model("count").stream("a", n=1)] == ["a 0"]

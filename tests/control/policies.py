@@ -19,7 +19,7 @@ class Script:
     def __call__(self, _told: Any) -> Any:
         self.asked.release()
         answer = self.answer
-        self.go_on.wait(20)
+        self.go_on.wait(60)
         if isinstance(answer, BaseException):
             raise answer
         return answer

@@ -225,7 +225,7 @@ async def run(controller: Controller, spec: AppSpec) -> AppStatus:
 
 
 async def until(controller: Controller, true: Callable[[], bool]) -> None:
-    await asyncio.wait_for(controller.news.until(true), 5)
+    await asyncio.wait_for(controller.news.until(true), 60)
 
 
 async def test_a_deployed_app_runs_and_its_replicas_are_published() -> None:
@@ -446,7 +446,7 @@ async def test_without_room_old_and_new_take_turns() -> None:
 async def test_a_deployment_without_room_waits_says_so_and_gives_up_with_the_reason() -> None:
     engine = FakeEngine(cpus=1)
     async with controlling(engine) as controller:
-        controller.deploy(app(num_cpus=4, deployments=("Door",), startup_timeout_s=0.2))
+        controller.deploy(app(num_cpus=4, deployments=("Door",), startup_timeout_s=0.5))
         await until(
             controller,
             lambda: "waiting for resources" in controller.status().applications["app"].message,

@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -63,8 +63,9 @@ class Instance:
         pid = self.keeper.pid
         found: dict[str, list[int]] = {}
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            name = Path(f"/proc/{child}/comm").read_text().strip()
-            found.setdefault(name, []).append(int(child))
+            with suppress(OSError):  # it has gone meanwhile
+                name = Path(f"/proc/{child}/comm").read_text().strip()
+                found.setdefault(name, []).append(int(child))
         return found
 
 
@@ -79,7 +80,7 @@ def instance(monkeypatch: pytest.MonkeyPatch) -> Iterator[Instance]:
 
 
 async def next_event(client: ControlClient, state: str) -> Event:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for event in client.events():
             if event.state == state:
                 return event

@@ -358,6 +358,21 @@ async def test_a_policy_that_blocks_holds_up_nobody_and_is_asked_again_once_it_r
         await until(controller, running(controller, 3))
 
 
+async def test_a_policy_whose_answer_comes_at_the_end_is_not_asked_again(script: Script) -> None:
+    """Its thread would never end."""
+    async with controlling(FakeEngine()) as controller:
+        script.go_on.clear()
+        await run(controller, scaling_app(policy=SCRIPTED))
+        await script.was_asked()
+        known = controller.scaling._apps["app"]
+        assert known.asking is not None
+        controller.scaling.close()
+        await asyncio.wait([known.asking])
+        await asyncio.sleep(0)
+        assert (known.asking, known.timer) == (None, None)
+        script.go_on.set()
+
+
 async def test_a_policy_that_cannot_be_imported_is_told_in_the_status() -> None:
     async with controlling(FakeEngine()) as controller:
         await run(controller, scaling_app(policy=AutoscalingPolicy("nowhere:policy")))

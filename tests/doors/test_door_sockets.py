@@ -21,7 +21,7 @@ from salver.wire.frames import HTTP, STREAM
 from tests.doors.door_fakes import OK, FakeRouter, FakeSlab, chunks
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-LIMIT = 5.0
+LIMIT = 60.0
 
 uvloop.new_event_loop().close()  # the first loop of a process opens what all of them share
 

@@ -35,7 +35,7 @@ from salver.wire.streams import Dialler
 
 SECRET = b"s" * 32
 ID = DeploymentId("d", "app")
-LIMIT = 10.0
+LIMIT = 60.0
 
 uvloop.new_event_loop().close()  # the first loop of a process opens what all of them share
 

@@ -16,7 +16,7 @@ ENTRIES = {
     "ingress": "entries:door",
     "replica": "entries:replica",
 }
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def wait_gone(*pids: int) -> None:

@@ -285,11 +285,11 @@ def test_a_dead_door_is_replaced_and_nobody_is_refused(start: Start) -> None:
 def test_what_dies_at_once_again_and_again_is_held_back(start: Start) -> None:
     rig = start(entries={"ingress": "entries:quick_death"})
     delays: list[float] = []
-    while len(delays) < 6:
+    while 0.4 not in delays:  # one that lives for a second on a slow machine begins the row anew
         message = hears(rig, Restarted)
         assert isinstance(message, Restarted)
         delays.append(message.delay_s)
-    assert delays == [0.0, 0.0, 0.0, 0.1, 0.2, 0.4]
+    assert delays[-6:] == [0.0, 0.0, 0.0, 0.1, 0.2, 0.4]
 
 
 # ---- the end: nothing survives
@@ -363,7 +363,7 @@ def test_a_keeper_that_fails_when_its_owner_is_gone_leaves_no_directory(tmp_path
         ours.close()
         fd = theirs.fileno()
         command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parents[2] / "src"), str(fd)]
-        run = subprocess.run(command, pass_fds=(fd,), capture_output=True, timeout=20, check=False)
+        run = subprocess.run(command, pass_fds=(fd,), capture_output=True, timeout=60, check=False)
     assert (run.returncode, run.stderr) == (1, b"")
     assert not instance.exists()
 

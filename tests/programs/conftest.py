@@ -32,7 +32,7 @@ def door() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def client(door: str) -> Iterator[httpx.Client]:
     """An HTTP client of the instance."""
-    with httpx.Client(base_url=door, timeout=20) as client:
+    with httpx.Client(base_url=door, timeout=60) as client:
         yield client
 
 
@@ -48,7 +48,7 @@ def run_program(*command: str, stdin: str = "") -> str:
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

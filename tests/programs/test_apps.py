@@ -261,7 +261,7 @@ def test_a_background_task_runs_after_the_answer(
     shop: DeploymentHandle[Any], client: httpx.Client
 ) -> None:
     assert client.get("/shop/background").json() == "now"
-    assert shop.noted.remote("later").result(timeout_s=10)
+    assert shop.noted.remote("later").result(timeout_s=60)
 
 
 def test_streams_and_uploads(shop: DeploymentHandle[Any], client: httpx.Client) -> None:

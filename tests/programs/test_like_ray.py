@@ -77,9 +77,9 @@ def test_a_module_runs_as_it_is_such_as_pytest_over_tests_of_ray_serve_s(tmp_pat
 
 def calculates(url: str) -> None:
     base = url.rstrip("/")
-    assert httpx.get(f"{base}/calculate/4").json() == {"result": 18, "app": "default"}
-    assert httpx.get(f"{base}/count").text == "0 1 2 "
-    assert httpx.get(f"{base}/where").json() == {"replica": True, "gpus": []}
+    assert httpx.get(f"{base}/calculate/4", timeout=60).json() == {"result": 18, "app": "default"}
+    assert httpx.get(f"{base}/count", timeout=60).text == "0 1 2 "
+    assert httpx.get(f"{base}/where", timeout=60).json() == {"replica": True, "gpus": []}
 
 
 def test_an_app_runs_as_it_is(salver_command: Command) -> None:

@@ -170,7 +170,7 @@ def test_run_blocking_stays_no_longer_than_the_instance(
 
 def test_the_command_runs_a_module(salver_command: Command) -> None:
     served = salver_command("run", "cli_app:app", "--port", "0", cwd=SCRIPTS)
-    assert httpx.get(served.url + "word").json() == "bound"
+    assert httpx.get(served.url + "word", timeout=60).json() == "bound"
     assert served.stop() == 0
 
 
@@ -178,7 +178,7 @@ def test_the_command_runs_a_builder_with_arguments(salver_command: Command) -> N
     served = salver_command(
         "run", "cli_app:build", "word=given", "--port", "0", "--route-prefix", "/p", cwd=SCRIPTS
     )
-    assert httpx.get(served.url.rstrip("/") + "/word").json() == "given"
+    assert httpx.get(served.url.rstrip("/") + "/word", timeout=60).json() == "given"
     assert served.stop() == 0
 
 

@@ -53,5 +53,5 @@ def _serving(route: str | None = None, **options: Any) -> Iterator[Instance]:
 @pytest.fixture(scope="module")
 def http(server: str) -> Iterator[httpx.Client]:
     """Raw HTTP to it."""
-    with httpx.Client(base_url=server, timeout=20) as client:
+    with httpx.Client(base_url=server, timeout=60) as client:
         yield client

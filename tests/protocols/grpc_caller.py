@@ -24,7 +24,7 @@ class Caller:
         return self.channel.unary_unary(f"/{proto.SERVICE}/{name}")
 
     def call(self, name: str, data: bytes, **options: Any) -> bytes:
-        answer: bytes = self.method(name)(data, timeout=20, **options)
+        answer: bytes = self.method(name)(data, timeout=60, **options)
         return answer
 
     def stream(self, *requests: bytes, **options: Any) -> Any:
@@ -32,7 +32,7 @@ class Caller:
 
     def stream_of(self, requests: Iterator[bytes], **options: Any) -> Any:
         method = self.channel.stream_stream(f"/{proto.SERVICE}/ModelStreamInfer")
-        return method(requests, timeout=20, **options)
+        return method(requests, timeout=60, **options)
 
     def infer(self, request: InferRequest, *, typed: bool = False) -> Any:
         data = write_infer_request(request, typed).SerializeToString()

@@ -51,7 +51,7 @@ def test_a_request_without_contents_is_answered_in_raw_ones(caller: Caller) -> N
 def test_metadata_are_the_headers_of_a_model_that_takes_the_request(caller: Caller) -> None:
     asked = spelled(InferRequest([], model_name="headers"))
     metadata = (("x-ask", "how"),)
-    data, call = caller.method("ModelInfer").with_call(asked, metadata=metadata, timeout=20)
+    data, call = caller.method("ModelInfer").with_call(asked, metadata=metadata, timeout=60)
     assert dict(call.trailing_metadata())["x-answer"] == "how"
     answer = read_infer_response(proto.parse(proto.message("ModelInferResponse"), data))
     assert answer.parameters == {"n": 1}
@@ -138,9 +138,9 @@ def test_a_method_that_is_not_there_is_unimplemented(caller: Caller) -> None:
 def test_the_request_id_of_the_metadata_comes_back(caller: Caller) -> None:
     data = spelled(request())
     metadata = (("request_id", "mine"),)
-    _, call = caller.method("ModelInfer").with_call(data, metadata=metadata, timeout=20)
+    _, call = caller.method("ModelInfer").with_call(data, metadata=metadata, timeout=60)
     assert dict(call.trailing_metadata())["request_id"] == "mine"
-    _, call = caller.method("ServerLive").with_call(b"", metadata=metadata, timeout=20)
+    _, call = caller.method("ServerLive").with_call(b"", metadata=metadata, timeout=60)
     assert dict(call.trailing_metadata())["request_id"] == "mine"
     stream = caller.stream(data, metadata=metadata)
     assert len(list(stream)) == 1
@@ -150,11 +150,11 @@ def test_the_request_id_of_the_metadata_comes_back(caller: Caller) -> None:
 def test_reflection_and_health_know_the_service(caller: Caller) -> None:
     ask = reflection_pb2.ServerReflectionRequest(file_containing_symbol=proto.SERVICE)
     reflection = reflection_pb2_grpc.ServerReflectionStub(caller.channel)
-    (answer,) = reflection.ServerReflectionInfo(iter([ask]), timeout=20)
+    (answer,) = reflection.ServerReflectionInfo(iter([ask]), timeout=60)
     (file,) = answer.file_descriptor_response.file_descriptor_proto
     assert FileDescriptorProto.FromString(file).service[0].name == "GRPCInferenceService"
     check = health_pb2.HealthCheckRequest(service=proto.SERVICE)
-    status = health_pb2_grpc.HealthStub(caller.channel).Check(check, timeout=20).status
+    status = health_pb2_grpc.HealthStub(caller.channel).Check(check, timeout=60).status
     assert status == health_pb2.HealthCheckResponse.SERVING
 
 

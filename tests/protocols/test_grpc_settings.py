@@ -40,7 +40,7 @@ def _leave_and_come_again(caller: Caller) -> None:
     with pytest.raises(grpc.RpcError) as raised:
         infer(data, timeout=0.3)
     assert raised.value.code().name == "DEADLINE_EXCEEDED"
-    left = infer.future(data, timeout=20)
+    left = infer.future(data, timeout=60)
     stream = caller.stream(data)
     # As soon as both have arrived, there is no room for a third; it may come before the stream.
     while infer.future(data, timeout=0.3).code().name != "RESOURCE_EXHAUSTED":
@@ -48,7 +48,7 @@ def _leave_and_come_again(caller: Caller) -> None:
         stream = caller.stream(data)
     left.cancel()
     stream.cancel()
-    serve.get_app_handle("default").open.remote().result(timeout_s=20)  # when the slot is free
+    serve.get_app_handle("default").open.remote().result(timeout_s=60)  # when the slot is free
     answer = caller.call("ModelInfer", data)
     read = read_infer_response(proto.parse(proto.message("ModelInferResponse"), answer))
     assert read.output("output-0").array().tolist() == [1]

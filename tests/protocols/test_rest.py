@@ -169,7 +169,7 @@ def test_a_body_in_chunks_is_a_body(http: httpx.Client) -> None:
 
 def test_a_chunked_body_that_comes_with_its_head_is_read_once(server: str) -> None:
     url = httpx.URL(server)
-    with socket.create_connection((url.host, url.port), timeout=20) as sock:
+    with socket.create_connection((url.host, url.port), timeout=60) as sock:
         sock.sendall(
             b"POST /v2/repository/index HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
             b'Transfer-Encoding: chunked\r\n\r\n10\r\n{"ready": false}\r\n0\r\n\r\n'

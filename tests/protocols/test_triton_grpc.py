@@ -43,7 +43,7 @@ def test_calls_made_in_the_background(client: Any) -> None:
             lambda result, error: answers.put((result, error)),
         )
     for _ in "123":
-        result, error = answers.get(timeout=20)
+        result, error = answers.get(timeout=60)
         assert error is None
         assert result.as_numpy("output-0").tolist() == [1]
 
@@ -60,12 +60,12 @@ class Stream:
         self._client.async_stream_infer(model, list(inputs), request_id=id, **options)
 
     def answer(self) -> Any:
-        result, error = self._answers.get(timeout=20)
+        result, error = self._answers.get(timeout=60)
         assert error is None, error
         return result
 
     def error(self) -> str:
-        result, error = self._answers.get(timeout=20)
+        result, error = self._answers.get(timeout=60)
         assert result is None
         return str(error)
 

@@ -74,6 +74,7 @@ def test_bodies_that_it_makes_and_parses_offline(client: Any, server: str) -> No
         f"{server}/v2/models/identity/infer",
         content=body,
         headers={"Inference-Header-Content-Length": str(length)},
+        timeout=60,
     )
     read = client.parse_response_body(
         answer.content, header_length=int(answer.headers["inference-header-content-length"])

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.real.rig import Client
+from tests.real.rig import PATIENCE_S, Client
 
 __all__ = ("Ask", "Load", "ask_http")
 
@@ -45,10 +45,15 @@ class Load:
                 async with self._told:
                     self._told.notify_all()
 
+    @property
+    def failed(self) -> set[str]:
+        """The names of those that were not answered well."""
+        return {name for name, result in self.results.items() if result != "ok"}
+
     async def more(self, count: int) -> None:
         """Return when so many more requests have been answered."""
         wanted = len(self.results) + count
-        async with self._told, asyncio.timeout(20):
+        async with self._told, asyncio.timeout(PATIENCE_S):
             await self._told.wait_for(lambda: len(self.results) >= wanted)
 
 

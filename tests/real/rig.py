@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -26,10 +27,11 @@ from salver.spec.http import HttpSettings
 from salver.spec.ids import DeploymentId
 from salver.spec.logging import LoggingConfig
 from salver.spec.status import AppStatus, ServeStatus
+from tests.engine.rig import wait_gone
 
 __all__ = ("Client", "Journal", "Log", "Reply", "Running", "apps", "children_of")
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 # To type checkers a decorated class is the class still.
 apps: Any = import_module("tests.real.apps")
 
@@ -301,11 +303,21 @@ class Running:
         """By what the process is called: ingress, controller, or the name of a deployment."""
         return children_of(self.keeper).get(name, [])
 
+    def kill(self, name: str) -> int:
+        """Kill the first of these processes; its pid. It is dead when this returns."""
+        pid = self.pids(name)[0]
+        os.kill(pid, signal.SIGKILL)
+        wait_gone(pid)
+        return pid
+
 
 def children_of(keeper: int) -> dict[str, list[int]]:
+    """Pids of living children by their names."""
     found: dict[str, list[int]] = {}
     for child in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split():
         with suppress(OSError):
             comm = Path(f"/proc/{child}/comm").read_text().strip().removeprefix("salver:")
+            if "State:\tZ" in Path(f"/proc/{child}/status").read_text():
+                continue  # dead, and not yet reaped
             found.setdefault("controller" if comm == "controll" else comm, []).append(int(child))
     return found

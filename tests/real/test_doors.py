@@ -32,7 +32,7 @@ class Linked:
 async def test_links_begin_with_the_root_path() -> None:
     with Running.start(root_path="/api") as running:
         await running.deploy(Linked.bind(), route="/app")
-        async with httpx.AsyncClient(base_url=running.instance.url) as client:
+        async with httpx.AsyncClient(base_url=running.instance.url, timeout=60) as client:
             for path in ("/app/thing", "/api/app/thing"):
                 said = (await client.get(path)).json()
                 assert said["root"] == "/api/app"
@@ -80,7 +80,7 @@ async def test_models_are_below_the_root_path() -> None:
     tensor = {"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}
     with Running.start(root_path="/api") as running:
         await running.deploy(Doubler.bind(), route="/app")
-        async with httpx.AsyncClient(base_url=running.instance.url) as client:
+        async with httpx.AsyncClient(base_url=running.instance.url, timeout=60) as client:
             for root in ("", "/api"):
                 answer = await client.post(
                     f"{root}/v2/models/double/infer", json={"inputs": [tensor]}

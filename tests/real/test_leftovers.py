@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from salver.engine.runtime import make_runtime, sweep_runtimes
 from tests.conftest import ROOT, Command, Served
-from tests.real.rig import Client, Journal, children_of
+from tests.real.rig import PATIENCE_S, Client, Journal, children_of
 
 PROGRAM = """
 from tests.real import apps
@@ -73,7 +73,7 @@ class Run:
 
     async def gone(self, processes: list[psutil.Process]) -> None:
         """Every process ends, and then nothing is left in the place of instances."""
-        _, alive = await asyncio.to_thread(psutil.wait_procs, processes, 5)
+        _, alive = await asyncio.to_thread(psutil.wait_procs, processes, PATIENCE_S)
         assert alive == []
         assert list(self.place.iterdir()) == []
 
@@ -119,10 +119,10 @@ async def test_what_is_left_when_owner_and_keeper_are_killed_together_goes_with_
     sweep_runtimes(str(run.place))
     assert dead.exists()  # the keeper holds it
     os.kill(run.keeper, signal.SIGKILL)
-    await asyncio.to_thread(psutil.wait_procs, processes, 5)
+    await asyncio.to_thread(psutil.wait_procs, processes, PATIENCE_S)
     assert dead.exists()
     await run.start("parent")
-    assert await asyncio.to_thread(psutil.wait_procs, [stray], 5) == ([stray], [])
+    assert await asyncio.to_thread(psutil.wait_procs, [stray], PATIENCE_S) == ([stray], [])
     (started,) = set(run.place.iterdir()) - {Path(living), stranger}
     assert started != dead
     assert await asyncio.to_thread(run.served.stop) == 0
@@ -136,7 +136,7 @@ async def test_a_killed_replica_takes_its_children_along(run: Run, journal: Jour
     replica, grandchild = await journal.next("pids")
     process = psutil.Process(int(grandchild))
     os.kill(int(replica), signal.SIGKILL)
-    await asyncio.to_thread(process.wait, 5)
+    await asyncio.to_thread(process.wait, PATIENCE_S)
     await journal.next("pids")
     assert await asyncio.to_thread(run.served.stop) == 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.rig import Client, Journal, Reply, Running, apps
+from tests.real.rig import PATIENCE_S, Client, Journal, Reply, Running, apps
 
 
 @pytest.mark.parametrize("kind", ["Alone", "ThreadedAlone"])
@@ -64,19 +64,27 @@ async def test_a_full_queue_says_when_to_come_back(running: Running, journal: Jo
 
 async def test_a_request_that_takes_too_long_is_answered_and_stopped(journal: Journal) -> None:
     """408 for it, with the connection still good; what waited behind it never starts."""
-    with Running.start(request_timeout_s=0.3) as running:
+    with Running.start(request_timeout_s=1) as running:
         app = apps.Patient.options(max_ongoing_requests=1).bind(journal.path)
         await running.deploy(app)
         async with running.client() as one, running.client() as other:
+            await answered(one)
             await one.send("/?id=first")
             await journal.until("begun first")
             await other.send("/?id=second")
             reply = await one.reply()
-            assert (reply.status, "timed out after 0.3s" in reply.text) == (408, True)
+            assert (reply.status, "timed out after 1s" in reply.text) == (408, True)
             assert (await other.reply()).status in (408, 200)
             await journal.until("cancelled first")
-            assert (await one.get("/")).text == "here"
-            assert (await other.get("/")).text == "here"
+            await answered(one)
+            await answered(other)
+
+
+async def answered(client: Client) -> None:
+    """Ask until it is answered in time, which a busy machine may not do at first."""
+    while (reply := await client.get("/")).status == 408:
+        pass
+    assert reply.text == "here"
 
 
 async def test_of_requests_whose_time_is_over_none_starts_late(journal: Journal) -> None:
@@ -91,7 +99,7 @@ async def test_of_requests_whose_time_is_over_none_starts_late(journal: Journal)
         assert [reply.status for reply in replies] == [408] * 5
         holding.cancel()
         await journal.until("cancelled holder")
-        assert (await clients[0].get("/")).text == "here"
+        await answered(clients[0])
         assert [name for name in journal.named("begun") if name.startswith("late")] == []
         for client in clients:
             await client.close()
@@ -110,7 +118,7 @@ async def test_a_blocked_replica_holds_up_nobody_else(
         await blocker.send(f"/?block={fifo}")
         (blocked,) = await journal.next("begun")
         clients = [Client(running.port) for _ in range(8)]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             for turn in range(10):
                 replies = await _ask_all(clients, turn)
                 assert {reply.status for reply in replies} == {200}

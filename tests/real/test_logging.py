@@ -55,11 +55,14 @@ async def test_json_lines_name_their_process_and_their_request(tmp_path: Path) -
     config = LoggingConfig(**JSON, logs_dir=str(tmp_path))
     with Running.start(logging=config) as running:
         await running.deploy(Outer.bind(Inner.bind()), route="/app")
-        async with httpx.AsyncClient(base_url=running.instance.url) as client:
+        async with httpx.AsyncClient(base_url=running.instance.url, timeout=60) as client:
             assert (await client.get("/app/x?y=1", headers={"x-request-id": "mine"})).text == "done"
             assert (await client.get("/app/wrong")).status_code == 500
             assert (await client.get("/nothing")).status_code == 404
             assert (await client.get("/-/healthz")).status_code == 200
+        # Each process writes when it is its turn: some may still have to when the client is told.
+        for line in ("GET /app/x 200 ", "CALL work OK", "Uncaught", "GET /app/wrong 500 "):
+            await running.log.until(re.escape(line))
         await running.log.until('"status":"404"')
         text = running.log.text
     assert re.search(r"^\[app#Outer#\w+\] printed$", text, re.MULTILINE)

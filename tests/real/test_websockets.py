@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -68,6 +67,7 @@ class Sockets:
 @asynccontextmanager
 async def opened(running: Running, path: str, **how: Any) -> AsyncIterator[ClientConnection]:
     url = f"ws://127.0.0.1:{running.port}{path}"
+    how = {"open_timeout": PATIENCE_S, "ping_timeout": None} | how
     async with connect(url, compression=None, max_size=64 * MIB, **how) as socket:
         yield socket
 
@@ -82,12 +82,12 @@ async def test_hundreds_at_once_each_hear_their_own(running: Running) -> None:
     await running.deploy(Sockets.options(num_replicas=2).bind())
 
     async def talk(number: int) -> None:
-        async with opened(running, "/echo", open_timeout=PATIENCE_S) as socket:
+        async with opened(running, "/echo") as socket:
             for turn in range(5):
                 await socket.send(f"{number} {turn}")
                 assert await socket.recv() == f"{number} {turn}"
 
-    async with asyncio.timeout(3 * PATIENCE_S):
+    async with asyncio.timeout(2 * PATIENCE_S):
         await asyncio.gather(*(talk(number) for number in range(200)))
 
 
@@ -150,8 +150,7 @@ async def test_the_end_of_the_replica_closes_with_1012(running: Running) -> None
     async with opened(running, "/echo") as socket:
         await socket.send("x")
         await socket.recv()
-        (pid,) = running.pids("Sockets")
-        os.kill(pid, signal.SIGKILL)
+        running.kill("Sockets")
         with pytest.raises(ConnectionClosedError):
             await socket.recv()
         assert socket.close_code == 1012
@@ -169,8 +168,7 @@ async def test_a_replica_that_dies_in_the_middle_of_a_message_leaves_no_half_of_
     await running.deploy(Sockets.bind())
     async with opened(running, "/flood", max_queue=1) as socket:
         await socket.recv()
-        (pid,) = running.pids("Sockets")
-        os.kill(pid, signal.SIGKILL)
+        running.kill("Sockets")
         async for message in _until_closed(socket):
             assert set(message) == {message[0]}
             assert len(message) >= 300_000

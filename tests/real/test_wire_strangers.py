@@ -15,7 +15,7 @@ import pytest_asyncio
 from salver.wire import frames
 from salver.wire.frames import HEADER, HEADER_SIZE
 from salver.wire.messages import Hello
-from tests.real.rig import Running, apps
+from tests.real.rig import PATIENCE_S, Running, apps
 
 
 def frame(kind: int, payload: bytes = b"", *, length: int | None = None, call: int = 0) -> bytes:
@@ -56,7 +56,7 @@ async def shown_out(path: str, data: bytes, *, eof: bool = False) -> bytes:
     """What is heard until the other side closes."""
     reader, writer = await asyncio.open_unix_connection(path)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             with suppress(ConnectionError):
                 writer.write(data)
                 await writer.drain()

@@ -325,12 +325,12 @@ async def test_a_thread_keeps_its_slot_until_it_returns() -> None:
 
     def handler() -> str:
         begun.set()
-        go.wait(10)
+        go.wait(60)
         return "late"
 
     async with serving(handler, max_ongoing_requests=1) as caller:
         call = caller.start("__call__")
-        await asyncio.to_thread(begun.wait, 10)
+        await asyncio.to_thread(begun.wait, 60)
         caller.frame(frames.CANCEL, call_id=call)
         with pytest.raises(Rejected):
             await caller.call("__call__")
@@ -355,7 +355,7 @@ async def test_a_generator_in_a_thread_is_closed_when_nobody_listens() -> None:
         call = caller.start("__call__", stream=True)
         await caller.conn.until(lambda sent: len(sent) >= 64)
         caller.frame(frames.CANCEL, call_id=call)
-        assert await asyncio.to_thread(closed.wait, 10)
+        assert await asyncio.to_thread(closed.wait, 60)
 
 
 async def test_calls_of_a_caller_that_is_gone_are_cancelled() -> None:

@@ -18,7 +18,7 @@ async def test_as_many_threads_as_are_needed_and_not_more() -> None:
     ran: list[str] = []
 
     def work() -> None:
-        go.wait(10)
+        go.wait(60)
         ran.append(threading.current_thread().name)
 
     assert threads("test-pool") == 0
@@ -70,4 +70,4 @@ def threads(name: str) -> int:
 def join(name: str) -> None:
     for thread in threading.enumerate():
         if thread.name.startswith(name):
-            thread.join(10)
+            thread.join(60)

@@ -217,10 +217,10 @@ async def test_a_replica_process_from_attach_to_exit(folder: str) -> None:
         link, said = await controller.attached.get()
         assert (said["state"], said["place"]["rank"]) == ("running", 3)
         assert (await link.call("stats"))["calls"] == 1
-        assert not await link.call("check_health", {"timeout_s": 5})
+        assert not await link.call("check_health", {"timeout_s": 60})
         with pytest.raises(SalverError, match="no method to take it"):
             await link.call("reconfigure", Change(DeploymentOptions(user_config=1)))
-        assert await link.call("drain", {"timeout_s": 5})
+        assert await link.call("drain", {"timeout_s": 60})
         process.terminate()
         assert await process.wait() == 0
         assert process.stdout is not None

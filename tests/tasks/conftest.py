@@ -40,7 +40,7 @@ def ended(adapter: TaskProcessorAdapter, task: TaskResult) -> TaskResult:
     assert isinstance(adapter, CeleryTaskProcessorAdapter)
     result = adapter._app.AsyncResult(task.id)
     # It may be asked where a consumer runs, too: not in a task of its.
-    result.get(timeout=30, interval=0.02, propagate=False, disable_sync_subtasks=False)
+    result.get(timeout=60, interval=0.02, propagate=False, disable_sync_subtasks=False)
     return adapter.get_task_status_sync(task.id)
 
 

@@ -70,7 +70,7 @@ def test_replicas_follow_the_load_here_too() -> None:
     app = InlineApp.begin(build(resting, "default", "/"))
     try:
         assert app.status().applications["default"].deployments["Adder"].replica_states == {}
-        assert app.handle.add.remote(1).result(timeout_s=20) == 4
+        assert app.handle.add.remote(1).result(timeout_s=60) == 4
     finally:
         app.close()
 

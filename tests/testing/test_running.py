@@ -71,7 +71,7 @@ def test_websockets_end_with_the_code_and_the_reason_of_whoever_ends_them() -> N
         with client(running.asgi).websocket_connect("/") as socket:
             socket.send_text("stay")
             socket.close(4002, "enough")
-            assert told.get(timeout=20) == (4002, "enough")  # to leave the block is to hang up
+            assert told.get(timeout=60) == (4002, "enough")  # to leave the block is to hang up
 
 
 async def test_on_an_event_loop() -> None:

@@ -39,12 +39,14 @@ class _App:
         self.policies: dict[DeploymentId, Policy] = {}  # those of its deployments
         self.timer: asyncio.TimerHandle | None = None
         self.asking: asyncio.Task[None] | None = None
+        self.closed = False  # nobody is to be asked again
 
     def own(self) -> set[Policy]:
         """Those that users have written."""
         return {*self.policies.values(), *([self.policy] if self.policy is not None else ())}
 
     def close(self) -> None:
+        self.closed = True
         for policy in self.own():
             policy.close()
         self.stats.close()
@@ -205,7 +207,7 @@ class Scaling:
 
     def _asked(self, known: _App) -> None:
         known.asking = None
-        if self._apps.get(known.app.name) is known:
+        if not known.closed and self._apps.get(known.app.name) is known:
             self._plan(known)
 
     def _plan(self, known: _App) -> None:

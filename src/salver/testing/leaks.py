@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ import uvloop
 
 __all__ = ("MARK", "Snapshot", "no_leaks", "snapshot")
 
-_PATIENCE_S = 5.0
+_PATIENCE_S = 30.0
+_PAUSE_S = 0.01  # before another look at descriptors, of whose end nothing tells
 _KINDS = ("socket:", "pipe:", "anon_inode:", "/memfd:")
 # Set to this process id in the environment, it lets orphans be found too.
 MARK = "SALVER_LEAK_MARK"
@@ -39,7 +41,7 @@ def snapshot() -> Snapshot:
 def no_leaks() -> Iterator[None]:
     """Fail with a list when the block leaves more processes, threads or descriptors than it found.
 
-    What is just ending is given a few seconds.
+    What is just ending is given the time that it takes on a busy machine.
     """
     uvloop.new_event_loop().close()  # libuv opens a pipe with its first loop, and keeps it
     before = snapshot()
@@ -92,7 +94,10 @@ def _threads_left(before: Snapshot) -> list[str]:
 
 
 def _descriptors_left(before: Snapshot) -> list[str]:
-    if not _descriptors() - before.descriptors:
-        return []
-    gc.collect()
-    return [f"descriptor {fd} {target}" for fd, target in _descriptors() - before.descriptors]
+    end = time.monotonic() + _PATIENCE_S
+    while left := _descriptors() - before.descriptors:
+        gc.collect()
+        if time.monotonic() > end:
+            break
+        time.sleep(_PAUSE_S)
+    return [f"descriptor {fd} {target}" for fd, target in left]

@@ -40,7 +40,7 @@ grpc_options:
   port: 0
   grpc_servicer_functions:
   - echo_pb2_grpc.add_EchoServicer_to_server
-  request_timeout_s: 0.2
+  request_timeout_s: 1.5
   enable_reflection: false
 applications:
 - import_path: slow:app
@@ -56,17 +56,17 @@ def test_the_file_s_options_reach_the_door(salver_command: Command, tmp_path: Pa
     address = served.line(r"answers gRPC at (\S+)").group(1)
     assert not address.endswith((":0", ":9000"))
     with grpc.insecure_channel(address) as channel:
-        assert EchoStub(channel).Say(Word(text="a"), timeout=20).text == "a!"
+        assert EchoStub(channel).Say(Word(text="a"), timeout=60).text == "a!"
         with pytest.raises(grpc.RpcError) as late:
-            EchoStub(channel).Say(Word(text="for ever"), timeout=20)
+            EchoStub(channel).Say(Word(text="for ever"), timeout=60)
         assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert "request_timeout_s" in late.value.details()
         with pytest.raises(grpc.RpcError) as unserved:  # its service is not among the functions
-            CounterStub(channel).Count(Word(text="a"), timeout=20)
+            CounterStub(channel).Count(Word(text="a"), timeout=60)
         assert unserved.value.code() is grpc.StatusCode.UNIMPLEMENTED
         reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
         asked = reflection.ServerReflectionInfo(
-            iter([reflection_pb2.ServerReflectionRequest()]), timeout=20
+            iter([reflection_pb2.ServerReflectionRequest()]), timeout=60
         )
         assert asked.code() is grpc.StatusCode.UNIMPLEMENTED
     assert served.stop() == 0
@@ -117,19 +117,19 @@ def test_both_doors_speak_tls_where_the_file_says_so(
     assert url.startswith("https://")
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    assert httpx.get(url, verify=context, timeout=20).text == "https"
+    assert httpx.get(url, verify=context, timeout=60).text == "https"
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        httpx.get(url, timeout=20)
+        httpx.get(url, timeout=60)
     mine = authority.issue_cert("me@example.org")
     proof = mine.private_key_pem.bytes(), mine.cert_chain_pems[0].bytes()
     roots = authority.cert_pem.bytes()
     own = [("grpc.use_local_subchannel_pool", 1)]
     certified = grpc.ssl_channel_credentials(roots, *proof)
     with grpc.secure_channel(address, certified, options=own) as channel:
-        assert EchoStub(channel).Say(Word(text="a"), timeout=20).text == "a!"
+        assert EchoStub(channel).Say(Word(text="a"), timeout=60).text == "a!"
     nobody = grpc.ssl_channel_credentials(roots)
     with grpc.secure_channel(address, nobody, options=own) as channel:
         with pytest.raises(grpc.RpcError) as refused:
-            EchoStub(channel).Say(Word(text="a"), timeout=20)
+            EchoStub(channel).Say(Word(text="a"), timeout=60)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert served.stop() == 0

@@ -84,7 +84,7 @@ async def test_the_page_of_metrics_counts_calls_by_their_status(
             waits = await the_one_that_waits(
                 *(echo.Say(Word(text="c"), metadata=slow) for _ in range(2))
             )
-            async with httpx.AsyncClient(base_url=running.instance.url) as http:
+            async with httpx.AsyncClient(base_url=running.instance.url, timeout=60) as http:
                 page = (await http.get("/-/metrics")).text
             for call in (stays, waits):
                 call.cancel()

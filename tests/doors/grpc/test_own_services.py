@@ -24,7 +24,7 @@ from tests.real.rig import Running
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-LIMIT_S = 20
+LIMIT_S = 60
 
 
 async def check(channel: grpc.aio.Channel, service: str = "") -> int:

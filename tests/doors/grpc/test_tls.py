@@ -18,7 +18,7 @@ from salver.spec.http import HttpSettings
 from tests.doors.grpc.conftest import SERVICES
 from tests.real.rig import Running
 
-LIMIT_S = 20
+LIMIT_S = 60
 
 
 @pytest.fixture

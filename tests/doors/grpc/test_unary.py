@@ -16,7 +16,7 @@ from salver.replica.grpc.status import cut
 
 SPEAKER = (("application", "speaker"),)
 THREADED = (("application", "threaded"),)
-LIMIT_S = 20
+LIMIT_S = 60
 
 
 async def fails(call: Any) -> grpc.aio.AioRpcError:

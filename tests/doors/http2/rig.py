@@ -28,7 +28,7 @@ from salver.doors.http2.frames import (
 from salver.doors.http2.headers import Fields
 from salver.doors.http2.server import Http2Server
 
-LIMIT_S = 20
+LIMIT_S = 60
 LONGEST = 16 << 20
 REQUEST = [
     (b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/e/Echo"), (b":authority", b"x"),

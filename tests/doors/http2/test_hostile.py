@@ -118,7 +118,7 @@ async def test_what_breaks_the_rules_ends_the_connection_by_its_code(
     echo: Echo, client: Client, data: bytes, code: int
 ) -> None:
     # -1: the connection was reset while the client still sent.
-    assert await parting_word(echo.port, data) in ((code, -1) if len(data) > 100_000 else (code,))
+    assert await parting_word(echo.port, data) in ((code, -1) if len(data) > 10_000 else (code,))
     client.ask(1)
     await client.send(1, prefixed(b"still"))
     assert await client.answer(1) == b"still"
