@@ -436,8 +436,10 @@ def test_every_replica_is_called(handle: DeploymentHandle[Any]) -> None:
         handle.broadcast("afails").results()
     (error,) = handle.broadcast("afails").results(return_exceptions=True)
     assert isinstance(error, ZeroDivisionError)
+    hanging = handle.broadcast("forever")
     with pytest.raises(TimeoutError):
-        handle.broadcast("forever").results(timeout_s=0.01)
+        hanging.results(timeout_s=0.01)
+    hanging.cancel()  # or else the end of the instance waits for it
 
 
 def test_a_handle_is_set_up_before_it_is_used(handle: DeploymentHandle[Any]) -> None:
