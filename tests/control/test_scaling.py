@@ -370,7 +370,8 @@ async def test_a_policy_whose_answer_comes_at_the_end_is_not_asked_again(script:
         await asyncio.wait([known.asking])
         await asyncio.sleep(0)
         left = controller.scaling._apps["app"]
-        assert left.asking is left.timer is None
+        assert left.asking is None
+        assert left.timer is None
         script.go_on.set()
 
 
