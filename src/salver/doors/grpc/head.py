@@ -79,8 +79,8 @@ def read_head(fields: Fields, peer: str) -> RpcHead:
     headers = dict(others)
     path = pseudo.get(b":path", b"").decode("utf-8", "replace")
     try:
-        metadata = _metadata(others)
         wrong = _wrong(fields, headers)
+        metadata = [] if wrong else _metadata(others)
     except ValueError:  # binascii.Error is one
         metadata, wrong = [], _refused(INTERNAL, "Metadata whose name ends with -bin is no base64.")
     head = RpcHead(path, metadata, peer)

@@ -82,7 +82,9 @@ COMPRESSION_ERROR: Final = 9
 ENHANCE_YOUR_CALM: Final = 11
 
 LONGEST: Final = 1 << 20  # payload of a frame, as clients are told
-BLOCK: Final = 64 << 10  # bytes of a header block, over all its frames
+BLOCK: Final = 256 << 10
+"""Bytes of a header block, over all its frames, and of what it says. What is longer ends the
+connection: its table would need it read, and that would hold up the others."""
 _WHOLE: Final = BLOCK + 261  # of a frame that is taken as one; before and behind a block: 261
 _OF_ONE_SIZE: Final = frozenset((PRIORITY, RST_STREAM, PING, WINDOW_UPDATE))
 

@@ -8,6 +8,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 
 from salver.doors.http2.frames import (
+    BLOCK,
     COMPRESSION_ERROR,
     ENHANCE_YOUR_CALM,
     PROTOCOL_ERROR,
@@ -17,8 +18,7 @@ from salver.doors.http2.frames import (
 
 __all__ = ("HEADER_LIST", "Fields", "HeadReader", "checked", "indexed", "literal")
 
-HEADER_LIST: Final = 16 << 10  # bytes of names and values that a request should have at most
-_MOST: Final = 64 << 10  # and must have: beyond that the table of the connection is lost
+HEADER_LIST: Final = 16 << 10  # bytes of names and values that a request is let have
 _BLOCKS: Final = 64  # blocks that are remembered, each up to:
 _BLOCK: Final = 1024
 _NEEDED: Final = (b":method", b":scheme", b":path")
@@ -43,7 +43,7 @@ class HeadReader(Generic[Head]):
     __slots__ = ("_decoder", "_known", "_parse")
 
     def __init__(self, parse: Callable[[Fields], Head]) -> None:
-        self._decoder = Decoder(max_header_list_size=_MOST)
+        self._decoder = Decoder(max_header_list_size=BLOCK)
         self._known: dict[bytes, Head] = {}
         self._parse = parse
 
