@@ -48,7 +48,7 @@ async def _link(seat: Seat, role: str) -> None:
         )
         secret = seat.secret()
         hello = Hello(secret, role, seat.id, os.getpid())
-        await Dialler().dial(seat.control_address, rpc, hello, secret)
+        await Dialler().dial(f"unix:{seat.instance}/control.sock", rpc, hello, secret)
         if role == "replica":
             address = f"unix:{seat.instance}/r-{seat.id}.sock"
             await rpc.call("attach", {"id": seat.id, "address": address, **state})

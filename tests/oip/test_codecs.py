@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
-from salver.oip.codecs import Registry, built_in
+from salver.oip.codecs import built_in
 from salver.oip.errors import ContentError, InvalidResultError
 from salver.oip.rest import RestFormat, write_response
 from salver.oip.types import InferResponse, Tensor
@@ -213,32 +213,6 @@ def test_column_shapes_are_those_of_mlserver() -> None:
     assert registry.encode("x", np.ones(3)).shape == (3, 1)
     assert registry.encode("x", ["a", "b"]).shape == (2, 1)
     assert registry.encode("x", np.ones((2, 3))).shape == (2, 3)
-
-
-class Upper:
-    content_type = "upper"
-
-    def fits(self, hint: object) -> bool:
-        return False
-
-    def can_encode(self, value: object) -> bool:
-        return isinstance(value, str)
-
-    def encode(self, name: str, value: Any) -> Tensor:
-        return Tensor.of(name, np.array([value.upper()]), {"content_type": "upper"})
-
-    def decode(self, tensor: Tensor) -> Any:
-        return tensor.array()[0].decode().lower()
-
-
-def test_a_codec_of_ones_own_is_asked_first_and_changes_no_other_registry() -> None:
-    mine: Registry = REGISTRY.adding(Upper())
-
-    assert mine.decode(mine.encode("x", "abc")) == "abc"
-    assert mine.encode("x", "abc").array()[0] == b"ABC"
-    assert REGISTRY.encode("x", "abc").array()[0] == b"abc"
-    with pytest.raises(ValueError, match=r"^There is a codec for content type 'upper' already\.$"):
-        mine.adding(Upper())
 
 
 @pytest.mark.parametrize(

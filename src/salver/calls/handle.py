@@ -18,7 +18,7 @@ from salver.calls.response import DeploymentResponse
 from salver.calls.router import Router
 from salver.calls.selection import Choosing, ReplicaSelection
 from salver.calls.stream import DeploymentResponseGenerator, StreamCall
-from salver.spec.fields import check
+from salver.spec.fields import check_field
 from salver.spec.ids import DeploymentId
 from salver.spec.learnt import learnt
 from salver.wire.messages import Meta
@@ -216,7 +216,7 @@ class DeploymentHandle(Generic[T]):
         for name, value in options.items():
             if name not in HandleOptions.__struct_fields__:
                 raise TypeError(_unknown(options))
-            check(HandleOptions, name, value)
+            check_field(HandleOptions, name, value)
         checked = msgspec.structs.replace(self._options, **options)
         _check_serialization(checked)
         handle: DeploymentHandle[T] = DeploymentHandle(self._id, self._address, checked)

@@ -27,11 +27,6 @@ class Seat(msgspec.Struct, frozen=True):
     settings: dict[str, Any] = {}  # as launch gave them for this kind
     logging: LoggingConfig = LoggingConfig()
 
-    @property
-    def control_address(self) -> str:
-        """Where everybody dials; the keeper holds it, so it is never refused."""
-        return f"unix:{self.instance}/control.sock"
-
     def open_engine(self) -> Engine:
         """For the controller: the engine of this machine, on the running loop."""
         # By name: the keeper, which imports this module first of all, has no use for asyncio.

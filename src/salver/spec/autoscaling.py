@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from salver.spec.code import ImportedCode, PickledCode
-from salver.spec.fields import check
+from salver.spec.fields import check_field
 from salver.spec.ids import DeploymentId, ReplicaId
 from salver.spec.mistakes import unknown
 from salver.spec.model import ConfigModel, KnownFields
@@ -100,7 +100,7 @@ class AutoscalingPolicy(ConfigModel):
                 f"policy_function={function!r} is not valid: expected a function, a class, or "
                 "where one is found, such as 'my_module:my_policy'."
             )
-        check(AutoscalingPolicy, "policy_kwargs", self.policy_kwargs)
+        check_field(AutoscalingPolicy, "policy_kwargs", self.policy_kwargs)
         try:
             json.dumps(self.policy_kwargs)
         except (TypeError, ValueError) as error:

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from salver.spec.fields import check
+from salver.spec.fields import check_field
 from salver.spec.http import HttpSettings
 from salver.spec.mistakes import unknown
 from salver.spec.model import ConfigModel, KnownFields
@@ -144,7 +144,7 @@ def _from_mapping(given: Mapping[str, Any], base: HttpSettings) -> HttpSettings:
             raise TypeError(unknown(name, (*known, "location"), "an option of the HTTP door"))
     kept = {name: getattr(base, name) for name in known if name not in fields}
     checked = {
-        name: check(HttpSettings, name, value, f"http_options[{name!r}]")
+        name: check_field(HttpSettings, name, value, f"http_options[{name!r}]")
         for name, value in fields.items()
     }
     try:

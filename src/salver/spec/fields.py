@@ -11,12 +11,12 @@ import msgspec
 from salver.spec.mistakes import mistake, spelled, unknown
 from salver.spec.structs import default, fields_of, meta
 
-__all__ = ("check", "check_names", "read")
+__all__ = ("check_field", "check_names", "read")
 
 Made = TypeVar("Made", bound=msgspec.Struct)
 
 
-def check(kind: type[msgspec.Struct], name: str, value: Any, called: str = "") -> Any:
+def check_field(kind: type[msgspec.Struct], name: str, value: Any, called: str = "") -> Any:
     """The value as this field's type. TypeError: a wrong type. ValueError: out of bounds.
 
     `called`: as users know the field, where that is not its name.
@@ -47,7 +47,7 @@ def read(kind: type[Made], given: Mapping[str, Any], called: str) -> Made:
     """
     fields = {}
     for name, value in given.items():
-        fields[name] = check(kind, name, value, f"{called}[{name!r}]" if called else name)
+        fields[name] = check_field(kind, name, value, f"{called}[{name!r}]" if called else name)
     try:
         return kind(**fields)
     except ValueError as error:

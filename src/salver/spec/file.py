@@ -27,7 +27,7 @@ from salver.spec.logging import read_logging
 from salver.spec.mistakes import struct_in
 from salver.spec.options import DeploymentOptions
 from salver.spec.structs import fields_of
-from salver.spec.walk import check, check_keys
+from salver.spec.walk import note_mistakes, note_unknown
 
 __all__ = ("DEPLOYMENT_KEYS", "LATER", "AppEntry", "ConfigFile", "read_config", "read_policy")
 
@@ -99,7 +99,7 @@ def read_config(name: str, content: bytes, folder: Folder) -> tuple[ConfigFile, 
     Local paths in it are relative to `folder`, and absolute in what is returned.
     """
     document = read_document(name, content)
-    check(document, document.value, ConfigFile, ())
+    note_mistakes(document, document.value, ConfigFile, ())
     if isinstance(document.value, Mapping):
         _check_top(document, document.value)
         apps = document.value.get("applications")
@@ -230,7 +230,7 @@ def _check_entries(document: Document, entries: list[Any], path: Path) -> None:
 
 def _check_options(document: Document, given: Mapping[str, Any], path: Path) -> None:
     before = len(document.problems)
-    check_keys(document, given, DEPLOYMENT_KEYS, path)
+    note_unknown(document, given, DEPLOYMENT_KEYS, path)
     for key, value in given.items():
         if key not in DEPLOYMENT_KEYS:
             continue
@@ -248,7 +248,7 @@ def _check_option(document: Document, key: str, value: Any, path: Path) -> None:
         fields = fields_of(DeploymentOptions)
         struct = struct_in(fields[key].type) if key in fields else None
         if struct is not None and isinstance(value, Mapping):
-            check(document, value, struct, path)
+            note_mistakes(document, value, struct, path)
         elif key == "ray_actor_options" and isinstance(value, Mapping):
             _check_process(document, value, path)
         if len(document.problems) == noted:

@@ -12,7 +12,7 @@ from salver.spec.autoscaling import AutoscalingConfig, read_autoscaling
 from salver.spec.backpressure import BackpressureConfig
 from salver.spec.companions import DeploymentActorConfig
 from salver.spec.environment import read_runtime_env
-from salver.spec.fields import check
+from salver.spec.fields import check_field
 from salver.spec.logging import LoggingConfig, read_logging
 from salver.spec.mistakes import unknown
 from salver.spec.options import DeploymentOptions, description
@@ -172,7 +172,7 @@ def _checked(name: str, value: Any) -> Any:
         return read_routing(value)
     if name in ("env_vars", "working_dir", "py_modules", "pip"):
         return getattr(read_runtime_env({name: value}, ""), name)
-    checked = check(DeploymentOptions, name, value)
+    checked = check_field(DeploymentOptions, name, value)
     if name == "num_gpus" and checked > 1 and checked % 1:
         raise ValueError(
             f"num_gpus={value!r} is not valid: expected a share of one GPU, such as 0.5, or whole "

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Self, dataclass_transform
 
 import msgspec
 
-from salver.spec.fields import check
+from salver.spec.fields import check_field
 from salver.spec.mistakes import unknown
 from salver.spec.structs import default, fields_of
 
@@ -111,7 +111,7 @@ class ConfigModel(
         """Each is what its type makes of what was given. TypeError, ValueError: it cannot be."""
         for name in self.__struct_fields__:
             if name != without:
-                value = check(type(self), name, getattr(self, name))
+                value = check_field(type(self), name, getattr(self, name))
                 msgspec.structs.force_setattr(self, name, value)
 
     def _set(self) -> Fields:

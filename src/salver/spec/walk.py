@@ -11,27 +11,27 @@ from salver.spec.document import Document, Path
 from salver.spec.mistakes import alternatives, mistake, struct_in, unknown
 from salver.spec.structs import fields_of, meaning
 
-__all__ = ("check", "check_keys", "shown")
+__all__ = ("note_mistakes", "note_unknown", "shown")
 
 _SHOWN: Final = 60
 
 
-def check(document: Document, value: Any, struct: type[msgspec.Struct], path: Path) -> None:
+def note_mistakes(document: Document, value: Any, struct: type[msgspec.Struct], path: Path) -> None:
     """Note every unknown key, wrong value and missing key of a mapping meant as `struct`."""
     if not isinstance(value, Mapping):
         document.problem(path, f"got {shown(value)}, expected a mapping.")
         return
     fields = fields_of(struct)
-    check_keys(document, value, fields, path)
+    note_unknown(document, value, fields, path)
     for key, item in value.items():
         if key in fields:
-            _check_value(document, item, fields[key].type, (*path, key))
+            _note_value(document, item, fields[key].type, (*path, key))
     for name, field in fields.items():
         if field.required and name not in value:
             document.problem(path, f"{name} is missing. What it means: {meaning(field.type)}")
 
 
-def check_keys(
+def note_unknown(
     document: Document, value: Mapping[str, Any], known: Iterable[str], path: Path
 ) -> None:
     """Note every key that is not known, with the nearest one that is."""
@@ -41,17 +41,17 @@ def check_keys(
             document.problem((*path, key), unknown(key, names, "a key here"), at_key=True)
 
 
-def _check_value(document: Document, value: Any, kind: Any, path: Path) -> None:
+def _note_value(document: Document, value: Any, kind: Any, path: Path) -> None:
     inner = struct_in(kind)
     if inner is not None and isinstance(value, Mapping):
         before = len(document.problems)
-        check(document, value, inner, path)
+        note_mistakes(document, value, inner, path)
         if len(document.problems) > before:
             return
     item = _item_struct(kind)
     if item is not None and isinstance(value, list):
         for index, one in enumerate(value):
-            check(document, one, item, (*path, index))
+            note_mistakes(document, one, item, (*path, index))
         return
     try:
         msgspec.convert(value, kind)

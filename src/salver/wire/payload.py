@@ -19,7 +19,6 @@ __all__ = (
     "dumps_call",
     "load_error",
     "loads",
-    "remote_traceback",
 )
 
 _NO_ARGUMENTS: Final = pickle.dumps(((), {}), 5)
@@ -150,12 +149,6 @@ def load_error(payload: bytes | Segments) -> BaseException:
     return error
 
 
-def remote_traceback(error: BaseException) -> str:
-    """The traceback text of the process where the error was raised; empty when raised here."""
-    text = getattr(error, "salver_remote_traceback", "")
-    return text if isinstance(text, str) else ""
-
-
 def _portable(error: BaseException) -> bytes | None:
     """A pickle that was seen to give the same type of exception back; None if there is none."""
     for dump in (_plain, _by_value, _without_constructors):
@@ -220,4 +213,3 @@ def _attach(error: BaseException, text: str) -> None:
         notes = [n for n in getattr(error, "__notes__", ()) if not str(n).startswith(_NOTE)]
         indented = "\n".join("  " + line for line in text.splitlines())
         error.__notes__ = [*notes, _NOTE + indented]
-        error.salver_remote_traceback = text  # type: ignore[attr-defined]

@@ -55,7 +55,7 @@ class GroupCodec(Protocol):
 
 
 class Registry:
-    """The codecs in force; `adding` makes another one, so nothing changes behind anyone's back.
+    """The codecs in force.
 
     `column_shapes` writes a flat list of N as shape [N, 1], as MLServer does.
     """
@@ -72,16 +72,6 @@ class Registry:
         self.column_shapes = column_shapes
         self._by_type = {codec.content_type: codec for codec in self.codecs}
         self._groups_by_type = {codec.content_type: codec for codec in self.groups}
-
-    def adding(self, codec: Codec | GroupCodec) -> Registry:
-        """A registry with one codec more, asked before the others; content types are taken once."""
-        group = hasattr(codec, "encode_all")
-        taken = self._groups_by_type if group else self._by_type
-        if codec.content_type in taken:
-            raise ValueError(f"There is a codec for content type {codec.content_type!r} already.")
-        codecs = self.codecs if group else (codec, *self.codecs)
-        groups = (codec, *self.groups) if group else self.groups
-        return Registry(codecs, groups, column_shapes=self.column_shapes)  # type: ignore[arg-type]
 
     def named(self, content_type: str) -> Codec:
         """The codec of a content type."""
