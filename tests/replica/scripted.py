@@ -57,6 +57,7 @@ class ScriptedConnection:
         self.peer = Hello(b"", "caller", name, 1)
         self.name = name
         self.paused = False
+        self.crowded = False
         self.closed = False
         self.begun = 0
         self.recalled = 0

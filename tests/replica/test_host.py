@@ -257,6 +257,38 @@ async def test_answers_tell_how_many_calls_are_under_way() -> None:
         assert [f.aux for f in caller.conn.sent] == [2, 1, 0]
 
 
+async def test_large_answers_and_their_slots_wait_while_the_caller_has_too_much_to_take() -> None:
+    async with serving(Gate, max_ongoing_requests=3) as caller:
+        host, value = caller.side.host, np.arange(50_000)
+        calls = [caller.start("wait", bytes(100_000)), caller.start("wait", value)]
+        calls.append(caller.start("wait", 3))
+        await _idle(caller)
+        caller.conn.crowded = True
+        host.object.target.opened.set()
+        assert await caller.answer(calls[2]) == 3  # a small one passes by
+        assert host.ongoing == 2
+        caller.frame(frames.CANCEL, call_id=calls[0])
+        assert host.ongoing == 1
+        value[0] = 7  # nothing of what user code does now is seen
+        caller.conn.crowded = False
+        caller.side.writable(caller.conn)  # type: ignore[arg-type]
+        assert (await caller.answer(calls[1]))[:2].tolist() == [0, 1]
+        assert host.ongoing == 0
+        assert [f.call_id for f in caller.conn.sent] == [calls[2], calls[1]]
+
+
+async def test_an_answer_that_waits_is_dropped_with_its_caller() -> None:
+    async with serving(Gate) as caller:
+        host = caller.side.host
+        caller.conn.crowded = True
+        host.object.target.opened.set()
+        caller.start("wait", bytes(100_000))
+        await _idle(caller)
+        assert (host.ongoing, caller.conn.sent) == (1, [])
+        caller.side.closed(caller.conn, None)  # type: ignore[arg-type]
+        assert host.ongoing == 0
+
+
 # ---- cancellation
 
 

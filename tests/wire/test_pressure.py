@@ -8,6 +8,7 @@ from pathlib import Path
 
 from salver.errors import WireError
 from salver.wire import frames
+from salver.wire.assembly import Backlog
 from salver.wire.streams import Dialler, Limits
 
 from .peers import SECRET, Notes, Pair, hello
@@ -40,6 +41,43 @@ async def test_small_frames_pass_by_a_large_payload(pair: Pair) -> None:
     got = await pair.far.count(3)
     assert [(f[0], f[3]) for f in got] == [(frames.REQ, 2), (frames.REQ, 1), (frames.CANCEL, 1)]
     assert got[1][4] == large
+
+
+async def test_more_than_the_peer_puts_together_at_a_time_only_waits(address: str) -> None:
+    pair = await Pair.make(address, limits=Limits(max_payload=4 << 20))
+    pair.callee._transport.pause_reading()
+    for number in range(1, 41):
+        pair.caller.send(frames.REQ, 0, 0, number, bytes(1_000_000 + number))
+    pair.callee._transport.resume_reading()
+    got = await pair.far.count(40)
+    assert {(f[3], len(f[4])) for f in got} == {(n, 1_000_000 + n) for n in range(1, 41)}
+    await pair.close()
+
+
+async def test_a_crowd_is_seen_and_its_end_is_told(pair: Pair) -> None:
+    pair.callee._transport.pause_reading()
+    payload = bytes(8 << 20)
+    for number in range(1, 9):
+        assert not pair.caller.crowded
+        pair.caller.send(frames.REQ, 0, 0, number, payload)
+    pair.caller.send(frames.REQ, 0, 0, 9, payload)
+    assert pair.caller.crowded
+    pair.callee._transport.resume_reading()
+    await pair.near.until(lambda: pair.near.writables and not pair.caller.crowded)
+    await pair.far.count(9)
+
+
+def test_one_that_is_very_large_leaves_turns_to_others() -> None:
+    backlog, seen = Backlog(256 << 20), []
+    for number, size in ((1, 128 << 20), (2, 1 << 20), (3, 1 << 20)):
+        backlog.add(frames.REQ, 0, 0, number, bytes(size))
+    while backlog.holds(1) and (piece := backlog.next()):
+        _, _, flags, _, call_id = frames.HEADER.unpack_from(piece)
+        if not flags & frames.MORE:
+            seen.append(call_id)
+    assert seen == [2, 3, 1]
+    assert backlog.next() is None
+    assert backlog.size == 0
 
 
 async def test_who_never_reads_is_cut_off_in_the_end(address: str) -> None:

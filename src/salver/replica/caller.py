@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from salver.calls.context import CallContext, current_call, unpack_meta
 from salver.errors import WireError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ("Caller",)
 
 _BODY_TYPES: Final = (CHUNK, END)
+_Answer: TypeAlias = tuple[int, int, bytes, Sequence[Any]]  # type, flags, payload, parts
 
 
 class Caller:
@@ -43,6 +45,7 @@ class Caller:
         self.calls: dict[int, ServedCall] = {}
         self.names: dict[int, str] = {0: "__call__"}
         self.unnumbered: dict[int, str] = {}  # names of calls that are about to come
+        self.held: dict[int, _Answer] = {}  # by call, until those before them have been taken
 
     def opened(self, conn: Connection) -> None:
         self.conn = conn
@@ -90,6 +93,8 @@ class Caller:
         call = self.calls.get(call_id)
         if call is not None:
             call.cancel()
+        elif self.held.pop(call_id, None) is not None:
+            self.host.release()
 
     def closed(self, conn: Connection, error: Exception | None) -> None:  # noqa: ARG002
         self.cancel_all()
@@ -99,8 +104,23 @@ class Caller:
         """Stop everything that runs for this caller."""
         for call in list(self.calls.values()):
             call.cancel()
+        while self.held:
+            self.held.popitem()
+            self.host.release()
 
-    def writable(self, conn: Connection) -> None:  # noqa: ARG002
+    def hold(self, call_id: int, answer: _Answer) -> None:
+        """Keep a large answer, and its slot, while too much waits to be taken by the caller."""
+        kind, flags, payload, parts = answer
+        self.host.ongoing += 1  # the call that ends now gives its own back
+        self.held[call_id] = kind, flags, payload, [_unchanging(part) for part in parts]
+
+    def writable(self, conn: Connection) -> None:
+        while self.held and not conn.crowded:
+            call_id = next(iter(self.held))
+            kind, flags, payload, parts = self.held.pop(call_id)
+            self.host.release()
+            count = min(self.host.ongoing, COUNT_MAX)
+            conn.send_parts(kind, flags, count, call_id, payload, parts)
         for call in list(self.calls.values()):
             call.wake()
 
@@ -153,6 +173,11 @@ def _with_meta(payload: bytes | Segments) -> tuple[CallContext, bytes | Segments
     if isinstance(payload, bytes):
         return context, payload[end:]
     return context, Segments(inline[end:], payload.buffers)
+
+
+def _unchanging(part: Any) -> Any:
+    """The same bytes, which user code may not change any more."""
+    return part if isinstance(memoryview(part).obj, bytes) else bytes(part)
 
 
 def _joined(payload: bytes | Segments) -> bytes:

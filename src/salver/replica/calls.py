@@ -146,14 +146,30 @@ class ServedCall:
         """The last frame of this call; frees its slot."""
         if self.ended:
             return
+        if parts or large:
+            self._end_large(type, flags, payload, parts)
+            return
         self.finish()
         if not self.cancelled:
             caller = self.caller
             count = min(caller.host.ongoing, COUNT_MAX)
-            if parts or large:
-                caller.conn.send_parts(type, flags, count, self.call_id, payload, parts)
-            else:
-                caller.conn.send(type, flags, count, self.call_id, payload)
+            caller.conn.send(type, flags, count, self.call_id, payload)
+
+    def _end_large(
+        self,
+        type: int,  # noqa: A002
+        flags: int,
+        payload: bytes,
+        parts: Sequence[Any],
+    ) -> None:
+        caller = self.caller
+        wait = (caller.held or caller.conn.crowded) and not self.cancelled
+        if wait:
+            caller.hold(self.call_id, (type, flags, payload, parts))
+        self.finish()
+        if not (wait or self.cancelled):
+            count = min(caller.host.ongoing, COUNT_MAX)
+            caller.conn.send_parts(type, flags, count, self.call_id, payload, parts)
 
     def chunk(self, data: bytes, buffers: Sequence[Any]) -> None:
         """One item of a stream; the caller of this has seen that there is credit."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 from collections import deque
+from typing import Final
 
 from salver.errors import WireError
 from salver.wire.frames import HEADER, HEADER_SIZE, MAX_FRAME, MORE
 
 __all__ = ("Assembly", "Backlog")
 
-_PIECE = MAX_FRAME - HEADER_SIZE
+_PIECE: Final = MAX_FRAME - HEADER_SIZE
+# Bytes of payloads that leave in turns, and that the receiver so has in part, at a time.
+_ABREAST: Final = 64 << 20
 
 
 class Assembly:
@@ -51,36 +54,65 @@ class Assembly:
 
 
 class Backlog:
-    """Payloads that leave in pieces, in turns, and what was sent after them for the same call."""
+    """Payloads that leave in pieces, and what was sent after them for the same call.
 
-    __slots__ = ("_calls", "size")
+    They take turns, as many as the receiver is to put together at a time; the others wait behind.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_abreast", "_bound", "_in_turns", "_waiting", "size")
+
+    def __init__(self, bound: int) -> None:
+        """`bound`: bytes that the receiver puts together."""
         self.size = 0
-        self._calls: dict[int, deque[_Job]] = {}
+        self._bound = bound
+        self._abreast = 0  # bytes of those in turns
+        self._in_turns: dict[int, deque[_Job]] = {}
+        self._waiting: dict[int, deque[_Job]] = {}
 
     def holds(self, call_id: int) -> bool:
         """Whether frames of this call wait, so that later ones must queue behind them."""
-        return call_id in self._calls
+        return call_id in self._in_turns or call_id in self._waiting
 
     def add(self, kind: int, flags: int, aux: int, call_id: int, payload: bytes) -> None:
         self.size += len(payload)
-        self._calls.setdefault(call_id, deque()).append(_Job(kind, flags, aux, payload))
+        job = _Job(kind, flags, aux, payload)
+        if call_id in self._in_turns:
+            self._abreast += len(payload)
+            self._in_turns[call_id].append(job)
+        else:
+            self._waiting.setdefault(call_id, deque()).append(job)
+            self._let_in()
 
     def next(self) -> bytes | None:
         """The next frame to write; None when nothing waits."""
-        if not self._calls:
+        if not self._in_turns:
             return None
-        call_id = next(iter(self._calls))
-        jobs = self._calls.pop(call_id)
+        call_id = next(iter(self._in_turns))
+        jobs = self._in_turns.pop(call_id)
         job = jobs[0]
         frame = job.next(call_id)
         if job.position >= len(job.payload):
             jobs.popleft()
             self.size -= len(job.payload)
+            self._abreast -= len(job.payload)
         if jobs:
-            self._calls[call_id] = jobs  # at the end: the others come first now
+            self._in_turns[call_id] = jobs  # at the end: the others come first now
+        if self._waiting:
+            self._let_in()
         return frame
+
+    def _let_in(self) -> None:
+        """Let those that wait have turns, as far as there is room: the longest waiting first."""
+        while self._waiting:
+            call_id, jobs = next(iter(self._waiting.items()))
+            size = sum(len(job.payload) for job in jobs)
+            # Beside one that is very large, another one has its turns.
+            room = self._bound if len(self._in_turns) < 2 else min(_ABREAST, self._bound)
+            if self._in_turns and self._abreast + size > room:
+                return
+            del self._waiting[call_id]
+            self._in_turns[call_id] = jobs
+            self._abreast += size
 
 
 class _Job:

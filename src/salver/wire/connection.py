@@ -57,7 +57,7 @@ class FrameHandler(Protocol):
         """The end of an opened connection; `error` is None when either side just closed it."""
 
     def writable(self, conn: Connection) -> None:
-        """`paused` is False again."""
+        """`paused`, or `crowded`, is False again."""
 
 
 class Connection(Sending):
@@ -337,12 +337,7 @@ class Connection(Sending):
         if not self.closed and (self._tail or self._body is not None or self._assembly):
             self._fail(WireError("The stream ended inside a frame."))
 
-    def pause_writing(self) -> None:
-        self.paused = True
-
-    def resume_writing(self) -> None:
-        self.paused = False
-        self._flush()
+    def _drained(self) -> None:
         if not self.paused and self.peer is not None and not self.closed:
             self.handler.writable(self)
 

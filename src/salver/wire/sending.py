@@ -21,6 +21,8 @@ __all__ = ("MAX_INLINE", "Sending")
 _pack: Final = HEADER.pack
 
 MAX_INLINE: Final = MAX_FRAME - HEADER_SIZE
+# Bytes in pieces, above which whoever has more to send had better wait.
+_CROWD: Final = 64 << 20
 # So much of `_out` (two entries a frame) leaves at once, before the end of the read or tick: the
 # peer, on another core, begins to work on it while we go on with the rest.
 _BURST: Final = 32
@@ -63,6 +65,14 @@ class Sending(asyncio.BufferedProtocol):
         transport.set_write_buffer_limits(high=MAX_FRAME)
         sock = transport.get_extra_info("socket")
         self._fd = -1 if sock is None else sock.fileno()
+
+    @property
+    def crowded(self) -> bool:
+        """So much waits for the peer already that large answers had better not be added to it.
+
+        The handler's `writable` is called when that has passed.
+        """
+        return self._backlog is not None and self._backlog.size > _CROWD
 
     def send(
         self,
@@ -112,19 +122,28 @@ class Sending(asyncio.BufferedProtocol):
         if self.closed:
             return
         if self._backlog is None:
-            self._backlog = Backlog()
+            self._backlog = Backlog(self._limits.max_payload)
             self._limit = -1
         if len(payload) <= MAX_INLINE and not self._backlog.holds(call_id):
             self._out.append(_pack(HEADER_SIZE + len(payload), type, flags, aux, call_id))
             self._out.append(payload)
+        elif len(payload) > self._limits.max_payload:
+            text = f"{len(payload)} bytes for {self.name}, which takes {self._limits.max_payload}."
+            self._fail(WireError(text))
+            return
         else:
             self._backlog.add(type, flags, aux, call_id, payload)
-            if self._backlog.size > self._limits.max_payload:
-                self._fail(WireError(f"{self.name} does not read what is sent in pieces."))
-                return
         if not self._corked:
             self._corked = True
             self._loop.call_soon(self._flush)
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self._flush()
+        self._drained()
 
     def hurry(self) -> None:
         """Let what was sent so far leave now: somebody waits for it, and more work is to come."""
@@ -171,6 +190,7 @@ class Sending(asyncio.BufferedProtocol):
             if piece is None:
                 self._backlog = backlog = None
                 self._limit = -1 if self.closed else MAX_INLINE
+                self._drained()
             else:
                 self._write(piece)
 
@@ -194,6 +214,9 @@ class Sending(asyncio.BufferedProtocol):
         raise NotImplementedError
 
     def _lend(self) -> Lending:
+        raise NotImplementedError
+
+    def _drained(self) -> None:
         raise NotImplementedError
 
     def _fail(self, error: Exception) -> None:
