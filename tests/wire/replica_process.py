@@ -28,10 +28,10 @@ SIZE = 300_000
 
 
 class Obeying:
-    def __init__(self, dialler: Dialler, ended: asyncio.Event) -> None:
+    def __init__(self, dialler: Dialler, ended: asyncio.Event, held: dict[int, Any]) -> None:
         self.dialler = dialler
         self.ended = ended
-        self.held: dict[int, Any] = {}
+        self.held = held
 
     def opened(self, conn: Connection) -> None:
         pass
@@ -81,8 +81,9 @@ class Obeying:
 
 async def main(address: str, forever: str) -> None:
     dialler, ended = Dialler(), asyncio.Event()
+    held: dict[int, Any] = {}  # whatever connection it came by
     hello = Hello(b"", "replica", "r", os.getpid())
-    await dialler.listen(address, lambda: Obeying(dialler, ended), hello, b"s" * 32)
+    await dialler.listen(address, lambda: Obeying(dialler, ended, held), hello, b"s" * 32)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await (asyncio.Event() if forever else ended).wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from salver.wire.board import UNKNOWN
 from salver.wire.connection import Connection
 from salver.wire.payload import Segments, loads
 from salver.wire.streams import Dialler
+from salver.wire.token import Token
 
 from .peers import SECRET, Frame, Notes, hello
 from .replica_process import BEGIN, GIVE, HOLD, LENT, MAPS, SIZE, SUM
@@ -134,6 +136,40 @@ async def test_memory_stays_lent_to_a_living_peer_after_its_connection(
         await returned.wait()
 
 
+async def test_memory_that_a_living_peer_reads_no_more_comes_back_after_its_connection(
+    tmp_path: Path, dialler: Dialler
+) -> None:
+    async with Replica.started(tmp_path / "r", dialler, forever="yes") as replica:
+        await replica.ask(HOLD, bytes(SIZE))
+        held, _ = await replica.ask(HOLD, bytes(SIZE))
+        replica.conn.close()
+        await replica.notes.ended()
+        again = Notes()
+        conn = await dialler.dial(f"unix:{tmp_path / 'r'}", again, hello("caller"), SECRET)
+        assert dialler.arena.lent == 512 * 1024
+        returned = all_returned(dialler)
+        conn.send(frames.CANCEL, 0, 0, held)
+        await returned.wait()
+        conn.close()
+        await again.ended()
+
+
+async def test_memory_comes_back_of_which_the_peer_never_heard(
+    tmp_path: Path, dialler: Dialler
+) -> None:
+    async with Replica.started(tmp_path / "r", dialler, forever="yes") as replica:
+        await replica.ask(HOLD, bytes(SIZE))
+        replica.process.send_signal(signal.SIGSTOP)
+        replica.conn.send_parts(frames.REQ, 0, 0, 7, b"", [bytes(SIZE)])
+        assert dialler.arena.lent == 512 * 1024
+        replica.conn._transport.abort()
+        await replica.notes.ended()
+        assert dialler.arena.lent == 512 * 1024
+        returned = all_returned(dialler)
+        replica.process.send_signal(signal.SIGCONT)
+        await returned.wait()
+
+
 async def test_a_slab_is_lent_as_it_is_and_again_after_a_death(
     tmp_path: Path, replica: Replica, dialler: Dialler
 ) -> None:
@@ -200,13 +236,13 @@ async def test_memory_that_was_passed_on_outlives_who_passed_it(
     tmp_path: Path, dialler: Dialler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lingers: list[float] = []
-    keep = dialler.shared.keep_until_death
+    keep = dialler.shared.keep_while_read
 
     def noted(*args: Any, linger_s: float) -> None:
         lingers.append(linger_s)
         keep(*args, linger_s=0.0)
 
-    monkeypatch.setattr(dialler.shared, "keep_until_death", noted)
+    monkeypatch.setattr(dialler.shared, "keep_while_read", noted)
     async with Replica.started(tmp_path / "r", dialler) as passing:
         for _ in range(2):
             await passing.ask(HOLD, bytes(SIZE))
@@ -219,7 +255,7 @@ async def test_memory_that_was_passed_on_outlives_who_passed_it(
 async def test_a_connection_that_ends_after_its_dialler_watches_nobody(dialler: Dialler) -> None:
     dialler.close()
     before = _descriptors()
-    dialler.shared.keep_until_death(asyncio.get_running_loop(), os.getppid(), [lambda: None])
+    dialler.shared.keep_while_read(asyncio.get_running_loop(), Token(), [lambda: None])
     assert _descriptors() == before
 
 

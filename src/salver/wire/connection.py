@@ -348,6 +348,7 @@ class Connection(Sending):
         error = self._error or exc
         if self._lending is not None:
             self._lending.close()
+            self._lending = None  # what is still read keeps it
         self._theirs = CalleeCell([0, UNKNOWN])  # nothing begins for who is gone
         if self.ready is not None and not self.ready.done():
             self.ready.set_exception(error or WireError("Closed before HELLO."))

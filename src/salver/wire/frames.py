@@ -27,6 +27,8 @@ and grows by one per call of that connection, so "begun up to here" is one numbe
     READY     callee   -                       - (call id 0: a slot is free again after a REJECT)
     ARENA     both     NOTE, MAPPED, REFUSED,  NOTE: messages.ArenaNote, memory to lend from;
                        GONE                    else an answer to it, or its end (call id: the arena)
+                       TOKEN                   its name (call id: a descriptor of mine), to be held
+                                               while anything that I lent here is read
     FREE      both     UNREAD, PASSED          - (call id: the lease whose last reader is gone;
                                                PASSED: a third process reads what you lent me)
     GOAWAY    callee   -                       - (draining: send nothing new here)
@@ -86,6 +88,7 @@ NOTE: Final = 0
 MAPPED: Final = 1
 REFUSED: Final = 2
 GONE: Final = 3
+TOKEN: Final = 4
 # FREE.aux
 UNREAD: Final = 0
 PASSED: Final = 1

@@ -20,10 +20,12 @@ from salver.wire.frames import ALIGN, LARGE, SEGMENT, SEGMENTS
 from salver.wire.mapping import Mapping
 from salver.wire.messages import ArenaNote, Hello
 from salver.wire.payload import Segments
+from salver.wire.token import Token, open_token
 
 if TYPE_CHECKING:
     from pickle import PickleBuffer
 
+    from salver.wire.memfd import MemFile
     from salver.wire.shared import Shared
 
     Buffer = bytes | bytearray | memoryview | PickleBuffer
@@ -58,6 +60,8 @@ class Lending:
         self._told: dict[int, bool] = {}
         self._passing: dict[int, ref[Mapping]] = {}
         self._heard: dict[int, Mapping] = {}
+        self._token: Token | None = None  # theirs to hold while they read what we lent
+        self._holding: MemFile | None = None  # and the other way round: gone with us and all leases
         self._passed = False  # we have told the peer that others read what it lent us
         self._read_by_others = False  # and the other way round
         # Type, aux and call id of frames that any thread may want to send.
@@ -134,9 +138,18 @@ class Lending:
                 mapping, lambda _: self._post(frames.ARENA, frames.GONE, arena)
             )
         note = self._shared.arena.note if mapping is None else mapping.note
-        if note is not None:
+        if note is not None and self._has_token():
             self._send(frames.ARENA, 0, frames.NOTE, arena, msgspec.msgpack.encode(note))
         return False
+
+    def _has_token(self) -> bool:
+        if self._token is None:
+            try:
+                self._token = Token()
+            except OSError:  # no descriptor is left for it: all goes by the socket
+                return False
+            self._send(frames.ARENA, 0, frames.TOKEN, *self._token.note)
+        return True
 
     def passed_on(self) -> None:
         """A third process reads what the peer lent us: it must know, as we may die first."""
@@ -162,9 +175,14 @@ class Lending:
         if aux == frames.GONE:
             self._heard.pop(arena, None)  # leases that are still read keep it
             return
+        if aux == frames.TOKEN:
+            with contextlib.suppress(OSError, ValueError):  # then nothing is mapped
+                self._holding = open_token(self._peer.pid, arena, payload)
+            return
         if aux != frames.NOTE:
-            if arena not in self._told:
+            if arena not in self._told or self._token is None:
                 raise WireError("ARENA answers a note that was never sent.")
+            self._token.taken()
             self._told[arena] = aux == frames.MAPPED
             return
         try:
@@ -173,8 +191,8 @@ class Lending:
             raise WireError(f"ARENA holds no note: {error}") from None
         if len(self._heard) >= _MAX_ARENAS:
             raise WireError(f"More than {_MAX_ARENAS} arenas on one connection.")
-        own = note.arena == self._shared.arena.id
-        mapping = None if own else self._shared.mappings.open(note)
+        unfit = note.arena == self._shared.arena.id or self._holding is None
+        mapping = None if unfit else self._shared.mappings.open(note)
         if mapping is not None:
             self._heard[note.arena] = mapping
             mapping.heard_by.add(self)
@@ -241,16 +259,18 @@ class Lending:
             self._send(kind, 0, aux, number, b"")
 
     def close(self) -> None:
-        """The connection is gone; what the peer holds stays lent while its process lives."""
+        """The connection is gone; what the peer holds stays lent as long as it reads any of it."""
         self._closed = True
         self._heard.clear()
+        self._passing.clear()
         lent, self._lent = self._lent, {}
-        self._shared.keep_until_death(
-            self._loop,
-            self._peer.pid,
-            [held.release for held in lent.values()],
-            linger_s=_LINGER_S if self._read_by_others else 0.0,
-        )
+        if self._token is not None:
+            self._shared.keep_while_read(
+                self._loop,
+                self._token,
+                [held.release for held in lent.values()],
+                linger_s=_LINGER_S if self._read_by_others else 0.0,
+            )
 
 
 def _flat(buffer: Buffer | Slab) -> memoryview:

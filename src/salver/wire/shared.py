@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -11,6 +10,7 @@ from salver.wire.arena import Arena
 from salver.wire.board import Board, CallerCell
 from salver.wire.frames import MAX_FRAME
 from salver.wire.mapping import Mappings
+from salver.wire.token import Token
 
 __all__ = ("Limits", "Shared")
 
@@ -46,7 +46,7 @@ class Shared:
         self.mappings: Final = Mappings()
         self._closed = False
         self._board: Board | None = None
-        self._kept: dict[int, Callable[[], None]] = {}  # pidfd: what ends the watch
+        self._held: set[Token] = set()  # of connections that have ended, by their peers
 
     def cell(self) -> CallerCell:
         """A cell for a new connection to a callee."""
@@ -54,49 +54,39 @@ class Shared:
             self._board = Board()
         return self._board.take()
 
-    def keep_until_death(
+    def keep_while_read(
         self,
         loop: asyncio.AbstractEventLoop,
-        pid: int,
+        token: Token,
         releases: Iterable[Callable[[], object]],
         *,
         linger_s: float = 0.0,
     ) -> None:
-        """Let go of what a peer held once it cannot read it any more.
+        """Let go of what a peer holds once it cannot read it any more.
 
         A connection may end while its peer lives on and still looks at what it got: the memory must
         not be used for something else under its eyes.
         """
         todo = list(releases)
-        if not todo or self._closed or pid == os.getpid():
-            return  # nothing, not lent again anyway, or read in this very process: for ever
+        if not todo or self._closed:
+            token.close()
+            return
 
         def release_all() -> None:
             for release in todo:
                 release()
 
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError:  # gone already
-            loop.call_later(linger_s, release_all)
-            return
-
-        def ended() -> None:
-            del self._kept[pidfd]
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
-
-        def died() -> None:
-            ended()
+        def let_go() -> None:
+            self._held.discard(token)
             loop.call_later(linger_s, release_all)
 
-        self._kept[pidfd] = ended
-        loop.add_reader(pidfd, died)
+        self._held.add(token)
+        token.watch(loop, let_go)
 
     def close(self) -> None:
         """Drop the arena and stop watching peers."""
         self._closed = True
-        for ended in list(self._kept.values()):
-            ended()
+        while self._held:
+            self._held.pop().close()
         self._board = None
         self.arena.close()
