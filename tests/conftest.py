@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("salver", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("salver")
 os.environ[leaks.MARK] = str(os.getpid())
+CENSUS = leaks.Census()
 # A shell starts what it puts in the background with Ctrl-C ignored, and programs inherit that:
 # the scripts that are interrupted here would never end.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,7 +31,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(autouse=True)
 def _no_leaks() -> Iterator[None]:
     """A test ends with no more processes, threads and descriptors than it began with."""
-    with leaks.no_leaks():
+    with leaks.no_leaks(CENSUS):
         yield
 
 

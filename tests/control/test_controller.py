@@ -326,7 +326,7 @@ async def test_replicas_are_told_the_times_of_their_deployment() -> None:
         spec = app(deployments=("Door",), health_check_period_s=0.01, **times)
         await run(controller, spec)
         (replica,) = engine.replicas.values()
-        await asyncio.wait_for(engine.checked.wait(), 5)
+        await asyncio.wait_for(engine.checked.wait(), 60)
         await controller.delete("app")
         assert replica.told["check_health"]["timeout_s"] == 7.0
         assert replica.told["drain"]["timeout_s"] == 3.0
@@ -719,7 +719,7 @@ async def test_when_the_owner_stops_everything_is_drained_first() -> None:
         await run(controller, app())
         assert engine.drain is not None
         engine.drain()
-        await asyncio.wait_for(engine.is_drained.wait(), 5)
+        await asyncio.wait_for(engine.is_drained.wait(), 60)
         assert engine.replicas == {}
 
 

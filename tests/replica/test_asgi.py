@@ -284,7 +284,7 @@ async def test_an_uploaded_file_reaches_the_app() -> None:
 async def test_a_background_task_runs_after_the_answer() -> None:
     async with serving(Shop) as caller:
         assert (await caller.get("/background")).body == b'"now"'
-        await asyncio.wait_for(caller.side.host.object.target.told.wait(), 10)
+        await asyncio.wait_for(caller.side.host.object.target.told.wait(), 60)
 
 
 async def test_handle_calls_reach_the_methods_too() -> None:

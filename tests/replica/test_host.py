@@ -457,7 +457,7 @@ async def test_calls_do_not_see_each_others_context() -> None:
 
 async def test_timeouts_and_task_groups_work_before_the_first_await() -> None:
     async def handler() -> str:
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             group.create_task(asyncio.sleep(0))
         task = asyncio.current_task()
         return task.get_name() if task is not None else ""

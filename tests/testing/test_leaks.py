@@ -45,3 +45,18 @@ def test_a_process_is_named_even_when_its_parent_is_gone() -> None:
     with pytest.raises(AssertionError, match=r"process (\d+) 'sleep 60'"), leaks.no_leaks():
         run = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE)
     os.kill(int(run.stdout), 9)
+
+
+def test_a_census_finds_children_and_their_children_and_forgets_them_when_they_end() -> None:
+    census = leaks.Census()
+    before = census.take()
+    code = "import subprocess, sys; child = subprocess.Popen(['sleep', '60'], env={}, stdout=2); "
+    code += "print(child.pid, flush=True); sys.stdin.read(); child.kill(); child.wait()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        for one in (census, leaks.Census()):
+            assert {parent.pid, child} <= one.take() - before
+    assert not {parent.pid, child} & census.take()
