@@ -323,9 +323,9 @@ def _check_target(target: object, name: str, route_prefix: str | None) -> None:
 
 def _refuse_later(given: dict[str, Any], function: Callable[..., Any]) -> None:
     for name, value in given.items():
-        if name in ("http_host", "http_port", "http_middlewares"):
+        if name in ("host", "port", "http_host", "http_port", "http_middlewares"):
             raise ValueError(
-                f"{name}={value!r}: options of the HTTP door go into http_options={{...}}."
+                f"{name}={value!r}: options of the HTTP door go into start(http_options={{...}})."
             )
         if name not in _LATER:
             known = [each for each in inspect.signature(function).parameters if each != "later"]

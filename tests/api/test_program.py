@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import pickle
 import subprocess
 import sys
@@ -191,6 +192,13 @@ def test_a_deployment_where_its_app_was_meant_is_told_at_once() -> None:
             outer.bind(argument)
         with pytest.raises(TypeError, match=r"Pass `object.bind\(...\)`"):
             outer.bind(x=argument)
+
+
+def test_the_decorator_stays_where_the_module_of_its_name_is_imported() -> None:
+    module = importlib.import_module("salver.serve.deployment")
+    assert module.Deployment is Deployment
+    assert serve.deployment is deployment
+    assert pickle.loads(cloudpickle.dumps(serve)) is serve
 
 
 def nothing() -> None: ...

@@ -186,6 +186,12 @@ def test_old_arguments_of_start_lead_to_http_options(name: str) -> None:
         serve.start(**{name: 1})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["host", "port"])
+def test_old_arguments_of_run_lead_to_http_options(name: str) -> None:
+    with pytest.raises(ValueError, match=r"go into start\(http_options"):
+        serve.run(serve.deployment(dict).bind(), **{name: 1})  # type: ignore[arg-type]
+
+
 def test_everything_ray_serve_exports_is_there() -> None:
     missing = [name for name in EXPORTED if not hasattr(serve, name)]
     assert missing == []

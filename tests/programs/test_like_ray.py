@@ -246,6 +246,12 @@ assert AutoscalingContext is ray.serve.config.AutoscalingContext
 assert DeploymentID(name="A", app_name="shop").app_name == "shop"
 assert (run, batch, multiplexed) == (serve.run, serve.batch, serve.multiplexed)
 assert (Application, Deployment) == (serve.Application, serve.Deployment)
+import ray.serve.deployment
+assert ray.serve.deployment is serve.deployment is salver.serve.deployment
+from salver import deployment
+assert serve.deployment is deployment
+from ray.serve._private.constants import SERVE_DEFAULT_APP_NAME, SERVE_LOGGER_NAME
+assert (SERVE_DEFAULT_APP_NAME, SERVE_LOGGER_NAME) == ("default", "ray.serve")
 assert ray.serve.handle is salver.serve.handle
 """
     run = subprocess.run(

@@ -96,6 +96,8 @@ def test_every_option_says_what_its_change_asks_of_living_replicas(name: str) ->
         ({"max_surge_percent": 101}, ValueError, r"^max_surge_percent=101 .*expected int <= 100"),
         ({"rolling_update_percentage": 0}, ValueError, r"^rolling_update_percentage=0 .* > 0"),
         ({"rolling_update_percentage": 2}, ValueError, r"^rolling_update_percentage=2 .* <= 1"),
+        ({"max_concurrent_queries": 5}, TypeError, r"=5: no option .* max_ongoing_requests now\.$"),
+        ({"route_prefix": "/a"}, TypeError, r"given to `run\(app, route_prefix=\.\.\.\)`\.$"),
         ({"env_vars": {"A=B": ""}}, ValueError, r"^env_vars has a variable named 'A=B': expected"),
         (
             {"env_vars": {"": "a"}},

@@ -33,6 +33,7 @@ _OURS: Final = {
     "ray.serve._private": "salver.like.private",
     "ray.serve._private.autoscaling_state": "salver.like.private",
     "ray.serve._private.common": "salver.like.private",
+    "ray.serve._private.constants": "salver.like.private",
     "ray.runtime_env": "salver.like.runtime_env",
     "ray.util": "salver.like.node",
     "ray.util.metrics": "salver.serve.metrics",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import salver
@@ -56,6 +57,22 @@ def __getattr__(name: str) -> Any:
         return import_module(f"salver.serve.{name}")
     home = next((module for module, names in _HOMES.items() if name in names), "salver")
     return getattr(import_module(home), name)
+
+
+class _Faces(ModuleType):
+    """The import system puts each submodule into its package, under its name: `deployment` stays
+    the decorator when `salver.serve.deployment` is imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "deployment" or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Of modules picklers know only the plain type to go by their names."""
+        return import_module, (self.__name__,)
+
+
+sys.modules[__name__].__class__ = _Faces
 
 
 def _complete_starlette() -> None:

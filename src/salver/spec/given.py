@@ -85,6 +85,15 @@ _PRIVATE: Final = {
 }
 
 
+# What old programs of Ray Serve's say.
+_MOVED: Final = {
+    "init_args": "arguments are given to `.bind()`",
+    "init_kwargs": "arguments are given to `.bind()`",
+    "max_concurrent_queries": "it is max_ongoing_requests now",
+    "route_prefix": "it is an app's, and given to `run(app, route_prefix=...)`",
+}
+
+
 def read_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """What was set, by field, each value checked; `name` is not among it.
 
@@ -96,6 +105,8 @@ def read_options(given: Mapping[str, Any]) -> dict[str, Any]:
     if process is not None:
         fields.update(_read_process_options(process))
     for name, value in given.items():
+        if name in _MOVED:
+            raise TypeError(f"{name}={value!r}: no option of deployments any more: {_MOVED[name]}.")
         if name in _EITHER[0]:
             continue  # read together, below
         if name in _FIELDS:
