@@ -359,7 +359,11 @@ async def test_a_starlette_app_with_middleware() -> None:
         async def dispatch(self, request: Any, call_next: Any) -> Any:
             return await call_next(request)
 
-    star = Starlette(routes=[Route("/x", home, methods=["GET", "POST"])])
+    async def full(_request: Request) -> PlainTextResponse:
+        raise BackPressureError(3, 2)
+
+    routes = [Route("/x", home, methods=["GET", "POST"]), Route("/full", full)]
+    star = Starlette(routes=routes)
     star.add_middleware(Pass)
 
     @ingress(star)
@@ -368,6 +372,8 @@ async def test_a_starlette_app_with_middleware() -> None:
     async with serving(Star, route="/p") as caller:
         reply = await caller.http("POST /p/x HTTP/1.1\nhost: x", b"body")
         assert reply.body == b"POST /p/x body"
+        reply = await caller.get("/p/full")
+        assert (reply.status, reply["retry-after"]) == (503, "1")
 
 
 async def raw_app(scope: Any, receive: Any, send: Any) -> None:

@@ -12,41 +12,42 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.responses import Response
 
-from salver.errors import (
-    BackPressureError,
-    DeploymentUnavailableError,
-    ReplicaUnavailableError,
-    SalverError,
-)
+from salver.errors import SalverError
 from salver.replica.encoders import teach_fastapi
-from salver.replica.reply import error_reply
+from salver.replica.reply import BEHIND, error_reply
 
 if TYPE_CHECKING:
     from fastapi import APIRouter, FastAPI
+    from starlette.applications import Starlette
 
 __all__ = ("as_app", "bind_class_routes")
 
-_OF_CHILDREN = (BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError)
+_App = TypeVar("_App", bound="Starlette")
 _SETUP = "FastAPI.setup.<locals>."  # the routes of /docs and /openapi.json speak for one app
 
 
 def as_app(source: Any, instance: Any) -> Callable[..., Any]:
-    """The ASGI app to serve: FastAPI apps and routers with the instance's methods, others as is."""
-    if "fastapi" not in sys.modules:
-        return source  # type: ignore[no-any-return]
-    from fastapi import APIRouter, FastAPI
+    """The ASGI app to serve: FastAPI apps and routers with the instance's methods, and these and
+    Starlette's with answers to what child calls raise; others as they are."""
+    if "fastapi" in sys.modules:
+        from fastapi import APIRouter, FastAPI
 
-    teach_fastapi()
-    if isinstance(source, APIRouter):
-        app = FastAPI()
-        app.include_router(source)
-        return bind_class_routes(app, type(instance), instance)
-    if isinstance(source, FastAPI):
-        return bind_class_routes(source, type(instance), instance)
+        teach_fastapi()
+        if isinstance(source, APIRouter):
+            app = FastAPI()
+            app.include_router(source)
+            return bind_class_routes(app, type(instance), instance)
+        if isinstance(source, FastAPI):
+            return bind_class_routes(source, type(instance), instance)
+    if "starlette.applications" in sys.modules:
+        from starlette.applications import Starlette
+
+        if isinstance(source, Starlette):
+            return _with_error_handlers(source)
     return source  # type: ignore[no-any-return]
 
 
@@ -56,11 +57,7 @@ def bind_class_routes(app: FastAPI, cls: type, instance: Any) -> FastAPI:
     Routes declared by other classes are not in it; plain functions are. Of two routes for the same
     path and methods, that of the more derived class counts.
     """
-    bound = copy.copy(app)
-    bound.exception_handlers = dict(app.exception_handlers)
-    _add_error_handlers(bound)
-    bound.user_middleware = list(app.user_middleware)
-    bound.middleware_stack = None
+    bound = _with_error_handlers(app)
     bound.openapi_schema = None
     bound.router = _copy_router(app.router)
     bound.setup()
@@ -186,10 +183,13 @@ def _is_setup(route: Any) -> bool:
     return getattr(getattr(route, "endpoint", None), "__qualname__", "").startswith(_SETUP)
 
 
-def _add_error_handlers(app: FastAPI) -> None:
-    """Errors of child calls get their own status instead of a 500."""
-    for kind in _OF_CHILDREN:
-        app.exception_handlers.setdefault(kind, _reply)
+def _with_error_handlers(app: _App) -> _App:
+    """The same app, in which errors of child calls get their own status instead of a 500."""
+    bound = copy.copy(app)
+    bound.exception_handlers = {**dict.fromkeys(BEHIND, _reply), **app.exception_handlers}
+    bound.user_middleware = list(app.user_middleware)
+    bound.middleware_stack = None
+    return bound
 
 
 async def _reply(_request: Any, error: Exception) -> Response:

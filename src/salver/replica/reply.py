@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from salver.replica.calls import ServedCall
 
 __all__ = (
+    "BEHIND",
     "Rendered",
     "error_reply",
     "render",
@@ -40,7 +41,7 @@ __all__ = (
 
 _logger: Final = logging.getLogger("salver")
 # What a call that was made from here died of is answered as if it were this very call.
-_BEHIND: Final = (
+BEHIND: Final = (
     BackPressureError,
     DeploymentUnavailableError,
     ReplicaUnavailableError,
@@ -229,7 +230,7 @@ def error_reply(error: BaseException) -> Failure:
     """Status, headers and body for an exception that reached the host."""
     if isinstance(error, HTTPException):
         return _http_exception(error)
-    if not isinstance(error, _BEHIND):
+    if not isinstance(error, BEHIND):
         return 500, [_TEXT], b"Internal Server Error"
     status, text, more = refusal(error)
     headers = [(name.lower().encode(), value.encode()) for name, value in more]
