@@ -24,7 +24,7 @@ class Limits:
         hello_s: float = 10.0,
         close_s: float = 5.0,
         max_payload: int = 2 << 30,
-        max_unsent: int = 256 << 20,
+        max_unsent: int = 2 << 30,
     ) -> None:
         self.hello_s = hello_s  # until the peer has proved the secret
         self.close_s = close_s  # for a peer to take what was written before `close`
