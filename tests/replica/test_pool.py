@@ -52,6 +52,29 @@ async def test_values_errors_and_context() -> None:
     await asyncio.to_thread(join, "test-pool")
 
 
+async def test_where_no_more_threads_may_begin_those_that_are_there_do_all(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = Pool(3, asyncio.get_running_loop(), "test-pool")
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("test-pool") and threads("test-pool") == most:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    most = 0
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        await pool.run(copy_context(), lambda: 1)
+    most = 1
+    results = [pool.run(copy_context(), lambda n=n: n) for n in range(9)]  # type: ignore[misc]
+    assert await asyncio.gather(*results) == [*range(9)]
+    assert caplog.text.count("Of 3 threads for `def` handlers only 1 could begin") == 1
+    pool.close()
+    await asyncio.to_thread(join, "test-pool")
+
+
 async def test_every_result_of_a_burst_arrives() -> None:
     loop = asyncio.get_running_loop()
     pool = Pool(4, loop, "test-pool")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any
+from typing import Any, Final
 
 __all__ = ("Pool",)
 
+_logger: Final = logging.getLogger("salver")
 _Done = Callable[[Any, BaseException | None], None]
 
 
@@ -37,7 +39,13 @@ class Pool:
         """Run `work` in a thread, in that context; `done(value, error)` follows on the loop."""
         self._under_way += 1
         if self._under_way > len(self._threads) < self._size:
-            self._start_thread()
+            try:
+                self._start_thread()
+            except RuntimeError as error:
+                if not self._threads:
+                    self._return(done, None, error)
+                    return
+                self._make_do(error)
         self._jobs.put((context, work, done))
 
     async def run(self, context: Context, work: Callable[[], Any]) -> Any:
@@ -63,12 +71,18 @@ class Pool:
         for _ in self._threads:
             self._jobs.put(None)
 
+    def _make_do(self, error: RuntimeError) -> None:
+        """The system lets no further thread begin: those that are there do it all."""
+        wanted, self._size = self._size, len(self._threads)
+        text = "Of %d threads for `def` handlers only %d could begin, which all share now: %s."
+        _logger.warning(text, wanted, self._size, error)
+
     def _start_thread(self) -> None:
         thread = threading.Thread(
             target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True
         )
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def _serve(self) -> None:
         jobs = self._jobs
