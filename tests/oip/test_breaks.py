@@ -37,6 +37,7 @@ FLOATS = "$.inputs[0].contents.fp32_contents[0]"
         (field(7, b"ab") + field(7, b"c")[:-1], "$.raw_input_contents[1]: 1 bytes are announced "),
         (field(4, field(1, b"k") + b"\x12\x05"), "$.parameters[0].value: 5 bytes are announced"),
         (field(1, b"m") + b"leftover", "$: no field begins at byte 3"),
+        (field(1, b"m") + bytes(2), "$: no field begins at byte 3"),
         (field(1, b"m") + b"\x80", "$: no field begins at byte 3"),
         (field(5, NAMED + b"\x80"), "$.inputs[0]: no field begins at byte 5"),
         (b"\x7a\x05", "$.15: 5 bytes are announced at byte 0, but 0 are left"),

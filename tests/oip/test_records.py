@@ -14,6 +14,7 @@ import pytest
 
 import salver
 from salver.build import build
+from salver.oip import openapi
 from salver.oip.binding import Binder
 from salver.oip.errors import ContentError, UnservableError
 from salver.oip.signature import Signature
@@ -175,14 +176,18 @@ def test_a_root_model_is_what_it_holds_in_and_out() -> None:
     def same(x: Whole) -> Whole:
         return x
 
-    binder = Binder(Signature.of(same))
+    signature = Signature.of(same)
+    binder = Binder(signature)
     given = binder.bind_json(b"[1,2]")
     assert given["x"].root.dtype == np.float32
     assert json.loads(binder.pack_json(same(**given))) == [1, 2]
     (packed,) = binder.pack(same(**given)).outputs
-    assert (packed.name, packed.datatype) == ("output-0", "BYTES")
-    packed.name = "x"
-    assert binder.bind(InferRequest([packed]))["x"].root.tolist() == [1, 2]
+    assert (packed.name, packed.datatype) == ("output-0", "FP32")
+    assert packed.array().tolist() == [1, 2]
+    sent = InferRequest([Tensor.of("x", np.array(["[1,2]"], object))])
+    assert binder.bind(sent)["x"].root.tolist() == [1, 2]
+    document = signature.metadata("m"), signature
+    assert "object" not in json.dumps(openapi.document(*document, plain="/")["paths"]["/"])
 
 
 def test_dataclasses_may_hold_models_of_pydantic() -> None:

@@ -40,7 +40,7 @@ from salver.oip.slots import AnySlot, Slot
 from salver.oip.value_slots import ChoiceSlot, ElementSlot, NumberSlot
 from salver.spec.endpoint import Field
 
-__all__ = ("is_record", "record_fields", "slot_for", "split_hint", "unread_field")
+__all__ = ("is_record", "is_root", "record_fields", "slot_for", "split_hint", "unread_field")
 
 
 _NO_FIELD: Final = Field()
@@ -177,6 +177,11 @@ def is_record(hint: Any) -> bool:
     )
 
 
+def is_root(hint: Any) -> bool:
+    """Whether values of this annotation are, but in Python, what their one field holds."""
+    return bool(getattr(hint, "__pydantic_root_model__", False))
+
+
 def unread_field(hint: Any, seen: frozenset[Any] = frozenset()) -> str:
     """The place in a record, as `Class.field`, of a Field that nobody reads there: msgspec, other
     than pydantic, knows of it nothing; empty if there is none."""
@@ -198,8 +203,8 @@ def unread_field(hint: Any, seen: frozenset[Any] = frozenset()) -> str:
 def record_fields(hint: Any) -> list[tuple[str, str, Any]]:
     """Of a record that holds arrays or images each field is a tensor of its own: their names in
     Python and in JSON, and annotations."""
-    if not is_record(hint) or getattr(hint, "__pydantic_root_model__", False):
-        return []  # a root model has no fields: it is what it holds
+    if not is_record(hint):
+        return []
     fields = written_fields(hint) if uses_pydantic(hint) else _plain_fields(hint)
     return fields if any(is_array_like(split_hint(kind)[0]) for _, _, kind in fields) else []
 

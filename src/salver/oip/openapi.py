@@ -104,7 +104,7 @@ def _nullable(schema: Schema) -> Schema:
 def _result(signature: Signature) -> Schema:
     """What is answered in plain JSON, or an item of it."""
     outputs = signature.outputs
-    named = signature.several or any(output.field is not None for output in outputs)
+    named = signature.named
     if signature.group is not None:
         schema = _TABLE
     elif signature.direct or (not outputs and not named):

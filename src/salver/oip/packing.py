@@ -56,7 +56,7 @@ def _plain(signature: Signature, result: Any) -> Any:
         o.tensor: None if v is None and o.nullable else o.slot.to_plain(o.tensor, v)
         for o, v in values
     }
-    if signature.several or (values and values[0][0].field is not None):
+    if signature.named and values:
         return found
     return next(iter(found.values()), None)
 

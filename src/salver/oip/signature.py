@@ -11,7 +11,7 @@ import msgspec
 
 from salver.oip.codecs.registry import GroupCodec, Registry, built_in
 from salver.oip.errors import InvalidMessageError, UnservableError
-from salver.oip.hints import record_fields, slot_for, split_hint, unread_field
+from salver.oip.hints import is_root, record_fields, slot_for, split_hint, unread_field
 from salver.oip.json_slots import JsonSlot
 from salver.oip.jsontypes import spelled
 from salver.oip.metadata import ModelMetadata, TensorMetadata
@@ -46,6 +46,7 @@ class Output(msgspec.Struct, frozen=True):
     slot: Slot
     field: str | None = None
     nullable: bool = False  # None is a value: the tensor is left out
+    whole: bool = False  # though it is a field, it is the result by itself
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -66,6 +67,11 @@ class Signature(msgspec.Struct, frozen=True):
     def requests(self) -> list[str]:
         """The arguments that are the request itself."""
         return [a.name for a in self.arguments if a.slot is None and a.group is None]
+
+    @property
+    def named(self) -> bool:
+        """Whether the result in plain JSON is an object of the outputs."""
+        return self.several or any(o.field is not None and not o.whole for o in self.outputs)
 
     @classmethod
     def of(
@@ -224,6 +230,9 @@ def _outputs(
     if _is_several(bare):
         for index, item in enumerate(get_args(bare)):
             yield _output(where, f"output-{index}", item, registry)
+    elif fields and is_root(bare):
+        name, _, kind = fields[0]
+        yield msgspec.structs.replace(_output(where, "output-0", kind, registry, name), whole=True)
     elif fields:
         for name, told, kind in fields:
             yield _output(where, told, kind, registry, name)

@@ -12,6 +12,7 @@ from salver.oip.proto.wire import SIZES, read_varint
 __all__ = ("Break", "find_break")
 
 _MOST: Final = 10_000  # fields that are looked at: it is the sender's time, not everybody's
+_NUMBERS: Final = 2**29
 _FIXED: Final = {
     FieldDescriptor.TYPE_FLOAT: 4, FieldDescriptor.TYPE_DOUBLE: 8,
     FieldDescriptor.TYPE_FIXED32: 4, FieldDescriptor.TYPE_FIXED64: 8,
@@ -55,6 +56,8 @@ class _Search:
             try:
                 tag, at = read_varint(self._data, at)
                 number, form = tag >> 3, tag & 7
+                if not 0 < number < _NUMBERS:
+                    raise ValueError("no number of a field")
                 field: Any = kind.fields_by_number.get(number)
                 place = _place(path, field, number, seen[number])
                 seen[number] += 1
