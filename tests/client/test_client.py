@@ -219,7 +219,7 @@ async def test_the_asynchronous_client_does_the_same(server: str, rpc: str, way:
 def test_the_columns_of_a_frame_are_a_frame_again() -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": ["x", None]})
     for some in (frame, frame[["a"]]):
-        answer = InferResponse(built_in().encode_all(some))
+        answer = InferResponse(built_in().group_named("pd").encode_all(some))
         assert values_of(answer, ModelMetadata("m", "", [], [])).equals(some)
 
 

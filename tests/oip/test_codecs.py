@@ -22,6 +22,7 @@ from salver.oip.types import InferResponse, Tensor
 from tests.oip.strategies import over_grpc as received
 
 REGISTRY = built_in()
+PD = REGISTRY.group_named("pd")
 REST = RestFormat()
 
 
@@ -126,7 +127,7 @@ FRAMES = [
 def test_frames_keep_values_and_dtypes(over: Any, columns: dict[str, Any]) -> None:
     frame = pd.DataFrame(columns)
 
-    found = REGISTRY.group_named("pd").decode_all(over(REGISTRY.encode_all(frame)))
+    found = PD.decode_all(over(PD.encode_all(frame)))
 
     pd.testing.assert_frame_equal(found, frame)
 
@@ -205,14 +206,6 @@ def test_bf16_is_a_real_array_of_that_type() -> None:
     assert tensor.datatype == "BF16"
     assert REGISTRY.decode(tensor).dtype == array.dtype
     assert REGISTRY.decode(tensor).tolist() == [1.5, -2]
-
-
-def test_column_shapes_are_those_of_mlserver() -> None:
-    registry = built_in(column_shapes=True)
-
-    assert registry.encode("x", np.ones(3)).shape == (3, 1)
-    assert registry.encode("x", ["a", "b"]).shape == (2, 1)
-    assert registry.encode("x", np.ones((2, 3))).shape == (2, 3)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,6 @@ class Signature(msgspec.Struct, frozen=True):
     def of(
         cls,
         function: Callable[..., Any],
-        registry: Registry | None = None,
         *,
         batched: bool = False,
     ) -> Signature:
@@ -85,7 +84,7 @@ class Signature(msgspec.Struct, frozen=True):
 
         `batched`: it takes and gives lists, and its callers single items.
         """
-        registry = registry or built_in()
+        registry = built_in()
         hints = _hints(function)
         if batched:
             hints = {name: _item_of(hint) for name, hint in hints.items()}

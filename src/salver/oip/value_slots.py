@@ -6,7 +6,7 @@ import base64
 import enum
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Final, Literal, get_args, get_origin
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -23,7 +23,6 @@ from salver.oip.types import Tensor
 
 __all__ = ("ChoiceSlot", "ElementSlot", "NumberSlot")
 
-_NO_NUMBERS: Final = (None, "NaN", "Infinity", "-Infinity")  # which floats can be all the same
 _Loose = float | None | Literal["NaN", "Infinity", "-Infinity"]
 
 

@@ -55,21 +55,11 @@ class GroupCodec(Protocol):
 
 
 class Registry:
-    """The codecs in force.
+    """The codecs in force, in the order in which they are asked."""
 
-    `column_shapes` writes a flat list of N as shape [N, 1], as MLServer does.
-    """
-
-    def __init__(
-        self,
-        codecs: Sequence[Codec],
-        groups: Sequence[GroupCodec] = (),
-        *,
-        column_shapes: bool = False,
-    ) -> None:
+    def __init__(self, codecs: Sequence[Codec], groups: Sequence[GroupCodec] = ()) -> None:
         self.codecs = tuple(codecs)
         self.groups = tuple(groups)
-        self.column_shapes = column_shapes
         self._by_type = {codec.content_type: codec for codec in self.codecs}
         self._groups_by_type = {codec.content_type: codec for codec in self.groups}
 
@@ -111,21 +101,7 @@ class Registry:
                 f"A value of type {type(value).__name__} has no codec; return an array, str, "
                 "bytes, number, DataFrame, image, or something JSON can say."
             )
-        return self._shaped(chosen.encode(name, value))
-
-    def encode_all(self, value: object, prefix: str = "output") -> list[Tensor]:
-        """The tensors of a value: those of a group codec, else one named `<prefix>-0`."""
-        group = next((codec for codec in self.groups if codec.can_encode(value)), None)
-        if group is not None:
-            return [self._shaped(tensor) for tensor in group.encode_all(value)]
-        return [self.encode(f"{prefix}-0", value)]
-
-    def _shaped(self, tensor: Tensor) -> Tensor:
-        if self.column_shapes and len(tensor.shape) < 2:
-            shape = (*tensor.shape, 1)
-            tensor.data = tensor.array().reshape(shape)
-            tensor.shape = shape
-        return tensor
+        return chosen.encode(name, value)
 
 
 def _named(codecs: dict[str, _Found], content_type: str) -> _Found:
@@ -139,10 +115,9 @@ def _named(codecs: dict[str, _Found], content_type: str) -> _Found:
     return found
 
 
-def built_in(*, column_shapes: bool = False) -> Registry:
+def built_in() -> Registry:
     """A registry of everything that comes with Salver."""
     return Registry(
         (NumpyCodec(), NumberCodec(), TorchCodec(), SeriesCodec(), *ELEMENT_CODECS),
         (FrameCodec(), DictCodec()),
-        column_shapes=column_shapes,
     )
