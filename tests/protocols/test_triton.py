@@ -121,6 +121,17 @@ async def test_the_asyncio_client(judge: Judge) -> None:
         await client.close()
 
 
+async def test_the_asyncio_client_sends_and_gets_every_datatype(judge: Judge) -> None:
+    client = judge.triton_aio.InferenceServerClient(judge.address)
+    try:
+        for datatype in DATATYPES:
+            array = values(datatype, [2, 3])
+            answer = await client.infer("identity", [judge.tensor("x", array, datatype)])
+            assert (answer.as_numpy("output-0") == array).all(), datatype
+    finally:
+        await client.close()
+
+
 def test_statistics_of_one_version_and_of_all(judge: Judge) -> None:
     for number in range(3):
         judge.infer("versioned", [judge.tensor("x", np.array([number]), "INT64")], "10")
@@ -206,6 +217,22 @@ def test_tensors_in_shared_memory(judge: Judge, regions: tuple[Region, Region]) 
     x.set_shared_memory("in", array.nbytes)
     wanted.set_shared_memory("out", array.nbytes)
     judge.infer("identity", [x], outputs=[wanted])
+    assert (shm.get_contents_as_numpy(regions[1].handle, "f4", [1000]) == array).all()
+
+
+async def test_the_asyncio_client_uses_shared_memory(
+    judge: Judge, regions: tuple[Region, Region]
+) -> None:
+    array = np.arange(1000, dtype="f4")
+    shm.set_shared_memory_region(regions[0].handle, [array])
+    x, wanted = judge.triton_aio.InferInput("x", [1000], "FP32"), judge.wanted("output-0")
+    x.set_shared_memory("in", array.nbytes)
+    wanted.set_shared_memory("out", array.nbytes)
+    client = judge.triton_aio.InferenceServerClient(judge.address)
+    try:
+        await client.infer("identity", [x], outputs=[wanted])
+    finally:
+        await client.close()
     assert (shm.get_contents_as_numpy(regions[1].handle, "f4", [1000]) == array).all()
 
 
