@@ -641,3 +641,30 @@ def test_a_dict_of_arrays_may_be_empty() -> None:
     assert given == {"columns": {}}
     assert binder.pack_json(same(**given)) == b"{}"
     assert binder.pack(same(**given)).outputs == []
+
+
+@pytest.mark.parametrize(
+    ("hint", "said"),
+    [
+        (Annotated[int, Field("INT32")], r"Field says datatype='INT32', but int is INT64\. "),
+        (Annotated[list[float], Field("FP64", (4,))], r"says shape=\(4,\), but list\[float\] is "),
+        (Annotated[Literal["a"], Field(shape=(-1,))], r"Field says shape=\(-1,\), but "),
+        (Annotated[pd.DataFrame, Field("FP32")], r"says datatype='FP32', but .* of its columns\. "),
+        (Annotated[dict[str, np.ndarray], Field(content_type="np")], r"says content_type='np', "),
+    ],
+)
+def test_a_field_says_nothing_that_would_not_be_followed(hint: Any, said: str) -> None:
+    def takes(x: Any) -> None: ...
+    def gives() -> Any: ...
+
+    takes.__annotations__ = {"x": hint}
+    gives.__annotations__ = {"return": hint}
+    for function in (takes, gives):
+        with pytest.raises(UnservableError, match=said):
+            Signature.of(function)
+
+
+def test_a_field_may_say_what_is_so_anyway() -> None:
+    def same(x: Annotated[list[int], Field("INT64", (-1,), name="y")]) -> None: ...
+
+    assert Signature.of(same).metadata("m").inputs[0].name == "y"

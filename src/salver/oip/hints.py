@@ -72,7 +72,7 @@ def split_hint(hint: Any) -> tuple[Any, Field, bool]:
 def slot_for(hint: Any, registry: Registry, field: Field = _NO_FIELD) -> Slot:
     """The slot of values of this annotation."""
     if field.content_type is not None:
-        return _content_slot(hint, field.content_type, registry)
+        return _content_slot(hint, field, field.content_type, registry)
     if hint is Any or hint is object:
         return AnySlot(registry)
     codec = registry.for_hint(hint)
@@ -133,11 +133,11 @@ def _told_by(hint: Any) -> type | None:
     return kind if kind in (*_SCALARS, str) else None
 
 
-def _content_slot(hint: Any, content_type: str, registry: Registry) -> Slot:
+def _content_slot(hint: Any, field: Field, content_type: str, registry: Registry) -> Slot:
     codec = registry.named(content_type)
     if isinstance(codec, ElementCodec):
         return ElementSlot(codec, get_origin(hint) is list, registry)
-    return ArraySlot(codec)
+    return ArraySlot(codec, field.datatype, field.shape)
 
 
 def _array_slot(hint: Any, codec: NumpyCodec | TorchCodec, field: Field) -> ArraySlot:

@@ -180,6 +180,7 @@ def _arguments(
         if hint is InferRequest:
             yield Argument(name, name)
         elif group is not None:
+            _refuse_field(f"{_name(function)}: argument {name!r}", hint, field)
             yield Argument(name, name, None, group, required, nullable, has_default,
                            field.description)  # fmt: skip
         else:
@@ -200,11 +201,30 @@ def _arguments(
 
 def _slot(what: str, hint: Any, registry: Registry, field: Field) -> Slot:
     try:
-        return slot_for(hint, registry, field)
+        slot = slot_for(hint, registry, field)
     except InvalidMessageError as error:  # what its Field says
         raise UnservableError(f"{what}: {error.message}.") from None
     except UnservableError as error:
         raise UnservableError(f"{what} is annotated {spelled(hint)}: {error}") from None
+    _refuse_field(what, hint, field, slot)
+    return slot
+
+
+def _refuse_field(what: str, hint: Any, field: Field, slot: Slot | None = None) -> None:
+    """Refuse a Field that says what only arrays can be; `slot`: what carries one value."""
+    for name in ("datatype", "shape"):
+        said = getattr(field, name)
+        if said is not None and (slot is None or said != getattr(slot, name)):
+            told = f"is {getattr(slot, name)}" if slot is not None else "has those of its columns"
+            raise UnservableError(
+                f"{what}: its Field says {name}={said!r}, but {spelled(hint)} {told}. Datatype and "
+                "shape are for arrays: annotate it numpy.ndarray or torch.Tensor."
+            )
+    if slot is None and field.content_type is not None:
+        raise UnservableError(
+            f"{what}: its Field says content_type={field.content_type!r}, which "
+            f"{spelled(hint)} cannot have."
+        )
 
 
 def _streamed(function: Callable[..., Any], hint: Any) -> Any:
@@ -220,10 +240,11 @@ def _outputs(
     function: Callable[..., Any], hint: Any, registry: Registry, text_input: bool
 ) -> Iterator[Output]:
     where = _name(function)
-    bare, _, _ = split_hint(hint)
+    bare, field, _ = split_hint(hint)
     if bare is InferResponse or bare is type(None) or bare is None:
         return
     if registry.group_for_hint(bare) is not None:
+        _refuse_field(f"{where}: the result", bare, field)
         return
     fields = record_fields(bare)
     if _is_several(bare):
