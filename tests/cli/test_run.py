@@ -148,7 +148,7 @@ def test_a_program_that_runs_its_app_as_it_is_imported_runs_it_here_and_once(
     (folder / "program.py").write_text(PROGRAM)
     served = salver_command("run", "program:app", "--port", "0", cwd=folder)
     first = served.line(r"imported as (\w+)").group(1)
-    assert httpx.get(served.url).text == first
+    assert httpx.get(served.url, timeout=60).text == first
     assert served.stop() == 0
     assert "STOPPING" not in "".join(served.said[:-1])
     assert "these are ignored: port=1" in served.errors()
@@ -163,7 +163,7 @@ def test_a_program_that_shuts_down_first_ends_its_own_apps_and_not_the_command(
     )
     served = salver_command("run", "program:app", "--port", "0", cwd=folder)
     assert served.line(r"apps: (.*)").group(1) == "[]"
-    assert httpx.get(served.url).status_code == 200
+    assert httpx.get(served.url, timeout=60).status_code == 200
     assert served.stop() == 0
 
 
@@ -252,7 +252,7 @@ def test_where_nothing_answers_at_the_root_the_page_that_does_is_named(
     url = served.url
     page = served.line(r"^    open (\S+)$")[1]
     assert page == f"{url}/docs"
-    assert httpx.get(page).status_code == 200
+    assert httpx.get(page, timeout=60).status_code == 200
     assert served.stop() == 0
 
 

@@ -56,7 +56,7 @@ class Late:
 async def test_a_door_says_that_it_is_well_once_the_first_app_runs(tmp_path: Path) -> None:
     go = tmp_path / "go"
     with Running.start() as running:
-        async with httpx.AsyncClient(base_url=running.instance.url) as client:
+        async with httpx.AsyncClient(base_url=running.instance.url, timeout=60) as client:
             health = await client.get("/-/healthz")
             assert (health.status_code, health.text) == (503, "Route table is not populated yet.")
             deploying = asyncio.create_task(running.deploy(Late.bind(str(go))))
