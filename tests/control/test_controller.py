@@ -713,6 +713,39 @@ async def test_a_new_controller_goes_on_with_a_delete() -> None:
         assert engine.replicas == {}
 
 
+@pytest.mark.parametrize(
+    ("state", "ends"),
+    [
+        ("running", ["drain", "term"]),
+        ("draining", ["drain", "term"]),
+        ("starting", ["kill"]),  # it is seen to have nothing to drain
+        (None, ["kill"]),  # it is never heard of again
+    ],
+)
+async def test_what_is_silent_when_a_new_controller_begins_has_its_time_to_drain(
+    monkeypatch: pytest.MonkeyPatch, state: str | None, ends: list[str]
+) -> None:
+    """Nobody wants it any more; but something in it blocks, so it may be at work."""
+    monkeypatch.setattr("salver.control.controller.ATTACH_LIMIT_S", 0)
+    limit = 60 if state else 0
+    engine, store, stopping = FakeEngine(), MemoryStore(), asyncio.Event()
+    async with controlling(engine, store) as controller:
+        spec = app(deployments=("Door",), graceful_shutdown_timeout_s=limit)
+        await run(controller, spec)
+    ((name, replica),) = engine.replicas.items()
+    store.remove("app")
+    engine.calls.clear()
+    async with controlling(engine, store) as controller:
+        controller.events.listen(lambda e: stopping.set() if e.state == "STOPPING" else None)
+        await asyncio.wait_for(stopping.wait(), 5)
+        assert engine.calls == []
+        if state:
+            replica.state = state
+            engine.attach(replica)
+        await until(controller, lambda: not controller.status().applications)
+        assert engine.calls == [(name, method) for method in ends]
+
+
 async def test_when_the_owner_stops_everything_is_drained_first() -> None:
     engine = FakeEngine()
     async with controlling(engine) as controller:

@@ -158,6 +158,27 @@ async def test_a_replica_that_drains_goes_on_when_the_controller_dies(
         assert (await client.reply()).text == "first,last"
 
 
+async def test_a_blocked_replica_that_drains_goes_on_when_the_controller_dies(
+    running: Running, journal: Journal, tmp_path: Path
+) -> None:
+    """The next controller does not hear from it, and does not take it for idle."""
+    fifo = tmp_path / "gate"
+    os.mkfifo(fifo)
+    await running.deploy(apps.Blocking.options(num_replicas=1).bind(journal.path))
+    (blocked,) = running.pids("Blocking")
+    async with running.client() as client:
+        await client.send(f"/?block={fifo}")
+        await journal.next("begun")
+        await running.deploy(apps.Plain.bind())
+        await running.until_event("STOPPING", "Blocking")
+        (controller,) = running.pids("controller")
+        os.kill(controller, signal.SIGKILL)
+        wait_gone(controller)
+        await running.until_event("STOPPING", "Blocking", after=time.time())
+        await asyncio.to_thread(lambda: os.close(os.open(fifo, os.O_WRONLY)))
+        assert (await client.reply()).text == str(blocked)
+
+
 async def test_what_clients_said_of_models_outlives_the_controller(running: Running) -> None:
     """What is unloaded stays so, and settings are as they were set; a load brings it back."""
     asked = b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP64","data":[2]}]}'

@@ -194,7 +194,10 @@ class Controller:
             if running:  # as an earlier controller has told it
                 member.place, member.route = replica.place, replica.route_prefix
             member.enter(Phase.RUNNING if running else Phase.ATTACHED, self._clock())
-        elif member.replica.phase is Phase.STARTING:  # its line broke meanwhile: ask again
+        elif member.replica.phase is Phase.DRAINING and replica.state in ("running", "draining"):
+            self._steps.go_on_draining(app, member)
+        elif member.replica.phase in (Phase.STARTING, Phase.DRAINING):
+            # Its line broke meanwhile: ask again. Or it turns out to have nothing to drain.
             member.enter(Phase.ATTACHED, self._clock())
         self._recovering.discard(replica.id)
         self._touch(app)

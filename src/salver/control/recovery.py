@@ -58,7 +58,7 @@ def _adopt(app: App, process: ProcessStatus, now: float) -> None:
         app.memory(deployment).options = DeploymentOptions(graceful_shutdown_timeout_s=limit)
     replica = Replica(
         process.id, labels["version"], labels["config"], Phase.ATTACHING, now, now,
-        gang=_gang(process.id, labels),
+        gang=_gang(process.id, labels), found=True,
     )  # fmt: skip
     app.members[process.id] = Member(deployment, replica, labels.get("route"))
 

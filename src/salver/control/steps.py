@@ -215,7 +215,13 @@ class Steps:
         end_by = self._clock() + limit
         member.replica = msgspec.structs.replace(member.replica, end_by=end_by)
         self._events.emit(member.replica.id, "STOPPING")
-        self._background.run(self._drained(app, member, limit))
+        if member.peer is not None:  # else it is told when it dials in; its time runs
+            self._background.run(self._drained(app, member, limit))
+
+    def go_on_draining(self, app: App, member: Member) -> None:
+        """It has dialled in while its time to drain runs."""
+        left = member.replica.end_by - self._clock()
+        self._background.run(self._drained(app, member, left))
 
     async def _drained(self, app: App, member: Member, limit_s: float) -> None:
         error = await self._ask(member, "drain", {"timeout_s": limit_s})

@@ -262,10 +262,10 @@ class _Reconciler:
     def _end(self, deployment: DeploymentId, replica: Replica) -> None:
         if replica.phase in (Phase.WAITING, Phase.QUEUED):
             self._do(Act.FORGET, deployment, replica)
+        elif replica.phase is Phase.RUNNING or (replica.found and replica.phase is Phase.ATTACHING):
+            self._do(Act.DRAIN, deployment, replica)
         elif replica.phase in (Phase.ATTACHING, Phase.ATTACHED, Phase.STARTING):
             self._do(Act.KILL, deployment, replica)
-        elif replica.phase is Phase.RUNNING:
-            self._do(Act.DRAIN, deployment, replica)
         # LAUNCHING and UPDATING end by themselves: then it is this one's turn.
 
     def _do(self, act: Act, deployment: DeploymentId, replica: Replica) -> None:

@@ -65,6 +65,7 @@ class Replica(msgspec.Struct, frozen=True):
     since: float  # when it entered this phase
     end_by: float = 0.0  # once it drains: when it must be gone
     possible: bool = True  # the machine, were it empty, could hold it
+    found: bool = False  # begun by an earlier controller: it may be at work, though it is silent
     gang: GangContext | None = None
 
     @property
