@@ -1,6 +1,7 @@
 """An independent reader of HTTP (h11) as the judge, and input that nobody would write by hand.
 
-Whatever h11 refuses, the door refuses. The door is stricter in these points, on purpose:
+Whatever h11 refuses, the door refuses, but for empty lines before a request, which RFC 9112 (2.2)
+has servers ignore. The door is stricter in these points, on purpose:
   - a bare LF is no line end, and folded header lines are refused;
   - a length given twice is refused even when both are equal;
   - control characters in header values and bytes that are no host in `Host` are refused;
@@ -27,10 +28,10 @@ Outcome = list[object]
 def judge(data: bytes) -> Outcome:
     """The requests that h11 sees: (method, target, body), then `refused` or nothing."""
     seen: Outcome = []
-    conn = h11.Connection(h11.SERVER)
-    conn.receive_data(data)
     try:
         while True:
+            conn = h11.Connection(h11.SERVER)
+            conn.receive_data(without_empty_lines(data))
             event = conn.next_event()
             if not isinstance(event, h11.Request):
                 break
@@ -40,14 +41,20 @@ def judge(data: bytes) -> Outcome:
             if not isinstance(event, h11.EndOfMessage):
                 break
             seen.append(body)
+            data, _ = conn.trailing_data
             conn.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
             conn.send(h11.EndOfMessage())
             if conn.our_state is h11.MUST_CLOSE:
                 break
-            conn.start_next_cycle()
     except h11.RemoteProtocolError:
         seen.append(REFUSED)
     return seen
+
+
+def without_empty_lines(data: bytes) -> bytes:
+    while data.startswith(b"\r\n"):
+        data = data[2:]
+    return data
 
 
 def door(data: bytes, cuts: list[int], *, arena: bool = False) -> Outcome:

@@ -53,6 +53,42 @@ def test_pipelined_requests_are_answered_one_after_the_other(cut: int) -> None:
     assert client.out == OK * 3
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3, 1000])
+def test_empty_lines_before_a_request_are_none_of_it(cut: int) -> None:
+    scene = Scene()
+    scene.router.answer = OK
+    client = scene.client()
+    client.send(GET + b"\r\n" + GET + b"\r\n\r\n\r\n" + GET + b"\r\n", cut)
+    client.send(GET)
+    assert scene.router.requests == [GET] * 4
+    assert client.out == OK * 4
+
+
+@pytest.mark.parametrize("empty", [b"\n", b"\r", b"\r\r\n", b"\n\r\n", b" \r\n"])
+@pytest.mark.parametrize("cut", [1, 1000])
+def test_what_is_no_empty_line_is_refused_before_a_request(empty: bytes, cut: int) -> None:
+    scene = Scene()
+    scene.router.answer = OK
+    client = scene.client()
+    client.send(GET)
+    for part in (empty, GET):  # the request is known by now
+        client.send(part, cut)
+    assert scene.router.requests == [GET]
+    assert b"HTTP/1.1 400 " in client.out
+    assert client.over()
+
+
+def test_empty_lines_alone_keep_no_connection() -> None:
+    scene = Scene(HttpSettings(keep_alive_timeout_s=30))
+    client = scene.client()
+    for _ in range(40):
+        client.send(b"\r\n\r")
+        client.send(b"\n")
+        scene.clock.advance(1)
+    assert client.over()
+    assert client.out == b""
+
+
 def test_very_many_pipelined_requests_nest_nothing() -> None:
     scene = Scene()
     scene.router.answer = OK

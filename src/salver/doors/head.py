@@ -111,6 +111,8 @@ class Head:
 
 def looks_wrong(data: bytes | bytearray, start: int) -> bool:
     """Tell early that no continuation of an incomplete head can be right."""
+    if data == b"\r":  # of an empty line, which may stand before a request
+        return False
     return data[0] not in _STARTS or _WRONG.search(data, max(0, start - 1)) is not None
 
 

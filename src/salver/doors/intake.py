@@ -17,6 +17,7 @@ from salver.doors.connection import (
     FILL,
     FLOW,
     HEAD,
+    READY,
     Connection,
 )
 from salver.doors.head import Head, HeadError, looks_wrong
@@ -29,6 +30,7 @@ __all__ = ("CONTINUE", "Intake")
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FILL_LIMIT: Final = 16 << 20  # larger bodies flow
+_CR: Final = 13
 
 
 class Intake(Connection):
@@ -98,6 +100,8 @@ class Intake(Connection):
         rest = cast("bytearray", self.rest)
         if self.stage == BODY:
             return self._take_body(rest)
+        if rest[0] == _CR and not self._skip_empty_lines(rest):
+            return False
         door = self.door
         limit = door.settings.max_head_bytes
         end = rest.find(b"\r\n\r\n", max(0, self.seen - 3), limit)
@@ -113,6 +117,14 @@ class Intake(Connection):
             return False
         return self._begin(head, rest, end + 4)
 
+    def _skip_empty_lines(self, rest: bytearray) -> bool:
+        """They may stand before a request (RFC 9112, 2.2); whether anything comes after them."""
+        while rest.startswith(b"\r\n"):
+            del rest[:2]
+        if rest != b"\r":
+            self.stage, self.seen = READY, 0
+        return bool(rest)
+
     def _head_incomplete(self, rest: bytearray, limit: int) -> None:
         if looks_wrong(rest, self.seen):
             self.refuse(400, "Invalid request head.")
@@ -122,7 +134,8 @@ class Intake(Connection):
             self.seen = len(rest)
             if self.stage != HEAD:
                 self.stage = HEAD
-                self.wait(self.door.settings.header_timeout_s)
+                if rest != b"\r":  # half an empty line is no sign of a request
+                    self.wait(self.door.settings.header_timeout_s)
 
     def _begin(self, head: Head, rest: bytearray, size: int) -> bool:
         """The head is known; see to the body."""
