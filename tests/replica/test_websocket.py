@@ -153,8 +153,9 @@ async def test_echo_of_text_bytes_and_fragments() -> None:
         assert caller.side.host.ongoing == 0
 
 
-async def test_empty_fragments_without_end_cost_no_memory() -> None:
-    empty = b"\x00\x80\0\0\0\0"  # a continuation, masked
+@pytest.mark.parametrize("size", [0, 2])
+async def test_fragments_without_end_cost_no_memory_but_their_bytes(size: int) -> None:
+    fragment = bytes([0, 0x80 | size, 0, 0, 0, 0]) + b"l" * size  # a continuation, masked
     async with serving(Chat, "here") as caller:
         client = Client(caller, "/echo")
         await client.next()
@@ -163,16 +164,16 @@ async def test_empty_fragments_without_end_cost_no_memory() -> None:
         tracemalloc.start()
         try:
             for _ in range(100):
-                client.caller.frame(frames.CHUNK, call_id=client.call, payload=empty * 500)
+                client.caller.frame(frames.CHUNK, call_id=client.call, payload=fragment * 500)
             client.protocol.send_ping(b"p")
             client.flush()
             assert (await client.next()).opcode is Opcode.PONG
-            assert tracemalloc.get_traced_memory()[0] < 200_000
+            assert tracemalloc.get_traced_memory()[0] < 300_000 + 50_000 * size
         finally:
             tracemalloc.stop()
-        client.protocol.send_continuation(b"llo", fin=True)
+        client.protocol.send_continuation(b"lo", fin=True)
         client.flush()
-        assert (await client.next()).data == b"hello"
+        assert (await client.next()).data == b"he" + b"l" * 50_000 * size + b"lo"
 
 
 async def test_messages_are_compressed_where_the_client_can() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 from importlib import import_module
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
@@ -51,11 +53,18 @@ async def talk(socket: WebSocket) -> None:
     told.put((left["code"], left["reason"]))
 
 
+async def deny(socket: WebSocket) -> None:
+    if "words" in socket.query_params:
+        await socket.send_denial_response(PlainTextResponse("not you", 401, {"X-Why": "who"}))
+    else:
+        await socket.close(1008, "which no client is told")
+
+
 told: queue.Queue[tuple[int, str]] = queue.Queue()
 
 
 @salver.deployment
-@salver.ingress(Starlette(routes=[WebSocketRoute("/", talk)]))
+@salver.ingress(Starlette(routes=[WebSocketRoute("/", talk), WebSocketRoute("/deny", deny)]))
 class Talk: ...
 
 
@@ -72,6 +81,36 @@ def test_websockets_end_with_the_code_and_the_reason_of_whoever_ends_them() -> N
             socket.send_text("stay")
             socket.close(4002, "enough")
             assert told.get(timeout=60) == (4002, "enough")  # to leave the block is to hang up
+
+
+@pytest.mark.filterwarnings("ignore:Using `httpx` with")
+@pytest.mark.parametrize(
+    ("query", "reply"), [("", (403, "", None)), ("?words", (401, "not you", "who"))]
+)
+def test_a_denied_websocket_is_the_reply_that_the_real_door_gives(
+    query: str, reply: tuple[int, str, str | None]
+) -> None:
+    starlette = import_module("starlette.testclient")
+    with (
+        run_inline(Talk.bind()) as running,
+        pytest.raises(starlette.WebSocketDenialResponse) as denied,
+        starlette.TestClient(running.asgi).websocket_connect(f"/deny{query}"),
+    ):
+        pass
+    seen = denied.value
+    assert (seen.status_code, seen.text, seen.headers.get("x-why")) == reply
+
+
+async def test_a_denied_websocket_of_a_test_client_that_knows_no_replies_is_closed() -> None:
+    async with run_inline(Talk.bind()) as running:
+        told: asyncio.Queue[Any] = asyncio.Queue()
+        said: asyncio.Queue[Any] = asyncio.Queue()
+        said.put_nowait({"type": "websocket.connect"})
+        scope = {"type": "websocket", "path": "/deny", "headers": [], "query_string": b""}
+        await running.asgi(scope, said.get, told.put)
+        assert told.get_nowait() == {
+            "type": "websocket.close", "code": 1006, "reason": "refused: 403",
+        }  # fmt: skip
 
 
 async def test_on_an_event_loop() -> None:

@@ -29,7 +29,7 @@ async def serve_websocket(
 ) -> None:
     """Carry one WebSocket from its handshake to its end."""
     await receive()  # websocket.connect
-    socket = _Socket(client, _protocol(scope), send)
+    socket = _Socket(client, scope, send)
     await socket.connect(scope)
     pump: asyncio.Future[None] | None = None
     try:
@@ -52,12 +52,13 @@ def _protocol(scope: MutableMapping[str, Any]) -> ClientProtocol:
 class _Socket:
     """The WebSocket's client side, between a test client's messages and the door's bytes."""
 
-    def __init__(self, client: MemoryClient, protocol: ClientProtocol, send: Send) -> None:
+    def __init__(self, client: MemoryClient, scope: MutableMapping[str, Any], send: Send) -> None:
         self._client = client
-        self._protocol = protocol
+        self._protocol = _protocol(scope)
         self._send = send
         self._parts: list[bytes] = []
         self._text = False
+        self._takes_replies = "websocket.http.response" in scope.get("extensions", {})
         self.accepted = False
         self._over = False
 
@@ -105,15 +106,15 @@ class _Socket:
         return not self._over
 
     async def _answered(self, response: Response) -> None:
-        if self._protocol.handshake_exc is not None:
-            await self._close(1000, f"refused: {response.status_code}")
-            return
-        self.accepted = True
         headers = [
             (name.lower().encode(), value.encode("latin-1"))
             for name, value in response.headers.raw_items()
             if name.lower() not in _OWN and not name.lower().startswith("sec-websocket")
         ]
+        if self._protocol.handshake_exc is not None:
+            await self._denied(response, headers)
+            return
+        self.accepted = True
         await self._send(
             {
                 "type": "websocket.accept",
@@ -121,6 +122,17 @@ class _Socket:
                 "headers": headers,
             }
         )
+
+    async def _denied(self, response: Response, headers: list[tuple[bytes, bytes]]) -> None:
+        """As the HTTP reply that it is, where the test client takes one."""
+        if not self._takes_replies:
+            await self._close(_ABNORMAL, f"refused: {response.status_code}")
+            return
+        self._over = True
+        kind = "websocket.http.response"
+        status, body = response.status_code, bytes(response.body or b"")
+        await self._send({"type": f"{kind}.start", "status": status, "headers": headers})
+        await self._send({"type": f"{kind}.body", "body": body, "more_body": False})
 
     async def _frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:

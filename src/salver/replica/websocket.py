@@ -62,7 +62,7 @@ class WebSocketSession:
         self._sending = asyncio.Lock()
         self._denial: tuple[int, list[tuple[bytes, bytes]], list[bytes]] | None = None
         self._closed = False  # by us
-        self._fragments: list[bytes] = []
+        self._message: bytes | bytearray = b""  # as far as it has come
         self._is_text = False
 
     async def run(self) -> None:
@@ -127,16 +127,16 @@ class WebSocketSession:
     async def _frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
             self._is_text = frame.opcode is Opcode.TEXT
-            self._fragments = [bytes(frame.data)]
+            self._message = bytes(frame.data)
         elif frame.opcode is Opcode.CONT:
-            if frame.data:  # a client may send empty ones for ever
-                self._fragments.append(bytes(frame.data))
+            if isinstance(self._message, bytes):  # a client may send it by the byte
+                self._message = bytearray(self._message)
+            self._message += frame.data
         else:  # ping is answered, pong ignored, close noticed by the protocol
             return
         if not frame.fin:
             return
-        data = b"".join(self._fragments)
-        self._fragments = []
+        data, self._message = bytes(self._message), b""
         if self._closed:
             return
         if not self._is_text:
