@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ class Reader:
         self.folder = folder
         self.salver_command = salver_command
         self.url = self.grpc = ""
-        self.printed = ""
+        self.printed: str | None = None  # by the last line that was run; None: there is none
 
     def do(self, kind: str, file: str, content: str) -> None:
         if kind == "text" and file:
@@ -46,9 +47,9 @@ class Reader:
         elif kind == "sh":
             for line in content.splitlines():
                 self.type(line)
-        elif kind == "text" and self.printed:
+        elif kind == "text" and self.printed is not None:
             assert self.printed.strip() == content.strip()
-            self.printed = ""
+            self.printed = None
 
     def type(self, line: str) -> None:
         line = line.removeprefix("pip install . && ")
@@ -70,6 +71,7 @@ class Reader:
             self.printed = self.run(["sh", "-c", line])
 
     def serve(self, *words: str, cwd: Path) -> None:
+        self.printed = None  # it goes on
         grpc = any(word.startswith("--grpc") for word in words)
         served = self.salver_command(*words, *(("--grpc-port", "0") if grpc else ()), cwd=cwd)
         if grpc:
@@ -116,10 +118,30 @@ def test_the_way_around_the_source_leads_past_every_package() -> None:
 
 
 def test_the_one_check_calls_the_readme_s_test_command() -> None:
-    command = "pip install -e '.[dev]' && python -m pytest -n 2"
-    assert command in DOCUMENTS[0].read_text()
-    assert command in (ROOT / "CONTRIBUTING.md").read_text()
-    assert "python -m pytest" in (ROOT / ".ci" / "run").read_text()
+    blocks = [content for kind, _, content in BLOCK.findall(DOCUMENTS[0].read_text())
+              if kind == "sh" and "pytest" in content]  # fmt: skip
+    assert blocks == ["pip install -e '.[dev]' && python -m pytest -n 2\n"]
+    assert blocks[0].strip() in (ROOT / "CONTRIBUTING.md").read_text()
+    found = re.search(r'^sh -c "\$\((.*)\)"$', (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert found is not None
+    said = subprocess.run(
+        ["sh", "-c", found[1]], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == blocks[0]
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown", "right"),
+    [("", "hello", False), ("hello", "hello", True), ("hello", "hullo", False)],
+)
+def test_what_a_block_shows_is_compared_with_what_its_command_has_printed(
+    tmp_path: Path, salver_command: Command, printed: str, shown: str, right: bool
+) -> None:
+    reader = Reader(tmp_path, salver_command)
+    reader.do("sh", "", f'python -c \'print("{printed}", end="")\'\n')
+    with nullcontext() if right else pytest.raises(AssertionError):
+        reader.do("text", "", f"{shown}\n")
+    reader.do("text", "", "which is behind no command")
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: str(path.name))

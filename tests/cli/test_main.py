@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sysconfig
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -16,6 +20,19 @@ def ask(*args: str) -> tuple[int, str]:
 
 def test_version_says_which_salver_this_is() -> None:
     assert ask("--version") == (0, f"salver {salver.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("--version", f"salver {salver.__version__}\n"), ("--help", "Usage: salver ")],
+)
+def test_the_installed_script_is_this_command(option: str, said: str, tmp_path: Path) -> None:
+    script = Path(sysconfig.get_path("scripts"), "salver")
+    done = subprocess.run(
+        [script, option], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(said)
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("args", [("--help",), ("run", "--help"), ("-h",)])
