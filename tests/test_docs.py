@@ -48,8 +48,8 @@ class Reader:
             for line in content.splitlines():
                 self.type(line)
         elif kind == "text" and self.printed is not None:
-            assert self.printed.strip() == content.strip()
-            self.printed = None
+            printed, self.printed = self.printed, None
+            assert printed.strip() == content.strip()
 
     def type(self, line: str) -> None:
         line = line.removeprefix("pip install . && ")

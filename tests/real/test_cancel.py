@@ -11,7 +11,7 @@ import pytest
 from tests.real.rig import Journal, Running, apps
 
 
-@pytest.mark.parametrize("how", ["reset", "close"])
+@pytest.mark.parametrize("how", ["reset", "close", "half-close"])
 @pytest.mark.parametrize("name", ["one", "apart"])
 async def test_a_client_that_hangs_up_stops_the_handler_and_its_children(
     running: Running, journal: Journal, how: str, name: str
@@ -26,6 +26,10 @@ async def test_a_client_that_hangs_up_stops_the_handler_and_its_children(
         await journal.until(f"begun {name}", f"begun {name}-child")
         if how == "reset":
             client.cut()
+        elif how == "half-close":  # which cannot be told from a close
+            (await client.connect()).write_eof()
+            assert await client.reader.read() == b""
+            await client.close()
         else:
             await client.close()
         await journal.until(f"cancelled {name}", f"cancelled {name}-child")
