@@ -260,7 +260,7 @@ def test_errors_are_answered_and_the_connection_goes_on() -> None:
     client.send(GET)
     assert client.status == 503
     assert b"\r\nRetry-After: 1\r\n" in client.out
-    assert b"\r\nX-Request-ID: " in client.out
+    assert b"\r\nX-Request-ID: door.0-1\r\n" in client.out
     assert not client.over()
     scene.router.error = None
     client.send(GET)

@@ -18,6 +18,7 @@ from weakref import WeakSet
 
 import uvloop
 
+from salver.calls.context import request_ids
 from salver.calls.directory import Directory
 from salver.calls.inbox import Inbox
 from salver.calls.router import Router
@@ -71,6 +72,7 @@ class Cluster:
         self._watch = watch
         self._inbox = Inbox(loop)
         self._inboxes: dict[asyncio.AbstractEventLoop, Inbox] = {}
+        self.new_request_id = request_ids(self.name)
         self._numbers = count(1)
         self._thread: threading.Thread | None = None
         self._home = 0  # the thread that the home loop has for itself; 0: not known to have one

@@ -5,13 +5,22 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from contextvars import ContextVar
+from itertools import count
 from typing import Final, Protocol
 
 import msgspec
 
 from salver.wire.messages import Meta
 
-__all__ = ("CallContext", "Child", "current_call", "pack_meta", "request_id_of", "unpack_meta")
+__all__ = (
+    "CallContext",
+    "Child",
+    "current_call",
+    "pack_meta",
+    "request_id_of",
+    "request_ids",
+    "unpack_meta",
+)
 
 _LENGTH: Final = struct.Struct("<I")
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -24,6 +33,13 @@ def request_id_of(peer: str, call_id: int) -> str:
     `peer` is the caller's `Hello.name`, which is unique for each connection of an instance.
     """
     return f"{peer}-{call_id:x}"
+
+
+def request_ids(name: str) -> Callable[[], str]:
+    """Ids of requests that no connection carries, in the same form. `name`: of their process, whose
+    connections are numbered from 1."""
+    numbers = count(1)
+    return lambda: request_id_of(f"{name}.0", next(numbers))
 
 
 def pack_meta(meta: Meta) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from _thread import allocate_lock
 from asyncio import _get_running_loop
 from collections.abc import Callable, Generator
@@ -147,7 +146,7 @@ class HandleCall(Call):
         if self.state != QUEUED and link is not None:
             return request_id_of(link.name, self.call_id)
         # Not sent yet: give it an id of its own, to be carried along.
-        request_id = uuid.uuid4().hex
+        request_id = self.cluster.new_request_id()
         self._meta = pack_meta(
             Meta(request_id, meta.app, meta.route, meta.model_id, meta.session_id)
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from salver.calls.call import QUEUED
+from salver.calls.context import request_ids
 from salver.doors.connection import Connection
 from salver.doors.errors import say_close
 from salver.doors.head import Head, Names, parse_head
@@ -85,6 +85,7 @@ class HttpDoor:
         self.in_flight = 0
         self.by_class = [0] * 10
         self.access: Callable[[Head | None, int, str], None] | None = None
+        self.new_request_id = request_ids("door")
         self._router_of = router_of
         self._numbers = numbers
         self._table: RouteTable | None = None
@@ -120,6 +121,7 @@ class HttpDoor:
             shares_memory=settings.system_shared_memory,
         )
         door._is_up = lambda: cluster.directory.up
+        door.new_request_id = cluster.new_request_id
         door._protocols = OpenInference(cluster.loop, inference, door._router_of)
         cluster.directory.on_models(door.apply_models)
         cluster.directory.on_routes(door.apply)
@@ -246,9 +248,6 @@ class HttpDoor:
     def page_of(self, head: Head) -> Callable[[], Awaitable[str]] | None:
         """What makes the page of metrics, if this is a request for it."""
         return self._numbers if head.path in _NUMBERS and not self.draining else None
-
-    def new_request_id(self) -> str:
-        return uuid.uuid4().hex
 
     def outgoing(self, payload: bytes | Segments) -> bytes | Segments:
         """Count a reply; when draining, have it say that the connection ends."""

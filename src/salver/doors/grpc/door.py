@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import grpc
 
 from salver.calls.call import QUEUED
+from salver.calls.context import request_ids
 from salver.doors.grpc.calls import GrpcCall, StreamedCall, UnaryCall, Upstream
 from salver.errors import RequestTimeoutError, SalverError, gRPCStatusError
 from salver.replica.grpc.status import (
@@ -73,6 +73,7 @@ class GrpcDoor:
         self.by_code: dict[int, int] = {}
         # Told of each call that ends here, without a replica: path, status code, request id.
         self.access: Callable[[str, int, str], None] | None = None
+        self.new_request_id = request_ids("door")
         self._router_of = router_of
         self._routed = asyncio.Event()
         self._early: list[Callable[[], None]] = []  # calls from before the apps were known
@@ -147,7 +148,7 @@ class GrpcDoor:
         """What this door itself says to a call."""
         self.calls += 1
         self.in_flight += 1
-        request_id = rpc.head.request_id or uuid.uuid4().hex
+        request_id = rpc.head.request_id or self.new_request_id()
         code, details = OK, ""
         try:
             rpc.put(await work())
@@ -264,7 +265,7 @@ class GrpcDoor:
             rpc.end(tail.code, tail.details, (*own, *tail.metadata))
 
     def _fail(self, call: GrpcCall, error: BaseException, rpc: Rpc) -> None:
-        request_id = call.request_id or uuid.uuid4().hex
+        request_id = call.request_id or self.new_request_id()
         if isinstance(error, SalverError):
             code, details = status_of(error)
         else:

@@ -45,7 +45,7 @@ class InferStream:
         metadata = dict(rpc.head.metadata)
         self._as_status = plain or metadata.get(_AS_STATUS) in ("true", "1")
         self._entries: asyncio.Queue[_Entry | None] = asyncio.Queue(_AHEAD)
-        self._request_id = rpc.head.request_id
+        self._request_id = rpc.head.request_id or door.new_request_id()
         self._reader = door.loop.create_task(self._read())
         self._stopped = False
 

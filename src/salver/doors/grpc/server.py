@@ -77,6 +77,7 @@ async def serve(seat: Seat) -> None:
     cluster = Cluster(seat.instance, loop, secret=seat.secret(), name=name, role="ingress")
     cluster.adopt(for_good=True)
     door = GrpcDoor(told.options, loop, lambda deployment: cluster.router(deployment, eager=True))
+    door.new_request_id = cluster.new_request_id
     door.is_up = lambda: cluster.directory.up
     if seat.logging.enable_access_log:
         door.access = _log_access
