@@ -25,6 +25,7 @@ def main() -> None:
     try:
         import_module(_COMMANDS).main(obj=spawned)
     except KeyboardInterrupt:  # before click is there to take it
+        sys.stderr.write("Interrupted.\n")
         sys.exit(130)
     finally:
         if spawned is not None:
