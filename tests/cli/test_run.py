@@ -109,6 +109,15 @@ import threading
 print("importing", flush=True)
 threading.Event().wait()
 """
+IMPORTED_AND_DEAF = """
+import threading
+
+print("importing", flush=True)
+try:
+    threading.Event().wait()
+except BaseException:
+    raise ValueError("something came between") from None
+"""
 FILE = """
 http_options: {port: 0}
 applications: [{import_path: "shop:app"}]
@@ -374,7 +383,7 @@ def test_it_stops_at_once_while_changed_code_is_imported(
     port = ("--port", "0") if target == "shop:app" else ()
     served = salver_command("run", target, *port, "--reload", cwd=folder)
     assert served.url
-    (folder / "shop.py").write_text(IMPORTED_FOR_EVER)
+    (folder / "shop.py").write_text(IMPORTED_AND_DEAF)
     served.line("importing")
     assert served.stop(number) == 0
     assert served.said[-1].endswith("Stopped.\n")

@@ -17,7 +17,7 @@ _STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 async def in_foreground(function: Callable[[], T]) -> T:
     """Call it in this, the main thread, where users' modules expect to be: no loop runs there.
 
-    KeyboardInterrupt: it was told to stop meanwhile, which the loop hears next.
+    KeyboardInterrupt: meanwhile came a signal to stop, of which the loop does not hear.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -28,17 +28,23 @@ async def in_foreground(function: Callable[[], T]) -> T:
 def _call(
     loop: asyncio.AbstractEventLoop, function: Callable[[], T], done: asyncio.Future[T]
 ) -> None:
-    before = {n: signal.signal(n, signal.default_int_handler) for n in _STOPS}
-    signal.set_wakeup_fd(heard := signal.set_wakeup_fd(-1))
+    told: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        told.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in _STOPS}
+    wakes = signal.set_wakeup_fd(-1)
     _set_running_loop(None)
     try:
         result = function()
     except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
-        done.set_exception(error)
+        done.set_exception(KeyboardInterrupt() if told else error)
     else:
-        done.set_result(result)
+        done.set_exception(KeyboardInterrupt()) if told else done.set_result(result)
     finally:
         _set_running_loop(loop)
-        signal.set_wakeup_fd(heard)  # a loop of theirs may have taken it away
+        signal.set_wakeup_fd(wakes)  # whatever loops of theirs have done to it
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -174,6 +174,7 @@ class _Serving:
                 click.echo(f"Error: {error}", err=True)
                 worked = False
             except KeyboardInterrupt:
+                self._signalled()
                 return
             else:
                 for remark in work.remarks:
