@@ -36,7 +36,6 @@ from salver.control.views import (
 )
 from salver.core.ports import Engine, Exit, Resources, Store
 from salver.core.reconcile import reconcile
-from salver.core.rollout import Phase
 from salver.core.unloading import Unloaded, resting
 from salver.errors import DeployFailedError, SalverError
 from salver.spec.app import AppSpec
@@ -187,18 +186,7 @@ class Controller:
             raise SalverError(f"Replica {replica.id} is not known here; it will be ended.")
         app, member = found
         member.peer, member.address = peer, replica.address
-        if member.replica.phase is Phase.ATTACHING and replica.state == "draining":
-            self._steps.drain(app, member)  # as an earlier controller has asked it to
-        elif member.replica.phase is Phase.ATTACHING:
-            running = replica.state == "running"
-            if running:  # as an earlier controller has told it
-                member.place, member.route = replica.place, replica.route_prefix
-            member.enter(Phase.RUNNING if running else Phase.ATTACHED, self._clock())
-        elif member.replica.phase is Phase.DRAINING and replica.state in ("running", "draining"):
-            self._steps.go_on_draining(app, member)
-        elif member.replica.phase in (Phase.STARTING, Phase.DRAINING):
-            # Its line broke meanwhile: ask again. Or it turns out to have nothing to drain.
-            member.enter(Phase.ATTACHED, self._clock())
+        self._steps.go_on(app, member, replica)
         self._recovering.discard(replica.id)
         self._touch(app)
         if not self._recovering and not self.publisher.is_open:

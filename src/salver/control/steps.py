@@ -20,7 +20,7 @@ from salver.core.ports import Engine, ProcessSpec
 from salver.core.rollout import Act, Action, Phase, Replica
 from salver.errors import CapacityError, EngineError, SalverError
 from salver.spec.ids import ReplicaId
-from salver.spec.start import Change, GangContext, Place, StartSpec
+from salver.spec.start import Attachment, Change, GangContext, Place, StartSpec
 
 __all__ = ("Steps",)
 
@@ -206,6 +206,20 @@ class Steps:
             self._kill(app, member)
             self._touch(app)
 
+    def go_on(self, app: App, member: Member, said: Attachment) -> None:
+        """It has dialled in, perhaps with what an earlier controller has told it."""
+        phase, works = member.replica.phase, said.state in ("running", "draining")
+        if phase is Phase.ATTACHING and said.state == "draining":
+            self.drain(app, member)
+        elif phase is Phase.ATTACHING and said.state == "running":
+            member.place, member.route = said.place, said.route_prefix
+            self._enter(member, Phase.RUNNING)
+        elif phase is Phase.DRAINING and works:
+            self._go_on_draining(app, member)
+        elif phase in (Phase.ATTACHING, Phase.STARTING, Phase.DRAINING):
+            # Its line broke while it started: ask again. Or it turns out to have nothing to drain.
+            self._enter(member, Phase.ATTACHED)
+
     # ---- and its end
 
     def drain(self, app: App, member: Member) -> None:
@@ -218,7 +232,7 @@ class Steps:
         if member.peer is not None:  # else it is told when it dials in; its time runs
             self._background.run(self._drained(app, member, limit))
 
-    def go_on_draining(self, app: App, member: Member) -> None:
+    def _go_on_draining(self, app: App, member: Member) -> None:
         """It has dialled in while its time to drain runs."""
         left = member.replica.end_by - self._clock()
         self._background.run(self._drained(app, member, left))
