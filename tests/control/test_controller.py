@@ -241,21 +241,48 @@ async def test_a_deployed_app_runs_and_its_replicas_are_published() -> None:
 
 
 async def test_it_is_up_when_every_first_app_has_run_or_failed_and_one_has_run() -> None:
-    engine = FakeEngine(cpus=1)
+    engine = FakeEngine()
     engine.failing = {"bad"}
     async with controlling(engine) as controller:
         directory = Directory(controller)
         bad = app("bad", max_constructor_retry_count=1)
         assert (await run(controller, bad)).status is ApplicationStatus.DEPLOY_FAILED
-        large = app(name="large", route=None, num_cpus=2.0, startup_timeout_s=60)
-        controller.deploy(large, app(name="good", route="/good", num_cpus=0.0))
-        assert (await controller.wait("good")).status is ApplicationStatus.RUNNING
-        assert not any(delta.up for delta in directory.deltas)  # the large one still waits for CPUs
-        controller.discard("large")
-        await until(controller, lambda: controller.publisher.is_up)
+        engine.gate.clear()
+        controller.deploy(app(name="slow", route=None))
+        await until(controller, lambda: len(engine.replicas) == 2)
+        assert not any(delta.up for delta in directory.deltas)
+        engine.gate.set()
+        assert (await controller.wait("slow")).status is ApplicationStatus.RUNNING
         assert directory.deltas[-1].up
         await controller.shutdown()
         assert controller.publisher.is_up
+
+
+async def test_who_waits_for_room_holds_up_no_other_app() -> None:
+    engine = FakeEngine(cpus=1)
+    async with controlling(engine) as controller:
+        large = app(name="large", route=None, num_cpus=2.0)
+        controller.deploy(large)
+        await until(controller, lambda: _shortage(controller, "large"))
+        assert not controller.publisher.is_up  # nothing runs
+        controller.deploy(app(name="good", route="/good", num_cpus=0.0))
+        assert not controller.publisher.is_up
+        assert (await controller.wait("good")).status is ApplicationStatus.RUNNING
+        assert controller.publisher.is_up
+
+
+async def test_an_app_with_room_for_some_of_its_replicas_is_up_with_these() -> None:
+    async with controlling(FakeEngine(cpus=2)) as controller:
+        controller.deploy(app(deployments=("Door",), num_replicas=3, num_cpus=1.0))
+        await until(controller, lambda: controller.publisher.is_up)
+        status = controller.status().applications["app"]
+        assert status.status is ApplicationStatus.DEPLOYING
+        assert status.deployments["Door"].replica_states[ReplicaState.RUNNING] == 2
+
+
+def _shortage(controller: Controller, name: str) -> bool:
+    message = controller.status().applications[name].message
+    return "waiting for resources" in message and "not tried yet" not in message
 
 
 async def test_ranks_are_the_smallest_free_ones() -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from salver.control.members import App
 from salver.core.appraise import appraise_app, appraise_deployment, with_companions
-from salver.core.rollout import Plan, has_failed
+from salver.core.rollout import RISING, Phase, Plan, has_failed
 from salver.spec.app import AppSpec
 from salver.spec.ids import DeploymentId
 from salver.spec.options import DeploymentOptions
@@ -52,18 +52,29 @@ def app_status(app: App, now: float) -> AppStatus:
 
 
 def is_up(apps: Iterable[App], now: float) -> bool:
-    """Whether each of them has run or has failed, and one has run."""
+    """Whether none of them is still being brought up, and one has run."""
     found = {_outcome(app, now) for app in apps if not app.deleting}
     return True in found and None not in found
 
 
 def _outcome(app: App, now: float) -> bool | None:
-    """True: it has run. False: it has failed. None: it is still being brought up."""
+    """True: it has run. False: it has failed. None: it is still being brought up.
+
+    One that only waits for room on the machine has come as far as it can: it has run if there is a
+    replica of all that it wants, and otherwise holds up no other app.
+    """
     if app.standing is not None:
         return True
     status = app_status(app, now).status
-    known = {ApplicationStatus.RUNNING: True, ApplicationStatus.DEPLOY_FAILED: False}
-    return known.get(status)
+    if status in (ApplicationStatus.RUNNING, ApplicationStatus.DEPLOY_FAILED):
+        return status is ApplicationStatus.RUNNING
+    phases = {member.replica.phase for member in app.members.values()}
+    if Phase.WAITING not in phases or phases & RISING:
+        return None
+    return all(
+        target.num_replicas == 0 or any(m.replica.serves for m in app.of(deployment))
+        for deployment, target in app.targets.items()
+    )
 
 
 def target_capacity(apps: Iterable[App]) -> float | None:
