@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from salver.cli.main import main
-from salver.cli.traffic import TrafficError, arrivals, read_service, read_trace, shape
+from salver.cli.traffic import TrafficError, arrivals, read_service, read_trace, shape, volume
 
 APP = """
 import asyncio
@@ -259,6 +259,20 @@ def test_a_trace_is_read_in_every_form(
     came, duration = read_trace("trace")
     assert came == pytest.approx(expected)
     assert duration == lasts
+
+
+@pytest.mark.parametrize(
+    "kind_and_text", [("rate", "50"), ("spike", "1,900,0.2"), ("sine", "0,9,3")]
+)
+def test_the_volume_of_a_load_is_the_number_of_its_requests(kind_and_text: tuple[str, str]) -> None:
+    rate = shape(*kind_and_text, 20)
+    assert volume(rate, 20) == pytest.approx(len(list(arrivals(rate, 20))), abs=1)
+
+
+def test_a_load_that_would_be_played_for_ever_is_refused() -> None:
+    said = "--rate 1e9 is 2e+10 requests in 20 s: expected up to 20,000,000."
+    assert said in refused("--rate", "1e9")
+    assert "'--duration'" in refused("--duration", "1e9")
 
 
 def test_a_trace_without_requests_is_played(folder: Path) -> None:

@@ -24,6 +24,8 @@ from salver.cli.outcome import table
 from salver.cli.run import look_first_in
 from salver.cli.target import load
 from salver.cli.traffic import (
+    LONGEST_S,
+    MOST,
     SHAPES,
     TrafficError,
     arrivals,
@@ -31,6 +33,7 @@ from salver.cli.traffic import (
     read_service,
     read_trace,
     shape,
+    volume,
 )
 from salver.control.policies import Policy, Wish, read_wish, read_wishes, said
 from salver.core.autoscale import default_autoscaling_policy
@@ -98,7 +101,7 @@ def _shapes(command: Any) -> Any:
 @_shapes
 @click.option("--trace", metavar="FILE", help="Load: as recorded in a CSV or JSONL file.")
 @click.option("--poisson", is_flag=True, help="Requests come at random.")
-@click.option("--duration", type=Number(1), metavar="S",
+@click.option("--duration", type=Number(1, LONGEST_S), metavar="S",
               help="Seconds to play.  [default: 600, or the trace's]")  # fmt: skip
 @click.option("--service", default="0.1", show_default=True, help="How long a request takes.")
 @click.option("--startup", default=1.0, show_default=True, type=Number(0), metavar="S",
@@ -267,6 +270,10 @@ def _traffic(given: dict[str, Any], chance: Random | None) -> tuple[Iterable[flo
         return found, given["duration"] or max(duration, 1.0), f"the trace {text}"
     duration = given["duration"] or 600.0
     rate = shape(kind, text, duration)
+    if (number := volume(rate, duration)) > MOST:
+        raise TrafficError(
+            f"--{kind} {text} is {number:.3g} requests in {duration:g} s: expected up to {MOST:,}."
+        )
     return arrivals(rate, duration, chance), duration, f"--{kind} {text}{drawn}"
 
 

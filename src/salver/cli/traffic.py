@@ -11,14 +11,25 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-__all__ = ("SHAPES", "TrafficError", "arrivals", "form_of", "read_service", "read_trace", "shape")
+__all__ = (
+    "LONGEST_S",
+    "MOST",
+    "SHAPES",
+    "TrafficError",
+    "arrivals",
+    "form_of",
+    "read_service",
+    "read_trace",
+    "shape",
+    "volume",
+)
 
 Rate = Callable[[float], float]  # requests per second at a moment
 
 LEAST_S: Final = 0.001  # a rate is taken as constant for so long, or for so many parts of it all:
 PARTS: Final = 100_000
-LONGEST_S: Final = 366 * 86400  # a trace; one of milliseconds would never end
-MOST: Final = 20_000_000  # requests of a trace, which are held in memory
+LONGEST_S: Final = 366 * 86400  # a simulation; a trace of milliseconds would never end
+MOST: Final = 20_000_000  # requests, which may be held in memory
 
 
 class TrafficError(ValueError):
@@ -96,7 +107,7 @@ def arrivals(rate: Rate, duration_s: float, chance: Random | None = None) -> Ite
 
     Each comes when the area under the rate has grown by one, or by an exponential draw.
     """
-    pace = max(LEAST_S, duration_s / PARTS)
+    pace = _pace(duration_s)
     now, area = 0.0, 0.0
     wanted = chance.expovariate(1) if chance else 0.5
     while now < duration_s:
@@ -109,6 +120,16 @@ def arrivals(rate: Rate, duration_s: float, chance: Random | None = None) -> Ite
             yield moment
             wanted += chance.expovariate(1) if chance else 1.0
         now, area = now + pace, grown
+
+
+def volume(rate: Rate, duration_s: float) -> float:
+    """How many requests come."""
+    pace = _pace(duration_s)
+    return pace * sum(rate((part + 0.5) * pace) for part in range(math.ceil(duration_s / pace)))
+
+
+def _pace(duration_s: float) -> float:
+    return max(LEAST_S, duration_s / PARTS)
 
 
 # ---- traces
