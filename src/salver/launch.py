@@ -7,8 +7,9 @@ import math
 import secrets
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any, Final, Self
@@ -21,6 +22,7 @@ from salver.engine.doorplate import put_up
 from salver.engine.owner import KeeperProcess
 from salver.engine.runtime import make_runtime, sweep_runtimes
 from salver.engine.spawn import Spawned
+from salver.errors import SalverError
 from salver.processes import GRPC, PROCESSES
 from salver.replica.grpc.services import check_installed, load_services
 from salver.settings import Settings
@@ -30,7 +32,7 @@ from salver.spec.http import HttpSettings
 from salver.spec.logging import LoggingConfig
 from salver.spec.variables import told
 
-__all__ = ("Capacity", "Instance", "check_doors", "default_http", "prelude")
+__all__ = ("Capacity", "Instance", "default_http", "door_troubles", "prelude")
 
 _logger: Final = logging.getLogger("salver")
 
@@ -74,13 +76,25 @@ def default_http() -> HttpSettings:
     )
 
 
-def check_doors(http: HttpSettings, grpc: gRPCOptions) -> None:
-    """SalverError tells which file or service cannot be used, while somebody can be told."""
+def door_troubles(
+    http: HttpSettings, grpc: gRPCOptions
+) -> Iterator[tuple[tuple[str | int, ...], SalverError]]:
+    """Which files and services cannot be used, while somebody can be told: the option, and why."""
+    checks: list[tuple[tuple[str | int, ...], Callable[[], Any]]] = [
+        (("http_options",), partial(context_of, http, http.ssl_keyfile_password)),
+        (("grpc_options",), partial(context_of, grpc)),
+    ]
     if grpc.wanted:
-        check_installed()
-        load_services(grpc.grpc_servicer_functions)
-    context_of(http, http.ssl_keyfile_password)
-    context_of(grpc)
+        checks.append((("grpc_options",), check_installed))
+        checks += [
+            (("grpc_options", "grpc_servicer_functions", index), partial(load_services, (path,)))
+            for index, path in enumerate(grpc.grpc_servicer_functions)
+        ]
+    for option, check in checks:
+        try:
+            check()
+        except SalverError as error:
+            yield option, error
 
 
 class Instance:
@@ -122,7 +136,8 @@ class Instance:
         """
         grpc = grpc if doors and grpc else gRPCOptions()
         controller = controller or ControllerOptions()
-        check_doors(http, grpc)
+        for _, error in door_troubles(http, grpc):
+            raise error
         _tell_of_variables()
         config = _config(http if doors else None, capacity, logging, grpc, controller)
         sweep_runtimes()

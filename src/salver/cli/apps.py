@@ -18,13 +18,15 @@ import msgspec
 from salver.cli.building import Built, Mistake, Order
 from salver.engine.process import current_environment
 from salver.errors import ConfigError, Problem, SalverError
-from salver.launch import prelude
+from salver.launch import door_troubles, prelude
 from salver.spec.app import AppSpec
 from salver.spec.document import Document
 from salver.spec.environment import read_runtime_env
 from salver.spec.file import AppEntry, ConfigFile, read_config
+from salver.spec.grpc import gRPCOptions
+from salver.spec.http import HttpSettings
 
-__all__ = ("ConfigApps", "read_file")
+__all__ = ("ConfigApps", "check_doors", "read_file")
 
 _AT_ONCE: Final = 4
 # -P: the directory where the command was given must not shadow modules of ours.
@@ -45,6 +47,14 @@ def read_file(path: str) -> tuple[ConfigFile, Document]:
     except OSError as error:
         raise SalverError(f"{path} cannot be read: {error.strerror}.") from None
     return read_config(path, content, file.absolute().parent)
+
+
+def check_doors(document: Document, http: HttpSettings, grpc: gRPCOptions) -> None:
+    """ConfigError: what the doors of this file cannot use, each with its place."""
+    troubles = door_troubles(http, grpc)
+    problems = [document.problem_at(option, str(error)) for option, error in troubles]
+    if problems:
+        raise ConfigError(document.name, problems)
 
 
 class ConfigApps:

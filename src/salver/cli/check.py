@@ -8,13 +8,12 @@ from typing import Final
 
 import click
 
-from salver.cli.apps import ConfigApps, read_file
+from salver.cli.apps import ConfigApps, check_doors, read_file
 from salver.cli.like import like_option
 from salver.cli.run import args_argument, look_first_in
 from salver.cli.sources import refuse_misplaced
 from salver.cli.target import load_spec
 from salver.errors import SalverError
-from salver.launch import check_doors
 from salver.spec.app import AppSpec, DeploymentSpec
 from salver.spec.familiar import http_settings
 from salver.spec.grpc import grpc_options
@@ -68,7 +67,8 @@ def _apps(target: str, args: Mapping[str, str], app_dir: str) -> list[AppSpec]:
         apps = ConfigApps(target, app_dir).build(config, document)
         if config.proxy_location != "Disabled":
             look_first_in(app_dir)
-            check_doors(http_settings(config.http_options), grpc_options(config.grpc_options))
+            http, grpc = http_settings(config.http_options), grpc_options(config.grpc_options)
+            check_doors(document, http, grpc)
         return apps
     return [load_spec(target, args, app_dir)]
 

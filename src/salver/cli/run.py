@@ -160,13 +160,16 @@ def _start(
         http = _http(address, {})
         start = partial(Instance.start, http, capacity, grpc=_grpc(grpc, {}, http.host))
         return start, lambda: import_module(_SOURCES).TargetSource(options)
-    config, document = import_module(_APPS).read_file(options.target)
+    apps = import_module(_APPS)
+    config, document = apps.read_file(options.target)
     sources = import_module(_SOURCES)
     sources.refuse_misplaced(options.target, options.args, options.name, options.route_prefix)
     doors = config.proxy_location != "Disabled"
     http = _http(address, config.http_options or {})
     logging = read_logging(config.logging_config)
     services = _grpc(grpc, config.grpc_options or {}, http.host)
+    if doors and "grpc_servicer_functions" not in grpc:  # those would be in no place of the file
+        apps.check_doors(document, http, services)
     controller = config.controller_options
     start = partial(Instance.start, http, capacity, logging, services, controller, doors=doors)
     return start, lambda: sources.FileSource(options, config, document)

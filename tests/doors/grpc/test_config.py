@@ -10,6 +10,12 @@ import grpc
 import httpx
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from echo_pb2 import Word
 from echo_pb2_grpc import CounterStub, EchoStub
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -73,7 +79,12 @@ def test_the_file_s_options_reach_the_door(salver_command: Command, tmp_path: Pa
 
 
 SECURE = """
-http_options: {port: 0, ssl_certfile: chain.pem, ssl_keyfile: key.pem}
+http_options:
+  port: 0
+  ssl_certfile: chain.pem
+  ssl_keyfile: locked.pem
+  ssl_keyfile_password: open sesame
+  ssl_ca_certs: ca.pem
 grpc_options:
   port: 0
   grpc_servicer_functions: [echo_pb2_grpc.add_EchoServicer_to_server]
@@ -108,6 +119,10 @@ def test_both_doors_speak_tls_where_the_file_says_so(
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "chain.pem")
+    plain = load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    secret = BestAvailableEncryption(b"open sesame")
+    locked = plain.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret)
+    (tmp_path / "locked.pem").write_bytes(locked)
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     (tmp_path / "spoken.py").write_text(SPOKEN)
     (tmp_path / "config.yaml").write_text(SECURE)
@@ -117,10 +132,13 @@ def test_both_doors_speak_tls_where_the_file_says_so(
     assert url.startswith("https://")
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    assert httpx.get(url, verify=context, timeout=60).text == "https"
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         httpx.get(url, timeout=60)
+    with pytest.raises(httpx.TransportError):
+        httpx.get(url, verify=context, timeout=60)
     mine = authority.issue_cert("me@example.org")
+    mine.configure_cert(context)
+    assert httpx.get(url, verify=context, timeout=60).text == "https"
     proof = mine.private_key_pem.bytes(), mine.cert_chain_pems[0].bytes()
     roots = authority.cert_pem.bytes()
     own = [("grpc.use_local_subchannel_pool", 1)]
