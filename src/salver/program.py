@@ -322,10 +322,12 @@ def _is_known(cls: type) -> bool:
 
 
 def answers_http(code: Any) -> bool:
-    """Whether a class has `__call__` or an ASGI app, rather than endpoints alone."""
+    """Whether it is a function or a class with `__call__` or an ASGI app, not endpoints alone."""
     if hasattr(code, INGRESS_MARK):
         return True
-    calls = inspect.isclass(code) and any("__call__" in vars(kind) for kind in code.__mro__)
+    if not inspect.isclass(code):
+        return options_of(code) is None
+    calls = any("__call__" in vars(kind) for kind in code.__mro__)
     return calls and options_of(code.__call__) is None
 
 

@@ -41,6 +41,19 @@ class Sessions:
 
 app = Sessions.bind()
 """
+QUIET = """
+import salver
+
+@salver.deployment
+class Quiet:
+    def price(self): ...
+
+@salver.deployment
+def answer(): ...
+
+quiet, f = Quiet.bind(), answer.bind()
+"""
+
 ROUTES = """
 import salver
 from fastapi import FastAPI
@@ -263,6 +276,20 @@ def test_where_nothing_answers_at_the_root_the_page_that_does_is_named(
     assert page == f"{url}/docs"
     assert httpx.get(page, timeout=60).status_code == 200
     assert served.stop() == 0
+
+
+def test_nobody_is_sent_to_a_class_that_answers_no_http(
+    salver_command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "quiet.py").write_text(QUIET)
+    for name, said in (
+        ("quiet", "Quiet has no __call__, and so no answer to HTTP."),
+        ("f", "curl"),
+    ):
+        served = salver_command("run", f"quiet:{name}", "--port", "0", cwd=tmp_path)
+        served.line(r"^App default is ready: ")
+        served.line(rf"^    {said}")
+        assert served.stop() == 0
 
 
 def test_a_failing_constructor_is_shown(salver_command: Command, folder: Path) -> None:

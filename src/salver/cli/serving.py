@@ -212,9 +212,14 @@ class _Serving:
             _say(f"App {app.name} runs. It has no route: call it by its handle.")
             return
         url = self._instance.public_url + app.route_prefix
-        page = app.ingress.page
+        ingress = app.ingress
         _say(f"App {app.name} is ready: {url}")
-        _say(f"    open {url.rstrip('/')}{page}" if page else f"    curl {url}")
+        if ingress.page:
+            _say(f"    open {url.rstrip('/')}{ingress.page}")
+        elif ingress.answers_http or ingress.endpoints:
+            _say(f"    curl {url}")
+        else:
+            _say(f"    {ingress.id.name} has no __call__, and so no answer to HTTP.")
 
 
 def _show(event: Event) -> None:

@@ -118,23 +118,25 @@ def user_traceback(error: BaseException) -> str:
 
 def _find(module: ModuleType, attribute: str, target: str) -> Any:
     found: Any = module
+    place, mark = target.partition(":")[0], ":"
     for part in attribute.split("."):
         if not hasattr(found, part):
-            raise TargetError(_no_attribute(found, part, target))
+            raise TargetError(_no_attribute(found, part, place, mark))
         found = getattr(found, part)
+        place, mark = f"{place}{mark}{part}", "."
     return found
 
 
-def _no_attribute(holder: Any, part: str, target: str) -> str:
-    names = [name for name in vars(holder) if not name.startswith("_")]
+def _no_attribute(holder: Any, part: str, place: str, mark: str) -> str:
+    names = [name for name in dir(holder) if not name.startswith("_")]
     apps = [name for name in names if isinstance(getattr(holder, name, None), Application)]
     near = get_close_matches(part, names, 1) or apps[:1]
-    module = target.partition(":")[0]
+    hint = ""
     if near:
-        hint = f"Did you mean '{module}:{near[0]}'?"
-    else:
-        hint = "There is no app in it: make one with `app = SomeDeployment.bind()`."
-    return f"{module!r} has no {part!r}. {hint}"
+        hint = f" Did you mean '{place}{mark}{near[0]}'?"
+    elif isinstance(holder, ModuleType):
+        hint = " There is no app in it: make one with `app = SomeDeployment.bind()`."
+    return f"{place!r} has no {part!r}.{hint}"
 
 
 def _as_app(found: Any, target: str, args: Mapping[str, Any]) -> Application:
