@@ -252,7 +252,10 @@ def get_deployment_handle(
         )
     wanted = DeploymentId(deployment_name, app_name or (replica.app_name if replica else ""))
     if _check_exists and not session.has(wanted):
-        raise KeyError(f"No deployment {deployment_name!r} in app {wanted.app!r}.")
+        raise KeyError(
+            f"No deployment {deployment_name!r} in app {wanted.app!r}. `salver.status()` tells "
+            "which there are."
+        )
     return session.handle(wanted)
 
 

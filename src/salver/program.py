@@ -65,7 +65,15 @@ class Deployment:
     settings: DeploymentOptions
     _given: dict[str, Any]
 
-    def __init__(self, *_args: object, **_kwargs: object) -> None:
+    def __init__(self, *args: object, **_kwargs: object) -> None:
+        # `class Name(base)` with a deployment for a base calls this with its name and bases.
+        bases = args[1] if len(args) == 3 and isinstance(args[1], tuple) else ()
+        for base in bases:
+            if isinstance(base, Deployment):
+                raise RuntimeError(
+                    f"Class {args[0]} cannot inherit from the deployment {base.name}. Inherit from "
+                    f"the class in it, `{base.name}.func_or_class`, and decorate that."
+                )
         raise RuntimeError(
             "A Deployment is not made by its constructor. Decorate a class or a function with "
             "@deployment instead."

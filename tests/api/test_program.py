@@ -111,6 +111,13 @@ def test_a_deployment_is_neither_called_nor_constructed() -> None:
         Deployment(Bare)
 
 
+def test_a_class_inherits_from_the_class_and_not_from_the_deployment() -> None:
+    with pytest.raises(RuntimeError, match=r"^Class Child cannot .* `Bare\.func_or_class`, and"):
+
+        class Child(Bare):
+            pass
+
+
 def test_what_is_no_code_is_refused() -> None:
     with pytest.raises(TypeError, match=r"^@deployment takes a class or a function, got 'x'"):
         deployment("x")  # type: ignore[call-overload]
