@@ -326,6 +326,7 @@ applications:
   - name: five
     route_prefix: /five
     import_path: crash:app
+http_options: {port: 0}
 """
 
 
@@ -446,18 +447,18 @@ def test_check_gives_a_builder_its_arguments(salver_command: Command, folder: Pa
     ("options", "why"),
     [
         (
-            "grpc_options: {grpc_servicer_functions: [nowhere.add, shop.app]}",
+            "grpc_options: {grpc_servicer_functions: [nowhere.add, shop.app], port: 0}",
             [
                 r"wrong.yaml:1:42: grpc_options.grpc_servicer_functions\[0\]: .* 'nowhere'",
                 r"wrong.yaml:1:55: grpc_options.grpc_servicer_functions\[1\]: .* 'app' is ",
             ],
         ),
         (
-            "grpc_options: {inference: true, ssl_certfile: a, ssl_keyfile: b}",
+            "grpc_options: {inference: true, ssl_certfile: a, ssl_keyfile: b, port: 0}",
             [r"wrong.yaml:1:15: grpc_options: ssl_certfile='.*a' .*No such file"],
         ),
         (
-            "http_options: {ssl_certfile: a, ssl_keyfile: b}",
+            "http_options: {ssl_certfile: a, ssl_keyfile: b, port: 0}",
             [r"wrong.yaml:1:15: http_options: ssl_certfile='.*a' .*No such file"],
         ),
     ],
@@ -465,8 +466,10 @@ def test_check_gives_a_builder_its_arguments(salver_command: Command, folder: Pa
 def test_what_a_door_cannot_use_is_told_with_its_place(
     salver_command: Command, folder: Path, options: str, why: list[str], verb: str
 ) -> None:
-    apps = "applications: [{name: one, import_path: 'shop:app'}]"
-    (folder / "wrong.yaml").write_text(f"{options}\n{apps}\n")
+    rest = "applications: [{name: one, import_path: 'shop:app'}]\n"
+    if "http" not in options:
+        rest += "http_options: {port: 0}\n"
+    (folder / "wrong.yaml").write_text(f"{options}\n{rest}")
     told = salver_command(verb, "wrong.yaml", cwd=folder)
     assert told.process.wait() == 1
     said = told.errors()

@@ -321,6 +321,7 @@ def test_without_routes_the_door_is_not_ready() -> None:
 @pytest.mark.parametrize("path", [b"/-/healthz", b"/-/routes"])
 def test_a_door_that_never_had_a_route_is_not_ready(path: bytes) -> None:
     scene = Scene(routed=False)
+    scene.door._is_up = lambda: False
     client = scene.client()
     client.send(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
     assert client.status == 503

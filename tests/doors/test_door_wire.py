@@ -92,7 +92,7 @@ async def door_to(
     cluster = Cluster(str(directory), loop, secret=SECRET, name="door", watch=False)
     door = HttpDoor.of(cluster, HttpSettings(drain_timeout_s=5))
     view = DeploymentView(ID, 10, -1, (ReplicaView("app#d#r1", address),))
-    cluster.directory.apply(Delta(1, (view,), (RouteView("/", "app", ID),), True))
+    cluster.directory.apply(Delta(1, (view,), (RouteView("/", "app", ID),), True, up=True))
     server = await listen(door, socket.create_server(("127.0.0.1", 0)))
     try:
         yield server.sockets[0].getsockname()[1], door, cluster.directory

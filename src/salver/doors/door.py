@@ -234,7 +234,7 @@ class HttpDoor:
         if head.path in _OWN:
             if self.draining:
                 return 503, _DRAINING, plain
-            if self._table is None or not (self._has_routed or self._has_models):
+            if self._table is None or not (self._has_routed or self._has_models or self._is_up()):
                 return 503, _UNROUTED, plain
             if head.path == "/-/healthz":
                 return (200, "success", plain) if self._is_up() else (503, _NOT_UP, plain)
