@@ -130,6 +130,11 @@ def test_a_builder_gets_its_arguments(shop: str) -> None:
         ("target_shop:ap", {}, r"^'target_shop' has no 'ap'\. Did you mean 'target_shop:app'\?$"),
         ("target_shop:zzz", {}, r"Did you mean 'target_shop:app'\?$"),
         ("target_shop:app.x", {}, r"^'target_shop:app' has no 'x'\.$"),
+        (
+            "target_shop:typin",
+            {},
+            r"^'target_shop' has no 'typin'\. Did you mean 'target_shop:app'\?$",
+        ),
         ("target_shop:number.bit_lenth", {}, r"Did you mean 'target_shop:number\.bit_length'\?$"),
         ("target_shop:Shop", {}, r"is a deployment, not an app\. Add `app = Shop\.bind\(\)`"),
         ("target_shop:number", {}, r"^'target_shop:number' is an int: expected an app"),

@@ -55,6 +55,9 @@ class Callee:
             raise KeyError("k")
         raise MyError(7, "seven")
 
+    def lock(self) -> Any:
+        return threading.Lock()
+
     async def afails(self) -> None:
         raise ZeroDivisionError("async")
 
@@ -199,6 +202,18 @@ def test_errors_keep_their_type_and_show_where_they_came_from(
     assert "test_calls.py" in notes
     if isinstance(caught.value, MyError):
         assert caught.value.code == 7
+
+
+def test_what_cannot_be_sent_is_told_with_where_it_was_to_go(
+    handle: DeploymentHandle[Any],
+) -> None:
+    with pytest.raises(TypeError, match="cannot pickle") as argument:
+        handle.sync.remote(threading.Lock())
+    assert "a call by DeploymentHandle(deployment=" in argument.value.__notes__[0]
+    assert "method_name='sync'" in argument.value.__notes__[0]
+    with pytest.raises(TypeError, match="cannot pickle") as result:
+        handle.lock.remote().result(timeout_s=60)
+    assert "lock of deployment Callee" in "".join(result.value.__notes__)
 
 
 async def test_a_loop_may_be_blocked_on_purpose(handle: DeploymentHandle[Any]) -> None:

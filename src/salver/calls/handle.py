@@ -28,6 +28,7 @@ __all__ = ("DeploymentHandle", "HandleOptions")
 T = TypeVar("T")
 _INIT_OPTIONS: Final = ("_prefer_local_routing", "_run_router_in_separate_loop", "_source")
 _SERIALIZATIONS: Final = ("cloudpickle", "pickle", "msgpack", "orjson")
+_ARGUMENT: Final = "An argument of a call by {!r} cannot be sent to another process."
 
 
 @learnt
@@ -87,7 +88,11 @@ class DeploymentHandle(Generic[T]):
         router = self._router
         if router is None or router.cluster.closed:
             router = self._connect()
-        payload, upstreams = encode_call(args, kwargs)
+        try:
+            payload, upstreams = encode_call(args, kwargs)
+        except Exception as error:
+            error.add_note(_ARGUMENT.format(self))
+            raise
         options = self._options
         context = current_call.get()
         if context is None:
@@ -156,7 +161,11 @@ class DeploymentHandle(Generic[T]):
         """
         router = self._router_now()
         selection.take(self._id)
-        payload, upstreams = encode_call(args, kwargs)
+        try:
+            payload, upstreams = encode_call(args, kwargs)
+        except Exception as error:
+            error.add_note(_ARGUMENT.format(self))
+            raise
         how: DeploymentHandle[T] = self if self._options != HandleOptions() else selection.chosen_by
         meta, children = how._inherited()
         method = how._options.method_name
@@ -181,7 +190,11 @@ class DeploymentHandle(Generic[T]):
                 'arguments: handle.broadcast("reset", 1).'
             )
         router = self._router_now()
-        payload, upstreams = encode_call(args, kwargs)
+        try:
+            payload, upstreams = encode_call(args, kwargs)
+        except Exception as error:
+            error.add_note(_ARGUMENT.format(self))
+            raise
         meta, children = self._inherited()
         made = DeploymentBroadcastResponse(router, method_name, payload, meta, upstreams)
         router.cluster.run(made.begin, children)

@@ -130,7 +130,8 @@ def _find(module: ModuleType, attribute: str, target: str) -> Any:
 def _no_attribute(holder: Any, part: str, place: str, mark: str) -> str:
     names = [name for name in dir(holder) if not name.startswith("_")]
     apps = [name for name in names if isinstance(getattr(holder, name, None), Application)]
-    near = get_close_matches(part, names, 1) or apps[:1]
+    own = [name for name in names if not isinstance(getattr(holder, name, None), ModuleType)]
+    near = get_close_matches(part, own, 1) or apps[:1]
     hint = ""
     if near:
         hint = f" Did you mean '{place}{mark}{near[0]}'?"

@@ -211,7 +211,7 @@ def _read_extras(head: Head, raw: bytes, low: bytes, start: int, names: Names) -
 
 def _length(value: bytes) -> int:
     if _DIGITS.fullmatch(value) is None:
-        raise HeadError(400, "Content-Length is not a plain decimal number.")
+        raise HeadError(400, "Content-Length is not a plain decimal number of at most 18 digits.")
     return int(value)
 
 

@@ -59,8 +59,8 @@ def _table() -> dict[str, Datatype]:
 
 DATATYPES: Final[Mapping[str, Datatype]] = MappingProxyType(_table())
 BYTES: Final = DATATYPES["BYTES"]
-_BY_CODE: Final[Mapping[str, str]] = MappingProxyType(
-    {d.dtype.str.lstrip("<|"): d.name for d in DATATYPES.values() if d.name != "BF16"}
+_BY_DTYPE: Final[Mapping[np.dtype[Any], str]] = MappingProxyType(
+    {d.dtype: d.name for d in DATATYPES.values() if d.name != "BF16"}
 )
 
 
@@ -77,7 +77,7 @@ def datatype_named(name: str) -> Datatype:
 
 def name_of(dtype: np.dtype[Any]) -> str:
     """The datatype that holds arrays of that dtype."""
-    name = _BY_CODE.get(dtype.str.lstrip("<>|="))
+    name = _BY_DTYPE.get(dtype) or _BY_DTYPE.get(dtype.newbyteorder("<"))
     if name is not None:
         return name
     if dtype.kind in "SUT":

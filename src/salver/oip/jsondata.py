@@ -35,6 +35,8 @@ Text = bytes | memoryview | msgspec.Raw
 _NESTED: Final = re.compile(rb"\s*\[\s*\[")
 _AT: Final = re.compile(r"^(.*?)(?: - at `\$(.*)`)?$", re.DOTALL)
 _INT64: Final = 2**63 - 1
+_SMALL: Final = 64  # elements
+_LARGEST: Final = {"FP16": 65504.0, "FP32": float(np.finfo(np.float32).max)}
 _FLOAT: Final = 'a number, null, "NaN", "Infinity" or "-Infinity"'
 # What is read is more than what is promised: 3.0 is an integer.
 _UNIONS: Final = (("`int | float`", "an integer"), ("`float | str | null`", _FLOAT))
@@ -153,11 +155,21 @@ def _integer(value: float) -> int:
 
 
 def _read_floats(values: list[Any], kind: Datatype) -> npt.NDArray[Any]:
+    if kind.name in _LARGEST and 0 < len(values) <= _SMALL and _fit(values, _LARGEST[kind.name]):
+        return np.array(values, dtype=kind.dtype)
     try:
         array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError):
         array = np.array([_float(value) for value in values], dtype=np.float64)
     return narrowed(array, kind)
+
+
+def _fit(values: list[Any], largest: float) -> bool:
+    """Whether all are numbers of that size at most; quicker for a few than to ask NumPy."""
+    try:
+        return -largest <= min(values) and max(values) <= largest  # type: ignore[no-any-return]
+    except TypeError:  # some are spelled, as "NaN" is
+        return False
 
 
 def _float(value: float | str | None) -> float:

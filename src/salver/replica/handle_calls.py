@@ -114,7 +114,14 @@ def dump_result(host: Host, method: Method, result: Any) -> tuple[bytes, list[me
             f"{method.name} of deployment {host.deployment} returned a generator. Call it with "
             "`handle.options(stream=True)` and iterate over the response."
         )
-    return dumps(result)
+    try:
+        return dumps(result)
+    except Exception as error:
+        error.add_note(
+            f"{method.name} of deployment {host.deployment} returned {type(result).__name__}, "
+            "which cannot be sent to another process, that of its caller."
+        )
+        raise
 
 
 def answer(call: ServedCall, dumped: tuple[bytes, list[memoryview]]) -> None:
