@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import re
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
+from salver.control.client import ControlClient
+from salver.engine.doorplate import find_instance
+from salver.errors import WireError
 from tests.conftest import Command, put
 
 APP = """
@@ -325,6 +332,37 @@ def test_a_controller_that_dies_at_every_start_ends_it_with_the_cause(
     (error,) = (line for line in served.errors().splitlines() if line.startswith("Error: "))
     assert error.startswith("Error: The controller does not start; it was tried 3 times, and ended")
     assert "exit code 1: sqlite3.OperationalError: disk I/O error. " in error
+
+
+async def _runs_again(place: str) -> None:
+    """The controller that answers there has told that the app runs."""
+    secret = (Path(place) / "secret").read_bytes()
+    while True:
+        with suppress(OSError, WireError):  # it is only about to be there
+            control = await ControlClient.dial(place, secret)
+            async for event in control.events():
+                if (event.subject, event.state) == ("default", "RUNNING"):
+                    control.close()
+                    return
+
+
+def test_a_new_controller_is_no_change_of_state(salver_command: Command, folder: Path) -> None:
+    served = salver_command("run", "shop:app", "--port", "0", cwd=folder)
+    found = find_instance("127.0.0.1", httpx.URL(served.url).port or 0)
+    assert found is not None
+    every = {process.pid: process for process in psutil.Process(served.process.pid).children(True)}
+    named = {Path(f"/proc/{pid}/comm").read_text().strip(): every[pid] for pid in every}
+    (controller,) = (named[name] for name in named if name.startswith("salver:controll"))
+    (replica,) = (named[name] for name in named if name.startswith("salver:App"))
+    controller.kill()
+    controller.wait()
+    asyncio.run(asyncio.wait_for(_runs_again(found[0]), 60))
+    replica.kill()
+    served.line(r"#App#\w+ RUNNING")  # that of the next controller
+    assert served.stop() == 0
+    states = re.findall(r"^[\d:]+ default (\w+)", "".join(served.said), re.MULTILINE)
+    assert states
+    assert all(state != after for state, after in itertools.pairwise(states)), states
 
 
 def test_a_busy_port_is_named(salver_command: Command, folder: Path) -> None:

@@ -188,6 +188,7 @@ class _Serving:
     async def _show_events(self) -> None:
         """Until the instance ends; a restarted controller is asked again, for what is new."""
         latest = 0.0
+        states: dict[str, str] = {}  # of apps and doors: a new controller tells them anew
         while True:
             try:
                 control = await ControlClient.dial(self._instance.address, self._instance.secret())
@@ -199,7 +200,10 @@ class _Serving:
                 async for event in control.events():
                     if event.at > latest:
                         latest = event.at
-                        _show(event)
+                        if not event.state == states.get(event.subject) == "RUNNING":
+                            _show(event)
+                        if "#" not in event.subject:
+                            states[event.subject] = event.state
             except WireError:  # and that one before it had begun to tell
                 continue
             finally:

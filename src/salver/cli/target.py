@@ -57,9 +57,11 @@ def _split(target: str) -> tuple[str, str]:
             "of run and check, a configuration file that ends in .yaml, .yml or .json)."
         )
     stem = Path(module).stem if module.endswith(".py") else module.strip("/").replace("/", ".")
+    package, dot, name = stem.rpartition(".")
+    other = f" or '{package}:{name}'" if dot and not colon else ""
     raise TargetError(
         f"{target!r} does not name an app: expected 'module:name', for example "
-        f"'{stem or 'hello'}:{attribute or 'app'}'."
+        f"'{stem or 'hello'}:{attribute or 'app'}'{other}."
     )
 
 
