@@ -438,7 +438,8 @@ async def test_idle_replicas_share_the_calls(count: int) -> None:
     bench.submit(count * 4)
     loads = [len(replica.calls) for replica in bench.replicas]
     assert sum(loads) == count * 4
-    assert max(loads) - min(loads) <= (0 if count <= 8 else 4)
+    # Of more than eight, each call goes to the better of two that are drawn.
+    assert max(loads) - min(loads) <= (0 if count <= 8 else 8)
 
 
 async def test_what_others_have_under_way_there_counts() -> None:
