@@ -176,7 +176,10 @@ async def test_the_end_loses_no_call_that_has_begun(
     await asking.until(100)
     await asyncio.to_thread(running.instance.stop)
     await asking.end(now=False)
-    assert [error.code() for error in asking.failures] == [grpc.StatusCode.UNAVAILABLE] * 8
+    # What comes after the app has gone and before the door has is told that there is none.
+    refused = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND}
+    assert len(asking.failures) == 8
+    assert {error.code() for error in asking.failures} <= refused
     assert served.read_text() == str(asking.answers)
 
 
