@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -151,3 +152,16 @@ def test_a_websocket_through_the_bridge(elsewhere: TestClient) -> None:
         assert socket.receive_text() == "echo one"
         socket.send_text("two")
         assert socket.receive_text() == "echo two"
+
+
+async def test_nothing_is_begun_and_left_for_a_loop_that_has_ended() -> None:
+    ended = asyncio.new_event_loop()
+    app = bridge(ended)
+    ended.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        await app({"type": "http"}, _never, _never)
+    gc.collect()  # a coroutine that was never awaited would be told now
+
+
+async def _never(*_: Any) -> Any:
+    raise AssertionError

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+from asyncio.futures import _chain_future  # type: ignore[attr-defined]
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any, Final
 
 import httptools
@@ -56,20 +59,24 @@ class AsgiBridge:
         here = asyncio.get_running_loop()
 
         async def receive_there() -> Message:
-            message: Message = await _on(here, receive())
+            message: Message = await _on(here, receive)
             return message
 
         async def send_there(message: Message) -> None:
-            await _on(here, send(message))
+            await _on(here, partial(send, message))
 
-        await _on(self._loop, self._serve(scope, receive_there, send_there))
+        await _on(self._loop, partial(self._serve, scope, receive_there, send_there))
 
 
-async def _on(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]) -> Any:
+async def _on(loop: asyncio.AbstractEventLoop, call: Callable[[], Awaitable[Any]]) -> Any:
+    """What it gives, called on that loop; for one that has ended, nothing is begun and left."""
+    done: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
     async def run() -> Any:
-        return await awaitable
+        return await call()
 
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), loop))
+    loop.call_soon_threadsafe(lambda: _chain_future(loop.create_task(run()), done))
+    return await asyncio.wrap_future(done)
 
 
 async def _live(receive: Receive, send: Send) -> None:
