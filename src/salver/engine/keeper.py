@@ -165,10 +165,11 @@ class Keeper:
         for listener in self._tcp.values():
             listener.close()  # the doors close theirs, and whoever dials then is refused at once
         if self._link.connected and timeout_s != 0:
-            self._link.send(Drain())
-            # The doors finish what they have begun and take nothing new, while replicas still live.
+            # The doors finish what they have begun and take nothing new, while replicas still live;
+            # they know that before the apps go, or they would say that there are none.
             for kind in DOORS:
                 self._children.stop_kind(kind)
+            self._link.send(Drain())
             limit = DRAIN_LIMIT_S if timeout_s is None else timeout_s
             self._patience = self._loop.later(limit, self._terminate)
         else:
