@@ -448,7 +448,7 @@ def test_it_stops_at_once_while_changed_code_is_imported(
     port = ("--port", "0") if target == "shop:app" else ()
     served = salver_command("run", target, *port, "--reload", cwd=folder)
     assert served.url
-    (folder / "shop.py").write_text(IMPORTED_AND_DEAF)
+    put(folder / "shop.py", IMPORTED_AND_DEAF)
     served.line("importing")
     assert served.stop(number) == 0
     assert served.said[-1].endswith("Stopped.\n")

@@ -139,6 +139,16 @@ async def test_what_a_dying_controller_was_asked_is_asked_of_the_next(
     assert await asked is ApplicationStatus.RUNNING
 
 
+async def drained_by_the_next_controller(running: Running, name: str, gate: Path) -> None:
+    """Replace the app of this deployment, kill who drains it, and open what its call waits for."""
+    await running.deploy(apps.Plain.bind())
+    await running.until_event("STOPPING", name)
+    died = time.time()
+    running.kill("controller")
+    await running.until_event("STOPPING", name, after=died)
+    await asyncio.to_thread(lambda: os.close(os.open(gate, os.O_WRONLY)))
+
+
 async def test_a_replica_that_drains_goes_on_when_the_controller_dies(
     running: Running, journal: Journal, tmp_path: Path
 ) -> None:
@@ -149,12 +159,7 @@ async def test_a_replica_that_drains_goes_on_when_the_controller_dies(
     async with running.client() as client:
         await client.send("/")
         await journal.next("begun")
-        await running.deploy(apps.Plain.bind())
-        await running.until_event("STOPPING", "Gated")
-        died = time.time()
-        running.kill("controller")
-        await running.until_event("STOPPING", "Gated", after=died)
-        await asyncio.to_thread(lambda: os.close(os.open(fifo, os.O_WRONLY)))
+        await drained_by_the_next_controller(running, "Gated", fifo)
         assert (await client.reply()).text == "first,last"
 
 
@@ -169,12 +174,7 @@ async def test_a_blocked_replica_that_drains_goes_on_when_the_controller_dies(
     async with running.client() as client:
         await client.send(f"/?block={fifo}")
         await journal.next("begun")
-        await running.deploy(apps.Plain.bind())
-        await running.until_event("STOPPING", "Blocking")
-        died = time.time()
-        running.kill("controller")
-        await running.until_event("STOPPING", "Blocking", after=died)
-        await asyncio.to_thread(lambda: os.close(os.open(fifo, os.O_WRONLY)))
+        await drained_by_the_next_controller(running, "Blocking", fifo)
         assert (await client.reply()).text == str(blocked)
 
 
