@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -16,6 +16,8 @@ from salver.oip.slots import Slot, element_schema, fits, promised
 from salver.oip.types import Tensor
 
 __all__ = ("ArraySlot",)
+
+_NUMPY: Final = NumpyCodec()
 
 
 class ArraySlot(Slot):
@@ -34,6 +36,7 @@ class ArraySlot(Slot):
         text: bool = False,
     ) -> None:
         self.codec = codec
+        self._numpy = isinstance(codec, NumpyCodec)
         self.any = datatype is None
         self._floats = "FP32" if codec.content_type == "torch" else "FP64"  # their own default
         self.datatype = datatype or self._floats
@@ -48,16 +51,17 @@ class ArraySlot(Slot):
     def decode(self, tensor: Tensor) -> Any:
         if self.text and "dtype" not in tensor.parameters:
             tensor.parameters["dtype"] = "str"
-        if not self.own and isinstance(self.codec, NumpyCodec):
-            return array_of(tensor, own=False)
+        if self._numpy:
+            return array_of(tensor, own=self.own)
         return self.codec.decode(tensor)
 
     def encode(self, name: str, value: Any) -> Tensor:
-        if not self.codec.can_encode(value):
+        codec = self.codec
+        if not codec.can_encode(value):
             value = self._array(name, value)
+            codec = _NUMPY
         if not self.any and isinstance(value, np.ndarray):
             value = self._cast(name, value)
-        codec = self.codec if self.codec.can_encode(value) else NumpyCodec()
         tensor = codec.encode(name, value)
         if not self.takes(tensor.datatype):
             raise promised(name, self.datatype, f"an array of {tensor.datatype}")

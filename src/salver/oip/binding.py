@@ -42,13 +42,15 @@ class Binder:
 
     def bind(self, request: InferRequest) -> dict[str, Any]:
         """The keyword arguments in a request."""
-        self._check_request(request)
+        if request.parameters or request.outputs:
+            self._check_request(request)
         given: dict[str, Any] = {}
         left: list[Tensor] = []
         for index, tensor in enumerate(request.inputs):
             argument = self._by_tensor.get(tensor.name)
             if argument is not None:
-                self._check_content_type(tensor, index)
+                if tensor.parameters:
+                    self._check_content_type(tensor, index)
                 given[argument.name] = _decoded(argument, tensor, index)
             elif self._group is not None:
                 left.append(tensor)
@@ -59,7 +61,9 @@ class Binder:
                 given[self._group.name] = self._group.group.decode_all(left)
             except InvalidMessageError as error:
                 raise error.under("$.inputs") from None
-        return self._completed(given, request)
+        if len(given) < len(self.signature.arguments):
+            self._complete(given, request)
+        return given
 
     def _check_request(self, request: InferRequest) -> None:
         """Refuse before the function runs what could only be refused after it."""
@@ -89,7 +93,7 @@ class Binder:
             except InvalidMessageError as error:
                 raise error.under(f"$.inputs[{index}]") from None
 
-    def _completed(self, given: dict[str, Any], request: InferRequest) -> dict[str, Any]:
+    def _complete(self, given: dict[str, Any], request: InferRequest) -> None:
         for argument in self.signature.arguments:
             if argument.name in given:
                 continue
@@ -100,7 +104,6 @@ class Binder:
                 given[argument.name] = _plain(argument, value, f"$.parameters.{argument.tensor}")
             else:
                 self._absent(argument, given, "$.inputs")
-        return given
 
     def _absent(self, argument: Argument, given: dict[str, Any], path: str) -> None:
         if argument.required:
@@ -122,11 +125,13 @@ class Binder:
             return response
         if not response.id:
             response.id = request.id
+        if not request.outputs:
+            return response
         missing = self._optional.difference(tensor.name for tensor in response.outputs)
         if not missing:
             return response.select(request.outputs)
         wanted = [output for output in request.outputs if output.name not in missing]
-        if request.outputs and not wanted:  # all that was asked for is None
+        if not wanted:  # all that was asked for is None
             response.outputs = []
         return response.select(wanted)
 

@@ -13,7 +13,16 @@ import numpy.typing as npt
 
 from salver.oip.errors import InvalidResultError, InvalidTensorError
 
-__all__ = ("BYTES", "DATATYPES", "MAX_DIMS", "Datatype", "count_of", "datatype_named", "name_of")
+__all__ = (
+    "BYTES",
+    "DATATYPES",
+    "HELD",
+    "MAX_DIMS",
+    "Datatype",
+    "count_of",
+    "datatype_named",
+    "name_of",
+)
 
 MAX_DIMS: Final = 32  # what every NumPy release can hold
 _MAX_BYTES: Final = 2**63 - 1
@@ -59,8 +68,9 @@ def _table() -> dict[str, Datatype]:
 
 DATATYPES: Final[Mapping[str, Datatype]] = MappingProxyType(_table())
 BYTES: Final = DATATYPES["BYTES"]
-_BY_DTYPE: Final[Mapping[np.dtype[Any], str]] = MappingProxyType(
-    {d.dtype: d.name for d in DATATYPES.values() if d.name != "BF16"}
+# Arrays of these dtypes are tensors as they are; others are changed first, or are none.
+HELD: Final[Mapping[np.dtype[Any], str]] = MappingProxyType(
+    {d.dtype: d.name for d in DATATYPES.values() if d.name not in ("BF16", "BYTES")}
 )
 
 
@@ -77,10 +87,10 @@ def datatype_named(name: str) -> Datatype:
 
 def name_of(dtype: np.dtype[Any]) -> str:
     """The datatype that holds arrays of that dtype."""
-    name = _BY_DTYPE.get(dtype) or _BY_DTYPE.get(dtype.newbyteorder("<"))
+    name = HELD.get(dtype) or HELD.get(dtype.newbyteorder("<"))
     if name is not None:
         return name
-    if dtype.kind in "SUT":
+    if dtype.kind in "OSUT":
         return "BYTES"
     if dtype.name != "bfloat16":
         raise InvalidResultError(

@@ -146,20 +146,26 @@ class JsonReader:
     def _tensors(self, envelope: Any, blobs: Blobs | None, read: ReadData) -> list[Tensor]:
         field = self._field
         items = getattr(envelope, field)
-        check_number(len(items), field)
+        if len(items) != 1:
+            check_number(len(items), field)
+            _check_names(items, field)
         tensors: list[Tensor] = []
-        names: set[str] = set()
-        for index, item in enumerate(items):
+        for item in items:
             try:
                 tensors.append(_tensor(item, blobs, read))
-                if item.name in names:
-                    raise InvalidTensorError(f"{item.name!r:.60} appears twice", ".name")
             except InvalidMessageError as error:
-                raise error.under(f"$.{field}[{index}]") from None
-            names.add(item.name)
+                raise error.under(f"$.{field}[{len(tensors)}]") from None
         if blobs is not None:
             blobs.finish()
         return tensors
+
+
+def _check_names(items: list[_Tensor], field: str) -> None:
+    names: set[str] = set()
+    for index, item in enumerate(items):
+        if item.name in names:
+            raise InvalidTensorError(f"{item.name!r:.60} appears twice", f"$.{field}[{index}].name")
+        names.add(item.name)
 
 
 def _tensor(item: _Tensor, blobs: Blobs | None, read: ReadData) -> Tensor:

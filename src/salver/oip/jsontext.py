@@ -30,11 +30,13 @@ def write_numbers(array: npt.NDArray[Any], datatype: str) -> bytes:
     if datatype == "BF16":
         array = bfloat16.widen(array)
     flat = np.ascontiguousarray(array).reshape(-1)
-    if flat.dtype.kind == "f" and not _all_finite(flat):
-        return msgspec.json.encode([_spelled(value) for value in shortest(flat).tolist()])
     if _FAST is not None:
-        return _FAST.dumps(flat, option=_FAST.OPT_SERIALIZE_NUMPY)  # type: ignore[no-any-return]
-    return msgspec.json.encode(shortest(flat).tolist())
+        text: bytes = _FAST.dumps(flat, option=_FAST.OPT_SERIALIZE_NUMPY)
+    else:
+        text = msgspec.json.encode(shortest(flat).tolist())
+    if flat.dtype.kind == "f" and b"n" in text:  # both write what is not finite as null
+        text = msgspec.json.encode([_spelled(value) for value in shortest(flat).tolist()])
+    return text
 
 
 def write_bytes(array: npt.NDArray[Any]) -> tuple[bytes, bool]:
@@ -45,12 +47,6 @@ def write_bytes(array: npt.NDArray[Any]) -> tuple[bytes, bool]:
     except UnicodeDecodeError:
         coded = [base64.b64encode(element).decode() for element in elements]
         return msgspec.json.encode(coded), True
-
-
-def _all_finite(flat: npt.NDArray[Any]) -> bool:
-    if flat.size <= _SMALL:
-        return math.isfinite(sum(flat.tolist()))  # a sum that overflows only takes the slow way
-    return bool(np.isfinite(flat).all())
 
 
 def _spelled(value: float) -> float | str | None:

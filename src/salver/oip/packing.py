@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from salver.oip.errors import InvalidResultError
 from salver.oip.plainarrays import write_plain
@@ -12,28 +12,35 @@ from salver.oip.types import InferResponse
 
 __all__ = ("packed", "plain_of")
 
-_T = TypeVar("_T")
-
 
 def packed(signature: Signature, result: Any) -> InferResponse:
     """The response that a result is. InvalidResultError: it is not what was declared."""
     if isinstance(result, InferResponse):
         return result
-    return _told(signature, _packed, result)
+    only = signature.only
+    try:
+        if only is not None:
+            return InferResponse([only.slot.encode(only.tensor, result)])
+        return _packed(signature, result)
+    except InvalidResultError as error:
+        raise _told(signature, error) from None
 
 
 def plain_of(signature: Signature, result: Any) -> Any:
     """The same in plain JSON: something that `to_json` writes; several outputs by their names."""
     if isinstance(result, InferResponse):
         return {tensor.name: write_plain(tensor) for tensor in result.outputs}
-    return _told(signature, _plain, result)
-
-
-def _told(signature: Signature, pack: Callable[[Signature, Any], _T], result: Any) -> _T:
+    only = signature.only
     try:
-        return pack(signature, result)
+        if only is not None:
+            return only.slot.to_plain(only.tensor, result)
+        return _plain(signature, result)
     except InvalidResultError as error:
-        raise InvalidResultError(f"{signature.name}: {error}") from None
+        raise _told(signature, error) from None
+
+
+def _told(signature: Signature, error: InvalidResultError) -> InvalidResultError:
+    return InvalidResultError(f"{signature.name}: {error}")
 
 
 def _packed(signature: Signature, result: Any) -> InferResponse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -64,13 +64,13 @@ class RestFormat:
         if blobs is not None and not len(text):
             return raw_request(blobs, metadata)
         envelope, inputs = self._requests.read(text, blobs)
-        outputs = [RequestedOutput(o.name, o.parameters or {}) for o in envelope.outputs or ()]
-        for index, output in enumerate(outputs):
-            _flag(output.parameters, "binary_data", f"$.outputs[{index}].parameters")
-        _flag(envelope.parameters or {}, "binary_data_output", "$.parameters")
-        return InferRequest(
-            inputs, outputs, id=envelope.id or "", parameters=envelope.parameters or {}
-        )
+        request = InferRequest(inputs, id=envelope.id or "")
+        if envelope.outputs:
+            request.outputs = _outputs(envelope.outputs)
+        if envelope.parameters:
+            _flag(envelope.parameters, "binary_data_output", "$.parameters")
+            request.parameters = envelope.parameters
+        return request
 
     def read_response(self, body: Text, header_length: str | int | None = None) -> InferResponse:
         """The response of a body, as a client receives it."""
@@ -86,6 +86,13 @@ class RestFormat:
             envelope.id or "",
             envelope.parameters or {},
         )
+
+
+def _outputs(items: Sequence[Any]) -> list[RequestedOutput]:
+    outputs = [RequestedOutput(item.name, item.parameters or {}) for item in items]
+    for index, output in enumerate(outputs):
+        _flag(output.parameters, "binary_data", f"$.outputs[{index}].parameters")
+    return outputs
 
 
 def _flag(parameters: Parameters, name: str, at: str) -> None:

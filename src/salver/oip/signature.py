@@ -61,6 +61,7 @@ class Signature(msgspec.Struct, frozen=True):
     direct: bool = False  # an InferResponse is returned
     group: GroupCodec | None = None  # a value that makes its own set of tensors is returned
     nullable: bool = False  # None may be returned
+    only: Output | None = None  # which the result is as it is, and never None
     description: str = ""
 
     @property
@@ -96,16 +97,18 @@ class Signature(msgspec.Struct, frozen=True):
         returned = hint if item is None else item
         bare, _, nullable = split_hint(returned)
         text_input = any(argument.tensor == "text_input" for argument in arguments)
+        outputs = tuple(_outputs(function, returned, registry, text_input))
         return cls(
             _name(function),
             arguments,
-            tuple(_outputs(function, returned, registry, text_input)),
+            outputs,
             registry,
             streams=item is not None,
             several=_is_several(bare),
             direct=bare is InferResponse,
             group=registry.group_for_hint(bare),
             nullable=nullable,
+            only=outputs[0] if _is_only(outputs, bare, nullable) else None,
             description=inspect.getdoc(function) or "",
         )
 
@@ -266,6 +269,11 @@ def _is_several(hint: Any) -> bool:
     """Whether it is a tuple of so many values; `tuple[T, ...]` is one value, as a list is."""
     items = get_args(hint) if get_origin(hint) is tuple else ()
     return bool(items) and Ellipsis not in items
+
+
+def _is_only(outputs: tuple[Output, ...], bare: Any, nullable: bool) -> bool:
+    plain = len(outputs) == 1 and outputs[0].field is None and not outputs[0].nullable
+    return plain and not nullable and not _is_several(bare)
 
 
 def _output(

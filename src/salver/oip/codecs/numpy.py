@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from salver.oip import bfloat16
 from salver.oip.codecs.foreign import attribute
+from salver.oip.datatypes import HELD
 from salver.oip.errors import ContentError, InvalidResultError
 from salver.oip.types import Tensor
 
 __all__ = ("DictCodec", "NumberCodec", "NumpyCodec", "array_of", "tensor_of", "writable")
 
+_ARRAYS: Final = (np.ndarray, np.generic)
 _TIMES: Final = ("datetime64[s]", "datetime64[ms]", "datetime64[us]", "datetime64[ns]")
 
 
@@ -28,7 +30,7 @@ class NumpyCodec:
         return (get_origin(hint) or hint) is np.ndarray
 
     def can_encode(self, value: object) -> bool:
-        return isinstance(value, np.ndarray | np.generic)
+        return isinstance(value, _ARRAYS)
 
     def encode(self, name: str, value: Any) -> Tensor:
         return tensor_of(name, np.asarray(value))
@@ -97,6 +99,9 @@ class DictCodec:
 
 def tensor_of(name: str, array: npt.NDArray[Any]) -> Tensor:
     """A tensor of an array; strings and times say in `dtype` what they were."""
+    datatype = HELD.get(array.dtype)
+    if datatype is not None:
+        return Tensor(name, datatype, array.shape, array, {"content_type": "np"})
     kind = array.dtype.kind
     if kind == "M":
         return _text(name, np.datetime_as_string(array), str(array.dtype))
@@ -107,9 +112,7 @@ def tensor_of(name: str, array: npt.NDArray[Any]) -> Tensor:
             f"{name!r} holds complex numbers, which the protocol has not; "
             "give their real and imaginary parts."
         )
-    tensor = Tensor.of(name, array)
-    tensor.parameters["content_type"] = "np"
-    return tensor
+    return Tensor.of(name, array, {"content_type": "np"})
 
 
 def _text(name: str, array: Any, dtype: str) -> Tensor:

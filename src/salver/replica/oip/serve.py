@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing
 from contextvars import Context
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from salver.errors import RequestCancelledError
 from salver.replica.oip.model import Model
@@ -52,11 +52,10 @@ class _Unfinished:
 
 def serve(call: ServedCall, space: Context, exchange: Exchange) -> None:
     """Answer a call that has been let in."""
-    method, loop = exchange.model.method, call.caller.host.loop
-    if exchange.events:
-        call.task = loop.create_task(_stream(call, space, exchange), context=space)
-    elif method.is_async or exchange.model.streams or call.upload is not None:
-        call.task = loop.create_task(_on_loop(call, space, exchange), context=space)
+    method = exchange.model.method
+    if exchange.events or method.is_async or exchange.model.streams or call.upload is not None:
+        work = _on_loop(call, space, exchange)
+        call.task = call.caller.host.loop.create_task(work, context=space)
     else:
         _in_thread(call, space, exchange)
 
@@ -69,17 +68,35 @@ async def _on_loop(call: ServedCall, space: Context, exchange: Exchange) -> None
     if not call.begin():
         call.withdraw()
         return
+    began = perf_counter_ns()
     model = exchange.model
-    with _Answering(call, exchange) as answering:
+    try:
         if call.upload is not None:
             exchange.body = await _whole_body(call)
         given = exchange.arguments()
         read = perf_counter_ns()
+        if exchange.events:
+            await _send_items(call, space, exchange, given[0])
+            ended = perf_counter_ns()
+            model.done(call.context.request_id, 1, 0, began, read, ended, ended)
+            return
         if len(given) == 1 and model.method.is_async and not model.streams:
             results = [await model.method.call(**given[0])]
         else:
             results = await _all(exchange, given, space)
-        answering.send(results, read)
+        _answer(call, exchange, results, began, read)
+    except asyncio.CancelledError:
+        _interrupted(call, exchange)
+        raise
+    except BaseException as error:  # noqa: BLE001 - user code: the client is told, the log has it
+        _failed(call, exchange, error, began)
+
+
+async def _send_items(
+    call: ServedCall, space: Context, exchange: Exchange, given: dict[str, Any]
+) -> None:
+    async with aclosing(exchange.model.items(given, space)) as items:
+        await exchange.send_items(call, items)
 
 
 async def _whole_body(call: ServedCall) -> bytes:
@@ -145,64 +162,27 @@ def _in_thread(call: ServedCall, space: Context, exchange: Exchange) -> None:
 
 async def _finish(call: ServedCall, exchange: Exchange, waiting: list[Any]) -> None:
     call.started = True
-    with _Answering(call, exchange) as answering:
-        answering.send([await one for one in waiting], answering.began)
+    began = perf_counter_ns()
+    try:
+        _answer(call, exchange, [await one for one in waiting], began, began)
+    except asyncio.CancelledError:
+        _interrupted(call, exchange)
+        raise
+    except BaseException as error:  # noqa: BLE001 - user code: the client is told, the log has it
+        _failed(call, exchange, error, began)
 
 
-# ---- as events
+# ---- how a task ends a call: whatever happens the client is told, and it is counted
 
 
-async def _stream(call: ServedCall, space: Context, exchange: Exchange) -> None:
-    call.started = True
-    if not call.begin():
-        call.withdraw()
-        return
-    model = exchange.model
-    with _Answering(call, exchange) as answering:
-        if call.upload is not None:
-            exchange.body = await _whole_body(call)
-        given = exchange.arguments()
-        read = perf_counter_ns()
-        async with aclosing(model.items(given[0], space)) as items:
-            await exchange.send_items(call, items)
-        ended = perf_counter_ns()
-        model.done(call.context.request_id, 1, 0, answering.began, read, ended, ended)
-
-
-# ---- what all tasks share
-
-
-class _Answering:
-    """A call that a task answers: whatever it ends with, the client is told, and it is counted."""
-
-    __slots__ = ("_call", "_exchange", "began")
-
-    def __init__(self, call: ServedCall, exchange: Exchange) -> None:
-        self._call = call
-        self._exchange = exchange
-        self.began = perf_counter_ns()
-
-    def send(self, results: list[Any], read: int) -> None:
-        """Answer with what the model returned; the arguments had been `read` by then."""
-        call, exchange = self._call, self._exchange
-        ran = perf_counter_ns()
-        answer = exchange.answer(results)
-        written, request_id = perf_counter_ns(), call.context.request_id
-        exchange.model.done(request_id, len(results), 0, self.began, read, ran, written)
-        exchange.send(call, answer)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        """User code raised: the client is told, the log has it."""
-        if isinstance(error, asyncio.CancelledError):
-            _interrupted(self._call, self._exchange)
-        if error is None or isinstance(error, asyncio.CancelledError):
-            return False
-        self._exchange.model.counters.failure(perf_counter_ns() - self.began)
-        self._exchange.fail(self._call, error)
-        return True
+def _answer(
+    call: ServedCall, exchange: Exchange, results: list[Any], began: int, read: int
+) -> None:
+    ran = perf_counter_ns()
+    answer = exchange.answer(results)
+    written, request_id = perf_counter_ns(), call.context.request_id
+    exchange.model.done(request_id, len(results), 0, began, read, ran, written)
+    exchange.send(call, answer)
 
 
 def _interrupted(call: ServedCall, exchange: Exchange) -> None:
@@ -211,3 +191,8 @@ def _interrupted(call: ServedCall, exchange: Exchange) -> None:
         call.finish()
     else:
         exchange.fail(call, RequestCancelledError(call.context.request_id))
+
+
+def _failed(call: ServedCall, exchange: Exchange, error: BaseException, began: int) -> None:
+    exchange.model.counters.failure(perf_counter_ns() - began)
+    exchange.fail(call, error)
