@@ -97,6 +97,27 @@ def test_images_keep_every_pixel(over: Any, mode: str) -> None:
     assert found.tobytes() == image.tobytes()
 
 
+def test_pixels_of_32_bits_keep_what_16_cannot_hold() -> None:
+    images = import_module("PIL.Image")
+    image = images.fromarray(np.array([[100_000, -5]], "i4"))
+
+    found = REGISTRY.decode(REGISTRY.encode("x", image))[0]
+
+    assert (image.mode, found.mode) == ("I", "I")
+    assert np.asarray(found).tolist() == [[100_000, -5]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "becomes"), [("CMYK", "RGB"), ("RGBX", "RGB"), ("PA", "RGBA"), ("La", "LA")]
+)
+def test_an_image_of_a_mode_that_files_have_not_is_converted(mode: str, becomes: str) -> None:
+    image = import_module("PIL.Image").new(mode, (2, 3))
+
+    found = REGISTRY.decode(REGISTRY.encode("x", image))[0]
+
+    assert (found.mode, found.size) == (becomes, (2, 3))
+
+
 def test_an_image_may_come_as_base64_or_data_url() -> None:
     images = import_module("PIL.Image")
     image = images.new("RGB", (2, 2), "red")

@@ -6,13 +6,19 @@ import base64
 import binascii
 import io
 import math
-from typing import Any
+from typing import Any, Final
 
 from salver.oip.codecs.foreign import is_instance, is_type, loaded
 
 __all__ = ("is_image", "is_image_hint", "read_image", "write_image")
 
-_CONVERTED = ("CMYK", "YCbCr", "HSV", "LAB")  # modes that PNG has not
+# Modes that PNG has not, and what they are in it; TIFF has numbers that PNG would cut off.
+_CONVERTED: Final = {
+    **dict.fromkeys(("CMYK", "YCbCr", "HSV", "LAB", "RGBX"), "RGB"),
+    **dict.fromkeys(("RGBa", "PA"), "RGBA"),
+    "La": "LA",
+}
+_WIDE: Final = ("I", "F")
 
 
 def is_image(value: object) -> bool:
@@ -26,11 +32,11 @@ def is_image_hint(hint: object) -> bool:
 
 
 def write_image(image: Any) -> bytes:
-    """The image as a lossless file: PNG, or TIFF for floating point pixels."""
+    """The image as a lossless file: PNG, or TIFF for pixels of 32 bits."""
     file = io.BytesIO()
     if image.mode in _CONVERTED:
-        image = image.convert("RGB")
-    image.save(file, format="TIFF" if image.mode == "F" else "PNG")
+        image = image.convert(_CONVERTED[image.mode])
+    image.save(file, format="TIFF" if image.mode in _WIDE else "PNG")
     return file.getvalue()
 
 
