@@ -14,6 +14,7 @@ import numpy.typing as npt
 from salver.client.errors import InputError
 from salver.oip import bfloat16
 from salver.oip.codecs.elements import ElementCodec
+from salver.oip.codecs.foreign import is_instance
 from salver.oip.codecs.json import to_json
 from salver.oip.codecs.numpy import array_of, tensor_of
 from salver.oip.codecs.registry import Registry, built_in
@@ -95,7 +96,7 @@ def _tensors(wanted: TensorMetadata, value: Any) -> list[Tensor]:
         return [value]
     content_type = str(wanted.parameters.get("content_type", ""))
     if content_type in ("pd", "dict"):
-        return _REGISTRY.group_named(content_type).encode_all(value)
+        return _columns(content_type, value)
     if wanted.parameters.get("any_datatype"):
         return [_any(wanted.name, content_type, value)]
     kind = DATATYPES[wanted.datatype]
@@ -107,6 +108,18 @@ def _tensors(wanted: TensorMetadata, value: Any) -> list[Tensor]:
     if not wanted.parameters.get("any_shape"):
         tensor = _shaped(tensor, wanted.shape)
     return [tensor]
+
+
+def _columns(content_type: str, value: Any) -> list[Tensor]:
+    """Of a frame, or of a dict of arrays: for want of pandas, that is a frame too."""
+    if is_instance(value, "pandas", "DataFrame"):
+        return _REGISTRY.group_named("pd").encode_all(value)
+    if not isinstance(value, Mapping):
+        what = (
+            "a DataFrame or a dict of its columns" if content_type == "pd" else "a dict of arrays"
+        )
+        raise InputError(f"expected {what}, got {value!r:.60}")
+    return [_any(str(name), "np", column) for name, column in value.items()]
 
 
 def _is_ragged(value: Any) -> bool:
@@ -134,6 +147,8 @@ def _any(name: str, content_type: str, value: Any) -> Tensor:
         value = array if array.dtype.kind != "O" else value
     if isinstance(value, np.ndarray):
         return tensor_of(name, value)
+    if content_type and (value is None or isinstance(value, Mapping)):
+        raise InputError(f"expected an array, got {value!r:.60}")
     try:
         return _REGISTRY.encode(name, value)
     except InvalidResultError:
@@ -166,7 +181,7 @@ def _bytes(wanted: TensorMetadata, content_type: str, value: Any) -> Tensor:
 def _as_told(value: Any) -> Any:
     """Members of an Enum, dates and the like as the text or number that JSON has for them."""
     try:
-        return msgspec.to_builtins(value)
+        return msgspec.to_builtins(value, builtin_types=(bytes, bytearray, memoryview))
     except TypeError:
         return value
 
@@ -195,8 +210,8 @@ def _numbers(wanted: TensorMetadata, kind: Datatype, value: Any) -> Tensor:
 
 
 def _array(value: Any) -> npt.NDArray[Any]:
-    if hasattr(value, "detach"):  # a tensor of torch, on whatever device
-        value = value.detach().cpu().numpy()
+    if is_instance(value, "torch", "Tensor"):  # on whatever device
+        value = array_of(_REGISTRY.encode("", value), own=False)
     try:
         return np.asarray(value)
     except (ValueError, TypeError) as error:
@@ -259,10 +274,12 @@ def values_of(response: InferResponse, metadata: ModelMetadata, asked: Sequence[
     wanted = {tensor.name: tensor for tensor in metadata.outputs}
     if _is_frame(response, metadata):
         return _REGISTRY.group_named("pd").decode_all(response.outputs)
-    values: dict[str, Any] = dict.fromkeys(
-        name for name in asked or wanted if name in wanted and wanted[name].optional
-    )
-    values |= {t.name: _value(t, wanted.get(t.name)) for t in response.outputs}
+    given = {t.name: _value(t, wanted.get(t.name)) for t in response.outputs}
+    values = {
+        name: given.get(name)
+        for name in asked or wanted
+        if name in given or (name in wanted and wanted[name].optional)
+    } | given
     if not values and not wanted:
         return None
     whole = any(tensor.parameters.get("content_type") == "dict" for tensor in metadata.outputs)
@@ -286,13 +303,20 @@ def _value(tensor: Tensor, wanted: TensorMetadata | None) -> Any:
         return numbers[0] if single and tensor.shape == (1,) else numbers
     if wanted is not None and wanted.datatype != "BYTES" and content_type == "json":
         return _lists(wanted).decode(tensor)
-    if content_type == "series" and find_spec("pandas") is not None:
+    if _is_series(tensor, wanted):
         return _REGISTRY.named("series").decode(tensor)
     codec = _REGISTRY.named(content_type) if content_type not in ("", "np") else None
     if not isinstance(codec, ElementCodec):
         return array_of(tensor, own=False)
     values = codec.decode(tensor)
     return values[0] if single and len(values) == 1 else values
+
+
+def _is_series(tensor: Tensor, wanted: TensorMetadata | None) -> bool:
+    """Whatever its cells are."""
+    kinds = tensor.parameters, {} if wanted is None else wanted.parameters
+    said = any(kind.get("content_type") == "series" for kind in kinds)
+    return said and find_spec("pandas") is not None
 
 
 def _content_type(tensor: Tensor, wanted: TensorMetadata | None) -> str:

@@ -80,8 +80,8 @@ class ElementCodec:
         return values
 
 
-def _is(kind: type) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, kind)
+def _is(*kinds: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, kinds)
 
 
 def _hints(*kinds: object) -> Callable[[object], bool]:
@@ -107,8 +107,11 @@ def _write_image(value: object) -> bytes:
     return write_image(value)
 
 
+_BYTES: Final = (bytes, bytearray, memoryview)
+
+
 def _write_bytes(value: object) -> bytes:
-    if not isinstance(value, bytes | bytearray | memoryview):
+    if not isinstance(value, _BYTES):
         raise TypeError("expected bytes")
     return bytes(value)
 
@@ -129,7 +132,7 @@ def _never(_: object) -> bool:
 # The order is that in which a value is offered to them.
 ELEMENT_CODECS: Final[tuple[ElementCodec, ...]] = (
     ElementCodec("str", _is(str), _hints(str), _write_text, bytes.decode),
-    ElementCodec("bytes", _is(bytes), _hints(bytes), _write_bytes, bytes),
+    ElementCodec("bytes", _is(*_BYTES), _hints(bytes), _write_bytes, bytes),
     ElementCodec("datetime", _is(datetime), _hints(datetime), _write_time,
                  lambda element: datetime.fromisoformat(element.decode())),
     ElementCodec("image", is_image, is_image_hint, _write_image, read_image),
