@@ -30,12 +30,14 @@ from salver.oip.codecs.elements import ElementCodec
 from salver.oip.codecs.foreign import is_array_like
 from salver.oip.codecs.frame import SeriesCodec
 from salver.oip.codecs.numpy import NumpyCodec
-from salver.oip.codecs.pydantic import uses_pydantic, written_fields
+from salver.oip.codecs.pydantic import is_mark, uses_pydantic, written_fields
 from salver.oip.codecs.registry import Registry
 from salver.oip.codecs.torch import TorchCodec
 from salver.oip.datatypes import DATATYPES, datatype_named
+from salver.oip.errors import UnservableError
 from salver.oip.json_slots import JsonSlot
 from salver.oip.jsontypes import check_json
+from salver.oip.rules import RuledSlot, constrain, rules_of, without_rules
 from salver.oip.slots import AnySlot, Slot
 from salver.oip.value_slots import ChoiceSlot, ElementSlot, NumberSlot
 from salver.spec.endpoint import Field
@@ -69,8 +71,27 @@ def split_hint(hint: Any) -> tuple[Any, Field, bool]:
             return hint, field, optional
 
 
-def slot_for(hint: Any, registry: Registry, field: Field = _NO_FIELD) -> Slot:
-    """The slot of values of this annotation."""
+def slot_for(
+    hint: Any, registry: Registry, field: Field = _NO_FIELD, rules: tuple[Any, ...] = ()
+) -> Slot:
+    """The slot of values of this annotation, held to rules that stand beside it."""
+    bare = without_rules(hint)
+    slot = _bare_slot(bare, registry, field)
+    if not constrain(rules) and bare is hint:
+        return slot
+    if not isinstance(slot, NumberSlot | ElementSlot | ChoiceSlot | JsonSlot):
+        raise UnservableError(
+            f"{rules[0]!r} is a rule for what JSON has values for, and no array is held to it. "
+            "Look at the array in the method."
+        )
+    whole = Annotated[(hint, *rules)] if rules else hint
+    check_json(whole, partial(_is_held, registry))
+    if isinstance(slot, JsonSlot) and not slot.many:
+        return JsonSlot(whole, None, partial(_slot_within, registry))
+    return RuledSlot(slot, whole)
+
+
+def _bare_slot(hint: Any, registry: Registry, field: Field) -> Slot:
     if field.content_type is not None:
         return _content_slot(hint, field, field.content_type, registry)
     if hint is Any or hint is object:
@@ -192,7 +213,8 @@ def unread_field(hint: Any, seen: frozenset[Any] = frozenset()) -> str:
     kinds = {} if hint in seen else get_type_hints(hint, include_extras=True)
     for name, kind in kinds.items():
         bare, field, _ = split_hint(kind)
-        if (field.datatype, field.shape, field.content_type) != (None, None, None):
+        said = (field.datatype, field.shape, field.content_type) != (None, None, None)
+        if said or any(is_mark(rule) and constrain((rule,)) for rule in rules_of(kind)):
             return f"{hint.__name__}.{name}"
         found = unread_field(bare, seen | {hint})
         if found:

@@ -9,12 +9,14 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from salver.oip.codecs.foreign import is_instance
 from salver.oip.codecs.registry import GroupCodec, Registry, built_in
 from salver.oip.errors import InvalidMessageError, UnservableError
 from salver.oip.hints import is_root, record_fields, slot_for, split_hint, unread_field
 from salver.oip.json_slots import JsonSlot
 from salver.oip.jsontypes import spelled
 from salver.oip.metadata import ModelMetadata, TensorMetadata
+from salver.oip.rules import constrain, described, rules_of
 from salver.oip.slots import Slot
 from salver.oip.types import InferRequest, InferResponse
 from salver.spec.endpoint import Field
@@ -175,36 +177,60 @@ def _arguments(
                 f"{_name(function)} takes {parameter}, but inputs have names; "
                 "write each argument out."
             )
-        hint, field, nullable = split_hint(hints.get(parameter.name, Any))
+        whole = hints.get(parameter.name, Any)
+        hint, field, nullable = split_hint(whole)
+        rules = rules_of(whole)
         name = parameter.name
         has_default = parameter.default is not parameter.empty
         required = not has_default and not nullable
         group = registry.group_for_hint(hint)
         if hint is InferRequest:
             yield Argument(name, name)
-        elif group is not None:
-            _refuse_field(f"{_name(function)}: argument {name!r}", hint, field)
+            continue
+        what = f"{_name(function)}: argument {name!r}"
+        _refuse_default(what, parameter.default)
+        if group is not None:
+            _refuse_field(what, hint, field)
+            _refuse_rules(what, rules)
             yield Argument(name, name, None, group, required, nullable, has_default,
                            field.description)  # fmt: skip
         else:
-            what = f"{_name(function)}: argument {name!r}"
-            slot = _slot(what, hint, registry, field)
-            unread = unread_field(hint) if isinstance(slot, JsonSlot) else ""
-            if unread:
-                raise UnservableError(
-                    f"{what}: {unread} has a Field, which within a record only models of pydantic "
-                    "follow. Annotate it numpy.typing.NDArray[numpy.float32] or the like, or make "
-                    "the record a model of pydantic."
-                )
+            slot = _slot(what, hint, registry, field, rules)
+            _refuse_unread(what, hint, slot)
             tensor = field.name or name
             yield Argument(tensor=tensor, name=name, slot=slot, required=required,
                            nullable=nullable, has_default=has_default,
-                           description=field.description)  # fmt: skip
+                           description=field.description or described(rules))  # fmt: skip
 
 
-def _slot(what: str, hint: Any, registry: Registry, field: Field) -> Slot:
+def _refuse_default(what: str, default: Any) -> None:
+    if is_instance(default, "pydantic", "FieldInfo"):
+        raise UnservableError(
+            f"{what}: its default is what pydantic is to look for, {default!r:.60}; write "
+            "Annotated[int, pydantic.Field(ge=0)] = 3."
+        )
+
+
+def _refuse_rules(what: str, rules: tuple[Any, ...]) -> None:
+    if constrain(rules):
+        raise UnservableError(f"{what}: {rules[0]!r} is no rule for columns; look at them in it.")
+
+
+def _refuse_unread(what: str, hint: Any, slot: Slot) -> None:
+    unread = unread_field(hint) if isinstance(slot, JsonSlot) else ""
+    if unread:
+        raise UnservableError(
+            f"{what}: {unread} has a Field, which within a record only models of pydantic "
+            "follow. Annotate it numpy.typing.NDArray[numpy.float32] or the like, or make "
+            "the record a model of pydantic."
+        )
+
+
+def _slot(
+    what: str, hint: Any, registry: Registry, field: Field, rules: tuple[Any, ...] = ()
+) -> Slot:
     try:
-        slot = slot_for(hint, registry, field)
+        slot = slot_for(hint, registry, field, rules)
     except InvalidMessageError as error:  # what its Field says
         raise UnservableError(f"{what}: {error.message}.") from None
     except UnservableError as error:
@@ -281,7 +307,8 @@ def _output(
 ) -> Output:
     bare, field, nullable = split_hint(hint)
     tensor = field.name or name
-    slot = _slot(f"{where}: output {tensor!r}", bare, registry, field)
+    rules = () if field_name else rules_of(hint)  # a record's own are looked after by it
+    slot = _slot(f"{where}: output {tensor!r}", bare, registry, field, rules)
     return Output(tensor, slot, field_name, nullable)
 
 

@@ -16,6 +16,7 @@ from salver.oip.errors import ContentError, InvalidMessageError
 __all__ = (
     "Inner",
     "dumped",
+    "is_mark",
     "json_schema_of",
     "uses_pydantic",
     "validated",
@@ -27,6 +28,8 @@ __all__ = (
 Inner: TypeAlias = Callable[[Any, Any], Any]  # of a type and what JSON had for it
 Fallback: TypeAlias = Callable[[Any], Any]
 
+_MARKS: Final = ("pydantic.", "annotated_types")  # where their classes are
+_OWN: Final = "__get_pydantic_core_schema__"  # what marks of users' own have
 _WITHIN: Final = " - within `$"
 _HINT: Final = "salver_hint"
 _OPAQUE: Final = frozenset(("config", "default", "metadata", "serialization"))  # no schemas
@@ -34,7 +37,25 @@ _OPAQUE: Final = frozenset(("config", "default", "metadata", "serialization"))  
 
 def uses_pydantic(hint: Any) -> bool:
     """Whether pydantic reads values of this annotation."""
-    return hasattr(hint, "__pydantic_core_schema__") or any(map(uses_pydantic, get_args(hint)))
+    try:
+        return _known_use(hint)
+    except TypeError:  # it cannot be hashed
+        return _use(hint)
+
+
+def _use(hint: Any) -> bool:
+    if hasattr(hint, "__pydantic_core_schema__") or is_mark(hint):
+        return True
+    return any(map(uses_pydantic, get_args(hint)))
+
+
+_known_use = lru_cache(maxsize=256)(_use)  # it is asked for by each call
+
+
+def is_mark(mark: Any) -> bool:
+    """Whether it says in an annotation what pydantic is to look for."""
+    known = type(mark).__module__.startswith(_MARKS)
+    return (known or hasattr(mark, _OWN)) and not isinstance(mark, type)
 
 
 def within(error: InvalidMessageError) -> ValueError:
