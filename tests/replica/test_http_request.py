@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import weakref
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,6 +113,23 @@ async def test_the_body_of_a_large_request_is_bytes() -> None:
             frames.REQ, frames.HTTP, len(head), 1, Segments(head, [memoryview(bytes(100_000))])
         )
         assert (await caller.reply(1)).body == b'["bytes",100000,true]'
+
+
+async def test_the_memory_of_a_large_body_is_free_once_it_is_bytes() -> None:
+    memory: Any = np.zeros(100_000, np.uint8)
+    held = weakref.ref(memory)
+
+    async def handler(request: Request) -> list[Any]:
+        before = held() is not None
+        return [before, len(await request.body()), held() is not None]
+
+    async with serving(handler) as caller:
+        head = b"POST / HTTP/1.1\r\nhost: x\r\n\r\n"
+        payload = Segments(head, [memoryview(memory)])
+        del memory
+        caller.frame(frames.REQ, frames.HTTP, len(head), 1, payload)
+        del payload
+        assert (await caller.reply(1)).body == b"[true,100000,false]"
 
 
 async def test_a_body_that_comes_in_pieces_is_asked_for_as_it_is_read() -> None:

@@ -23,7 +23,7 @@ from salver.wire.messages import Hello
 from salver.wire.payload import Segments, dumps
 from salver.wire.streams import Dialler
 
-HOLD, SUM, GIVE, LENT, BEGIN, MAPS = range(1, 7)
+HOLD, SUM, GIVE, LENT, BEGIN, MAPS, LOOK = range(1, 8)
 SIZE = 300_000
 
 
@@ -58,6 +58,9 @@ class Obeying:
             how = [b.obj.__class__.__name__.rstrip("0123456789") for b in parts]
             answer = how, sum(sum(b) for b in parts)
             self.held[call_id] = parts
+        elif aux == LOOK:
+            assert isinstance(payload, Segments)
+            answer = len(payload.buffers[0])
         elif aux == SUM:
             answer = sum(sum(b) for b in self.held[call_id])
         elif aux == GIVE:

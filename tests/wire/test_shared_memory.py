@@ -23,7 +23,7 @@ from salver.wire.streams import Dialler
 from salver.wire.token import Token
 
 from .peers import SECRET, Frame, Notes, hello
-from .replica_process import BEGIN, GIVE, HOLD, LENT, MAPS, SIZE, SUM
+from .replica_process import BEGIN, GIVE, HOLD, LENT, LOOK, MAPS, SIZE, SUM
 
 SRC = str(Path(__file__).parents[2] / "src")
 
@@ -120,6 +120,16 @@ async def test_memory_is_not_used_again_while_the_peer_looks_at_it(
         call, _ = await replica.ask(HOLD, bytes([value]) * SIZE)
         replica.conn.send(frames.CANCEL, 0, 0, call)
     assert (await replica.ask(SUM, call=held))[1] == 2 * (SIZE - 10)
+
+
+async def test_memory_that_was_only_looked_at_comes_back_with_the_answer(
+    replica: Replica, dialler: Dialler
+) -> None:
+    big = bytes([1]) * SIZE
+    await replica.ask(LOOK, big)  # in pieces
+    for _ in range(3):
+        assert (await replica.ask(LOOK, big))[1] == SIZE
+        assert dialler.arena.lent == 0  # in the same write: who answers is not woken twice
 
 
 async def test_memory_stays_lent_to_a_living_peer_after_its_connection(

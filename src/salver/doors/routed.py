@@ -34,6 +34,7 @@ class _Here:
     """Where the request is: at the door."""
 
     state = None
+    payload = None
 
     def __init__(self, call: HttpCall) -> None:
         self._settings = call.conn.door.settings

@@ -88,11 +88,7 @@ class MethodDoor:
             call.withdraw()
             return
         try:
-            if self._method.takes_request:
-                body = None if call.upload is not None else call.payload
-                result = await self._method.call(LazyRequest(call, call.head, body))
-            else:
-                result = await self._method.call()
+            result = await self._method.call(*self._arguments(call))
             rendered = render(result)
             if rendered is not None:
                 send_rendered(call, rendered)

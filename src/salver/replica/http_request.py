@@ -18,6 +18,8 @@ RawHead = tuple[str, bytes, str, list[tuple[bytes, bytes]], bytes]
 class Incoming(Protocol):
     """Where a request comes from: what the host knows of the call that carries it."""
 
+    payload: Any  # the body, until somebody has it
+
     @property
     def cancelled(self) -> bool: ...
 
@@ -130,7 +132,8 @@ class LazyRequest(Request):
         if whole is None:
             return await super().body()
         if type(whole) is not bytes:
-            whole = self._whole = bytes(whole)
+            # It lies in the door's memory, which the door has back before the answer.
+            whole = self._whole = self._incoming.payload = bytes(whole)
         self._body = whole
         return whole
 
@@ -138,6 +141,7 @@ class LazyRequest(Request):
         """The body without a copy: large ones lie in shared memory, as numpy can use it."""
         if self._whole is None:
             return memoryview(await super().body())
+        self._incoming.payload = None  # whoever holds the buffer holds the memory
         return memoryview(self._whole)
 
     async def stream(self) -> AsyncGenerator[bytes, None]:

@@ -295,7 +295,8 @@ class Connection(Sending):
             if self.peer is None:
                 raise WireError("Nothing can be lent before the peer has said HELLO.")
             self._shared.arena.call_later = self._loop.call_later
-            lending = self._lending = Lending(self._shared, self.peer, self._loop, self.send)
+            lending = Lending(self._shared, self.peer, self._loop, self.send, self.hurry)
+            self._lending, self._posted = lending, lending.unsent
         return lending
 
     def close(self, reason: str = "") -> None:
@@ -349,6 +350,7 @@ class Connection(Sending):
         if self._lending is not None:
             self._lending.close()
             self._lending = None  # what is still read keeps it
+            self._posted = ()
         self._theirs = CalleeCell([0, UNKNOWN])  # nothing begins for who is gone
         if self.ready is not None and not self.ready.done():
             self.ready.set_exception(error or WireError("Closed before HELLO."))

@@ -8,7 +8,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from weakref import ref
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from salver.errors import WireError
 from salver.wire import frames
 from salver.wire.arena import Slab
-from salver.wire.frames import ALIGN, LARGE, SEGMENT, SEGMENTS
+from salver.wire.frames import ALIGN, HEADER, HEADER_SIZE, LARGE, SEGMENT, SEGMENTS
 from salver.wire.mapping import Mapping
 from salver.wire.messages import ArenaNote, Hello
 from salver.wire.payload import Segments
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
     Buffer = bytes | bytearray | memoryview | PickleBuffer
 
-__all__ = ("Lending",)
+__all__ = ("Lending", "Posted")
+
+Posted: TypeAlias = tuple[int, int, int]  # type, aux and call id of a frame from any thread
 
 _MAX_ARENAS: Final = 1024
 # When a peer dies that had passed our memory on, nobody can tell us when its readers are done: they
@@ -48,11 +50,13 @@ class Lending:
         peer: Hello,
         loop: asyncio.AbstractEventLoop,
         send: Callable[[int, int, int, int, bytes], None],
+        hurry: Callable[[], None],
     ) -> None:
         self._shared = shared
         self._peer = peer
         self._loop = loop
         self._send = send
+        self._hurry = hurry
         self._thread = threading.get_ident()
         self._lent: dict[int, Slab | memoryview] = {}
         self._next = 1
@@ -64,8 +68,7 @@ class Lending:
         self._holding: MemFile | None = None  # and the other way round: gone with us and all leases
         self._passed = False  # we have told the peer that others read what it lent us
         self._read_by_others = False  # and the other way round
-        # Type, aux and call id of frames that any thread may want to send.
-        self._unsent: deque[tuple[int, int, int]] = deque()
+        self.unsent: deque[Posted] = deque()
         self._waking = False
         self._closed = False
 
@@ -240,7 +243,7 @@ class Lending:
 
     def _post(self, kind: int, aux: int, number: int) -> None:
         """Called in any thread, also by the garbage collector in the middle of anything."""
-        self._unsent.append((kind, aux, number))
+        self.unsent.append((kind, aux, number))
         if self._waking or self._closed:
             return
         self._waking = True
@@ -252,11 +255,17 @@ class Lending:
 
     def _send_posted(self) -> None:
         self._waking = False  # before the queue is emptied: what comes now wakes us again
-        while self._unsent:
-            kind, aux, number = self._unsent.popleft()
+        self._hurry()
+
+    def posted(self) -> list[bytes]:
+        """The frames that wait to be sent; they wait no more."""
+        ready = []
+        while self.unsent:
+            kind, aux, number = self.unsent.popleft()
             if aux == frames.GONE:
                 del self._told[number], self._passing[number]
-            self._send(kind, 0, aux, number, b"")
+            ready.append(HEADER.pack(HEADER_SIZE, kind, 0, aux, number))
+        return ready
 
     def close(self) -> None:
         """The connection is gone; what the peer holds stays lent as long as it reads any of it."""

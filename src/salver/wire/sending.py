@@ -13,7 +13,7 @@ from salver.wire.frames import HEADER, HEADER_SIZE, MAX_FRAME, SEG
 
 if TYPE_CHECKING:
     from salver.wire.arena import Slab
-    from salver.wire.lending import Buffer, Lending
+    from salver.wire.lending import Buffer, Lending, Posted
     from salver.wire.shared import Limits
 
 __all__ = ("MAX_INLINE", "Sending")
@@ -39,6 +39,7 @@ class Sending(asyncio.BufferedProtocol):
         "_limits",
         "_loop",
         "_out",
+        "_posted",
         "_prompt",
         "_transport",
         "closed",
@@ -53,6 +54,7 @@ class Sending(asyncio.BufferedProtocol):
         self.paused = False  # what is sent now waits in memory: the peer reads too slowly
         self._limits = limits
         self._out: list[bytes] = []
+        self._posted: Sequence[Posted] = ()  # leaves with whatever leaves next
         self._corked = False  # a flush is coming: at the end of this read or of this tick
         self._limit = -1  # payloads up to here go the short way; -1: everything goes the long way
         self._backlog: Backlog | None = None
@@ -147,7 +149,7 @@ class Sending(asyncio.BufferedProtocol):
 
     def hurry(self) -> None:
         """Let what was sent so far leave now: somebody waits for it, and more work is to come."""
-        if self._out and not self.closed:
+        if (self._out or self._posted) and not self.closed:
             self._push()
 
     def _flush(self) -> None:
@@ -163,6 +165,8 @@ class Sending(asyncio.BufferedProtocol):
         The loop's own transport writes at the end of the tick, after everything else in it. It
         gets what the kernel does not take, and while it holds some, all.
         """
+        if self._posted:
+            self._out += self._lend().posted()
         data = b"".join(self._out)
         self._out.clear()
         if self._fd >= 0 and not self._transport.get_write_buffer_size():
