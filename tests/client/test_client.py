@@ -159,6 +159,29 @@ def test_what_the_model_does_not_take_is_told_before_anything_is_sent(
     assert f"It is {model}(" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"outputs": "y"}, r"^outputs='y': expected a list of names"),
+        ({"id": 5}, r"^id=5: expected a str\.$"),
+        ({"parameters": {"a": object()}}, r"^parameters=.* cannot be sent: a value is a object, "),
+        ({"inputs": [1.0]}, r"expected a dict of inputs by name, got \[1\.0\]\. It is double\("),
+        ({"inputs": {"x": "\ud800"}}, r"input 'x': expected FP64"),
+    ],
+)
+def test_what_no_call_can_say_is_told_before_anything_is_sent(
+    client: Client, more: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        client.model("double").infer(**({"inputs": {"x": 1.0}} | more))
+    assert caught.value.status == 0
+
+
+def test_parameters_may_be_numbers_of_numpy(client: Client) -> None:
+    found = client.model("count").infer({"text_input": "hi"}, parameters={"n": np.int64(1)})
+    assert found == "hi 0"
+
+
 def test_what_the_model_raises_is_told_with_its_message(client: Client, by_grpc: bool) -> None:
     with pytest.raises(ServerError, match=r"^ValueError: cannot do 1\.0$") as caught:
         client.model("raises")(1.0)

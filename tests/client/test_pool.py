@@ -163,6 +163,13 @@ def test_a_503_that_does_not_ask_is_final_and_so_is_the_last_try() -> None:
         ask(script, retries=1)
 
 
+def test_a_call_that_was_lost_behind_the_server_is_lost_too() -> None:
+    died = reply(b'{"error":"the replica died"}', "502 Bad Gateway")
+    lost = pytest.raises(LinkError, match=r"^the replica died$")
+    with scripted(reply(METADATA), reply(SERVER), died) as script, lost:
+        ask(script)
+
+
 def test_no_longer_wait_than_the_deadline_lets() -> None:
     busy = reply(b'{"error":"full"}', "503 Busy", b"retry-after: 9\r\n")
     with scripted(reply(METADATA), reply(SERVER), busy) as script, pytest.raises(UnavailableError):
@@ -264,7 +271,15 @@ def test_an_answer_that_makes_no_sense_is_an_error_of_the_client(answer: bytes) 
         lambda: Client("http://host:0x"),
         lambda: Client("http://h", headers={"Content-Length": "1"}),
         lambda: Client("http://h", headers={"a": "b\r\nc: d"}),
-        lambda: Client("http://h", timeout=0).live(),
+        lambda: Client("http://h", headers={"a": "ü"}),
+        lambda: Client("http://h", headers={"": "a"}),
+        lambda: Client("grpc://h", headers={"a": "ü"}),
+        lambda: Client("http://h", timeout=0),
+        lambda: Client("http://h", timeout="5"),  # type: ignore[arg-type]
+        lambda: Client("http://h", retries=-1),
+        lambda: Client("http://h").model("m", timeout=-1),
+        lambda: Client("http://h").model(""),
+        lambda: Client("http://h").model(5),  # type: ignore[arg-type]
         lambda: Client("http://h").call("x"),
         lambda: Client("grpc://h", tls=ssl.create_default_context()),
     ],

@@ -10,8 +10,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
+import numpy as np
 
-from salver.client.deadline import Deadline
+from salver.client.deadline import Deadline, check_timeout
 from salver.client.errors import ClientError, InputError
 from salver.client.rest import RestTransport
 from salver.client.rim import Rim
@@ -31,6 +32,13 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
     local: bool = True
     headers: Mapping[str, str] = {}
     tls: ssl.SSLContext | None = None
+
+    def __post_init__(self) -> None:
+        check_timeout(self.timeout)
+        if not isinstance(self.retries, int) or self.retries < 0:
+            raise ValueError(
+                f"retries={self.retries!r} is not valid: expected a number of times, 0 or more."
+            )
 
 
 class Wish(msgspec.Struct, frozen=True, eq=False):
@@ -123,14 +131,35 @@ class Calling:
 
 def _request_of(wish: Wish, metadata: ModelMetadata) -> InferRequest:
     given = named(metadata, wish.args, wish.inputs)
+    if isinstance(wish.outputs, str):
+        raise InputError(
+            f"outputs={wish.outputs!r}: expected a list of names, as it may be several."
+        )
+    if not isinstance(wish.id, str):
+        raise InputError(f"id={wish.id!r}: expected a str.")
     return InferRequest(
         tensors_of(metadata, given),
         [RequestedOutput(name) for name in wish.outputs],
         wish.model,
         wish.version,
         wish.id,
-        dict(wish.parameters),
+        _plain(wish.parameters) if wish.parameters else {},
     )
+
+
+def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """With numbers of NumPy as Python's, which both protocols can say."""
+    try:
+        found = msgspec.to_builtins(dict(parameters), enc_hook=_item)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"parameters={parameters!r:.80} cannot be sent: {error}.") from None
+    return dict(found)
+
+
+def _item(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a value is a {type(value).__name__}, expected str, numbers or bool")
 
 
 _RPC: Final = "salver.client.rpc"  # by name: it needs the extra `grpc`

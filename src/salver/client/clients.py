@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from salver.client.calling import Calling, ClientOptions, Wish
+from salver.client.deadline import check_timeout
 from salver.client.rim import BlockingRim, LoopRim, Rim, iterate_now, run_now
 from salver.oip.metadata import ModelIndexEntry, ModelMetadata, ServerMetadata
 
@@ -44,10 +45,12 @@ class _Named:
     def __init__(
         self, calling: Calling, name: str, version: str | int | None, timeout: float | None
     ) -> None:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"The name {name!r} of a model is not valid: expected text.")
         self.name = name
         self.version = "" if version is None else str(version)
         self._calling = calling
-        self._timeout = timeout
+        self._timeout = None if timeout is None else check_timeout(timeout)
 
     def _wish(
         self,

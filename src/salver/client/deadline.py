@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 from salver.client.errors import DeadlineError
 
-__all__ = ("Deadline",)
+__all__ = ("Deadline", "check_timeout")
+
+
+def check_timeout(seconds: float) -> float:
+    """The same, if it can be a limit. ValueError: it cannot."""
+    if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise ValueError(
+            f"timeout={seconds!r} is not valid: expected a number of seconds above 0. "
+            "Every call has a limit; give a large one for work that takes long."
+        )
+    return seconds
 
 
 class Deadline:
@@ -15,12 +25,7 @@ class Deadline:
     __slots__ = ("_clock", "_end", "seconds")
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
-        if not 0 < seconds < float("inf"):
-            raise ValueError(
-                f"timeout={seconds!r} is not valid: expected a number of seconds above 0. "
-                "Every call has a limit; give a large one for work that takes long."
-            )
-        self.seconds = seconds
+        self.seconds = check_timeout(seconds)
         self._clock = clock
         self._end = clock() + seconds
 

@@ -69,6 +69,7 @@ _OF_STATUS: Final[dict[int, type[ClientError]]] = {
     405: NotFoundError,
     408: DeadlineError,
     429: UnavailableError,
+    502: LinkError,  # between the server and what it asked in turn
     503: UnavailableError,
     504: DeadlineError,
 }

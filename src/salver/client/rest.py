@@ -17,6 +17,7 @@ from salver.client.http import Reply, Request
 from salver.client.local import LocalInstance
 from salver.client.pool import Pool, retried
 from salver.client.rim import Rim
+from salver.client.transport import sendable
 from salver.oip.binary import HEADER, Pieces
 from salver.oip.codecs.json import to_json
 from salver.oip.errors import ProtocolError
@@ -285,12 +286,10 @@ def _written(path: str) -> str:
 
 
 def _checked(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    for name, value in headers.items():
+    for name in headers:
         if name.lower() in _OURS:
             raise ValueError(f"Header {name!r} is the client's own and cannot be set.")
-        if not name.isprintable() or ":" in name or not f"x{value}".isprintable():
-            raise ValueError(f"Header {name!r}: {value!r} cannot be sent.")
-    return list(headers.items())
+    return sendable(headers)
 
 
 def _read(reply: Reply, kind: type[T]) -> T:

@@ -23,6 +23,7 @@ from salver.client.errors import (
 )
 from salver.client.pool import retried
 from salver.client.rim import LoopRim, Rim
+from salver.client.transport import sendable
 from salver.oip import proto
 from salver.oip.errors import ProtocolError
 from salver.oip.messages import read_infer_response, write_infer_request
@@ -63,7 +64,7 @@ class RpcTransport:
         found = urlsplit(url)
         self._rim = rim
         self._retries = retries
-        self._metadata = tuple((name.lower(), value) for name, value in headers.items())
+        self._metadata = tuple((name.lower(), value) for name, value in sendable(headers))
         self._target = found.netloc.rpartition("@")[2]
         self._credentials = _credentials(tls) if found.scheme == "grpcs" else None
         if tls is not None and self._credentials is None:

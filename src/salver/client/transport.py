@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Protocol
 
 from salver.client.deadline import Deadline
 from salver.oip.metadata import ModelIndexEntry, ModelMetadata, ServerMetadata
 from salver.oip.types import InferRequest, InferResponse
 
-__all__ = ("Transport",)
+__all__ = ("Transport", "sendable")
+
+
+def sendable(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Headers that both protocols can send. ValueError: others."""
+    found = [(str(name), str(value)) for name, value in headers.items()]
+    for name, value in found:
+        right = name and ":" not in name and not any(map(str.isspace, name))
+        if not right or not f"{name}{value}".isascii() or not f"{name}{value}".isprintable():
+            raise ValueError(f"Header {name!r}: {value!r} cannot be sent: expected text in ASCII.")
+    return found
 
 
 class Transport(Protocol):

@@ -46,6 +46,8 @@ def _shown(wanted: TensorMetadata) -> str:
 
 def named(metadata: ModelMetadata, args: Sequence[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Positional arguments under the names of the inputs, in their order."""
+    if not isinstance(given, Mapping):
+        raise _wrong(metadata, f"expected a dict of inputs by name, got {given!r:.60}.")
     names = [tensor.name for tensor in metadata.inputs]
     if len(args) > len(names):
         raise _wrong(
@@ -73,7 +75,8 @@ def tensors_of(metadata: ModelMetadata, values: Mapping[str, Any]) -> list[Tenso
         try:
             tensors += _tensors(wanted, value)
         except (ProtocolError, InputError) as error:
-            raise _wrong(metadata, f"input {name!r}: {_said(error)}.") from None
+            said = _said(error).removeprefix(f"output {name!r}: ")  # it is one to the codecs
+            raise _wrong(metadata, f"input {name!r}: {said}.") from None
     for wanted in metadata.inputs:
         if wanted.name not in values and not wanted.optional:
             raise _wrong(metadata, f"input {wanted.name!r} is missing.")
