@@ -160,6 +160,21 @@ def test_reload_touches_only_what_has_changed(salver_command: Command, folder: P
     assert served.stop() == 0
 
 
+def test_a_user_config_that_no_replica_takes_is_mended_by_the_next_change(
+    salver_command: Command, folder: Path
+) -> None:
+    put(folder / "config.yaml", CONFIG)
+    served = salver_command("run", "config.yaml", "--reload", cwd=folder)
+    url = {url.rpartition("/")[2]: url for url in (served.url, served.url)}["one"]
+    wrong = CONFIG.replace("- name: Shop", "- name: Shop\n        user_config: {txt: told}")
+    put(folder / "config.yaml", wrong)
+    served.line(r"one UNHEALTHY Shop: KeyError: 'text'")
+    put(folder / "config.yaml", wrong.replace("txt", "text"))
+    served.line(r"App one is ready")
+    assert httpx.get(url, timeout=60).json()["text"] == "told"
+    assert served.stop() == 0
+
+
 SPEAKER = """
 import salver
 

@@ -86,6 +86,17 @@ class Failing:
 
 app = Failing.bind()
 """
+HANGING = """
+import threading
+import salver
+
+@salver.deployment
+class App:
+    def __init__(self):
+        threading.Event().wait()
+
+app = App.bind()
+"""
 SERVICE = """
 import os
 from types import SimpleNamespace
@@ -414,6 +425,21 @@ def test_reload_runs_the_new_code_and_survives_a_mistake(
     served.line(r"Changed: shop\.py\.")
     served.line(r"is ready")
     assert httpx.get(url, timeout=60).text == "second, and longer"
+    assert served.stop() == 0
+
+
+@pytest.mark.parametrize("first", [HANGING, APP.format(word="first")])
+def test_a_change_does_not_wait_for_the_one_before(
+    salver_command: Command, folder: Path, first: str
+) -> None:
+    put(folder / "shop.py", first)
+    served = salver_command("run", "shop:app", "--port", "0", "--reload", cwd=folder)
+    if first is not HANGING:
+        served.line(r"is ready")
+        put(folder / "shop.py", HANGING)
+    served.line(r" STARTING")
+    put(folder / "shop.py", APP.format(word="last, and longer"))
+    assert httpx.get(served.url, timeout=60).text == "last, and longer"
     assert served.stop() == 0
 
 

@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final, TypeVar
 
 import click
@@ -49,6 +48,7 @@ class _Serving:
         self._forced = False
         self._served = False  # ever
         self._one_at_a_time = asyncio.Lock()
+        self._waits: dict[str, asyncio.Task[bool]] = {}  # for each app that is being brought up
 
     async def run(self, work: Work) -> int:
         self._catch_signals()
@@ -128,14 +128,22 @@ class _Serving:
                 task.cancel()
 
     async def _do(self, work: Work) -> bool:
-        """Carry it out; whether all of it worked."""
+        """Carry it out; whether all of it worked that no later work has taken over meanwhile."""
         async with self._one_at_a_time:
             if not await self._wanted(work):
                 return False
-            ran = await asyncio.gather(*map(self._wait, work.deploy))
-            for name in work.delete:
-                await self._ask(partial(ControlClient.delete, name=name))
-        return all(ran)
+            for name in (*(app.name for app in work.deploy), *work.delete):
+                if name in self._waits:
+                    self._waits.pop(name).cancel()
+            waits = [asyncio.create_task(self._wait(app)) for app in work.deploy]
+            self._waits.update(zip((app.name for app in work.deploy), waits, strict=True))
+        try:
+            if waits:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_EXCEPTION)
+            return all(wait.result() for wait in waits if wait.done() and not wait.cancelled())
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _wanted(self, work: Work) -> bool:
         """Tell the controller; False: it has refused all of it, and the next change tries again."""
@@ -166,24 +174,35 @@ class _Serving:
             raise SalverError(f"The instance cannot be reached: {error.strerror}.") from error
 
     async def _reload_for_ever(self) -> None:
-        async for changed in self._source.changes():
-            _say(f"Changed: {', '.join(changed)}. Running the new code.")
-            try:
-                work = await self._source.again()
-            except SalverError as error:
-                click.echo(f"Error: {error}", err=True)
-                worked = False
-            except KeyboardInterrupt:
-                self._signalled()
-                return
-            else:
-                for remark in work.remarks:
-                    _say(remark)
-                worked = await self._do(work)
-                if not work.deploy and not work.delete:
-                    _say("No app has changed.")
-            if not worked:
-                click.echo(_OLD_SERVES if self._served else _NOTHING_SERVES, err=True)
+        async with asyncio.TaskGroup() as works:
+            async for changed in self._source.changes():
+                _say(f"Changed: {', '.join(changed)}. Running the new code.")
+                try:
+                    work = await self._source.again()
+                except SalverError as error:
+                    self._say_failed(error)
+                except KeyboardInterrupt:
+                    self._signalled()
+                    return
+                else:
+                    for remark in work.remarks:
+                        _say(remark)
+                    if not work.deploy and not work.delete:
+                        _say("No app has changed.")
+                    # The next change does not wait for it: it may mend what hinders this one.
+                    works.create_task(self._follow(work))
+
+    async def _follow(self, work: Work) -> None:
+        try:
+            if not await self._do(work):
+                self._say_failed()
+        except SalverError as error:
+            self._say_failed(error)
+
+    def _say_failed(self, error: SalverError | None = None) -> None:
+        if error is not None:
+            click.echo(f"Error: {error}", err=True)
+        click.echo(_OLD_SERVES if self._served else _NOTHING_SERVES, err=True)
 
     async def _show_events(self) -> None:
         """Until the instance ends; a restarted controller is asked again, for what is new."""
