@@ -51,6 +51,7 @@ class ByteStream:
         head = heads.any(status, headers, call.context.request_id, extra)
         call.status = status
         call.outlet = self
+        call.caller.conn.gather()  # the first bytes come at once, most often
         call.caller.conn.send(RES, HTTP | STREAM, 0, call.call_id, head)
 
     # `mute`: the client gets no body (HEAD, 204, 304), so there is no point in making one.
