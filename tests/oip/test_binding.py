@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import typing
-from collections.abc import AsyncIterator, Iterator
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+from collections.abc import AsyncIterator, Callable, Iterator
+from importlib import import_module
+from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict
 
 import hypothesis.strategies as st
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 from PIL import Image
+from typing_extensions import TypeAliasType
 
 from salver.oip.binding import Binder
 from salver.oip.codecs.json import to_json
@@ -662,6 +664,62 @@ def test_a_field_says_nothing_that_would_not_be_followed(hint: Any, said: str) -
     for function in (takes, gives):
         with pytest.raises(UnservableError, match=said):
             Signature.of(function)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Field("FP32", 4),  # type: ignore[arg-type]
+        lambda: Field("FP32", (-2,)),
+        lambda: Field("FP32", (None, 4)),  # type: ignore[arg-type]
+        lambda: Field("FP32", (True,)),
+        lambda: Field(name=""),
+    ],
+)
+def test_a_field_that_makes_no_sense_is_refused(make: Callable[[], Field]) -> None:
+    with pytest.raises(ValueError, match=r"of a Field is not valid: expected "):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("kind", "datatype"),
+    [(np.longlong, "INT64"), (np.intc, "INT32"), (np.half, "FP16"), (np.bool_, "BOOL"),
+     (np.bytes_, "BYTES"), (import_module("ml_dtypes").bfloat16, "BF16")],
+)  # fmt: skip
+def test_every_name_of_a_dtype_is_its_datatype(kind: Any, datatype: str) -> None:
+    def function(x: Any) -> None: ...
+
+    function.__annotations__ = {"x": npt.NDArray[kind]}
+    (tensor,) = Signature.of(function).metadata("m").inputs
+    assert (tensor.datatype, tensor.parameters.get("any_datatype")) == (datatype, None)
+
+
+@pytest.mark.parametrize("kind", [np.floating, np.number, np.datetime64])
+def test_a_kind_of_dtypes_is_any_datatype(kind: Any) -> None:
+    def function(x: Any) -> None: ...
+
+    function.__annotations__ = {"x": npt.NDArray[kind]}
+    assert Signature.of(function).metadata("m").inputs[0].parameters["any_datatype"] is True
+
+
+@pytest.mark.parametrize("kind", [np.complex64, np.longdouble, np.timedelta64, np.void])
+def test_a_dtype_that_the_protocol_has_not_is_refused(kind: Any) -> None:
+    def function(x: Any) -> None: ...
+
+    function.__annotations__ = {"x": npt.NDArray[kind]}
+    with pytest.raises(UnservableError, match=r"argument 'x' .*has no datatype in the protocol"):
+        Signature.of(function)
+
+
+def test_a_new_type_is_what_it_is_of() -> None:
+    rows = NewType("rows", npt.NDArray[np.float32])
+    pairs = TypeAliasType("pairs", Annotated[np.ndarray, Field("FP32", (-1, 2))])
+
+    def function(x: Any, y: Any) -> None: ...
+
+    function.__annotations__ = {"x": rows, "y": pairs | None}
+    x, y = Signature.of(function).metadata("m").inputs
+    assert (x.datatype, y.datatype, y.shape, y.optional) == ("FP32", "FP32", [-1, 2], True)
 
 
 def test_a_field_may_say_what_is_so_anyway() -> None:

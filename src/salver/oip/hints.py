@@ -6,7 +6,6 @@ import dataclasses
 import enum
 import types
 import uuid
-from collections.abc import Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
 from functools import partial
@@ -33,11 +32,11 @@ from salver.oip.codecs.numpy import NumpyCodec
 from salver.oip.codecs.pydantic import is_mark, uses_pydantic, written_fields
 from salver.oip.codecs.registry import Registry
 from salver.oip.codecs.torch import TorchCodec
-from salver.oip.datatypes import DATATYPES, datatype_named
-from salver.oip.errors import UnservableError
+from salver.oip.datatypes import datatype_named, name_of
+from salver.oip.errors import InvalidResultError, UnservableError
 from salver.oip.json_slots import JsonSlot
 from salver.oip.jsontypes import check_json
-from salver.oip.rules import RuledSlot, constrain, rules_of, without_rules
+from salver.oip.rules import RuledSlot, constrain, meant, rules_of, without_rules
 from salver.oip.slots import AnySlot, Slot
 from salver.oip.value_slots import ChoiceSlot, ElementSlot, NumberSlot
 from salver.spec.endpoint import Field
@@ -47,11 +46,9 @@ __all__ = ("is_record", "is_root", "record_fields", "slot_for", "split_hint", "u
 
 _NO_FIELD: Final = Field()
 _SCALARS: Final = (bool, int, float)
+_KINDS: Final = (np.generic, np.number, np.integer, np.signedinteger, np.unsignedinteger,
+                 np.inexact, np.floating, np.flexible, np.character, np.datetime64)  # fmt: skip
 _AS_TEXT: Final = (date, time, timedelta, Decimal, uuid.UUID)
-_DTYPES: Final[Mapping[type, str]] = types.MappingProxyType(
-    {kind.dtype.type: name for name, kind in DATATYPES.items() if name not in ("BF16", "BYTES")}
-    | {np.str_: "BYTES", np.bytes_: "BYTES", np.object_: "BYTES", np.bool_: "BOOL"}
-)
 
 
 def split_hint(hint: Any) -> tuple[Any, Field, bool]:
@@ -59,6 +56,7 @@ def split_hint(hint: Any) -> tuple[Any, Field, bool]:
     field = _NO_FIELD
     optional = False
     while True:
+        hint = meant(hint)
         origin = get_origin(hint)
         if origin is Annotated:
             hint, *marks = get_args(hint)
@@ -172,9 +170,19 @@ def _array_slot(hint: Any, codec: NumpyCodec | TorchCodec, field: Field) -> Arra
             shape = tuple(-1 for _ in sizes)
         kinds = get_args(arguments[1])
         if datatype is None and kinds and isinstance(kinds[0], type):
-            datatype = _DTYPES.get(kinds[0])
+            datatype = _datatype_of(kinds[0])
             text = kinds[0] is np.str_
     return ArraySlot(codec, datatype, shape, own=field.writable, text=text)
+
+
+def _datatype_of(kind: type) -> str | None:
+    """Of elements; None: any, as of NumPy's abstract kinds, or of times, which are text."""
+    if kind in _KINDS or not issubclass(kind, np.generic):
+        return None
+    try:
+        return name_of(np.dtype(kind))
+    except InvalidResultError as error:
+        raise UnservableError(str(error)) from None
 
 
 def _number(hint: Any) -> tuple[type, int] | None:

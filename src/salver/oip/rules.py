@@ -6,7 +6,7 @@ held to them afterwards.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, get_args, get_origin
+from typing import Annotated, Any, Final, NewType, get_args, get_origin
 
 import msgspec
 
@@ -19,7 +19,7 @@ from salver.oip.types import Tensor
 from salver.spec.endpoint import Field
 from salver.spec.learnt import learnt
 
-__all__ = ("RuledSlot", "constrain", "described", "rules_of", "without_rules")
+__all__ = ("RuledSlot", "constrain", "described", "meant", "rules_of", "without_rules")
 
 _BOUNDS: Final = (
     "gt",
@@ -100,8 +100,20 @@ class RuledSlot(Slot):
             raise promised(name, what, f"{value!r:.60}", str(error)) from None
 
 
+def meant(hint: Any) -> Any:
+    """What a `NewType`, or a name from a `type` statement, stands for."""
+    while True:
+        if isinstance(hint, NewType):
+            hint = hint.__supertype__
+        elif type(hint).__name__ == "TypeAliasType":  # of typing, or of typing_extensions
+            hint = hint.__value__
+        else:
+            return hint
+
+
 def rules_of(hint: Any) -> tuple[Any, ...]:
     """The rules that stand beside a type, or beside what is optional, and not within it."""
+    hint = meant(hint)
     arguments = get_args(hint)
     if get_origin(hint) is Annotated:
         return rules_of(arguments[0]) + tuple(filter(_is_rule, arguments[1:]))

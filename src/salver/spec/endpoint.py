@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypeVar, cast, overload
 
 import msgspec
 
@@ -27,6 +27,24 @@ class Field(msgspec.Struct, frozen=True):
     content_type: str | None = None
     description: str = ""
     writable: bool = True
+
+    def __post_init__(self) -> None:
+        if self.shape is not None:
+            msgspec.structs.force_setattr(self, "shape", _sizes(self.shape))
+        if self.name is not None and not (isinstance(self.name, str) and self.name):
+            raise ValueError(f"name={self.name!r} of a Field is not valid: expected text.")
+
+
+def _sizes(shape: object) -> tuple[int, ...]:
+    right = isinstance(shape, tuple | list) and all(
+        type(size) is int and size >= -1 for size in shape
+    )
+    if not right:
+        raise ValueError(
+            f"shape={shape!r} of a Field is not valid: expected the sizes as integers, -1 for any: "
+            "(-1, 4)."
+        )
+    return tuple(cast("tuple[int, ...]", shape))
 
 
 class EndpointOptions(msgspec.Struct, frozen=True):
