@@ -87,6 +87,18 @@ async def test_cancel_of_a_sent_call_tells_the_replica_and_those_who_wait(
     assert len(a.of_type(frames.CANCEL)) == 1
 
 
+async def test_cancel_of_a_finished_call_leaves_its_result(
+    a: FakeReplica, handle: DeploymentHandle[object]
+) -> None:
+    response = handle.remote()
+    a.answer(last(a), "there")
+    assert not response.cancelled()
+    response.cancel()
+    assert response.cancelled()
+    assert await response == "there"
+    assert not a.of_type(frames.CANCEL)
+
+
 async def test_a_cancelled_task_cancels_the_call_unless_another_awaits_it(
     a: FakeReplica, handle: DeploymentHandle[object]
 ) -> None:

@@ -102,6 +102,18 @@ async def test_a_stream_can_be_given_up(
         await anext(stream)
 
 
+async def test_cancel_of_a_stream_that_has_come_whole_leaves_its_items(
+    a: FakeReplica, handle: DeploymentHandle[object]
+) -> None:
+    stream = handle.remote()
+    a.item(only(a), 1)
+    a.end(only(a))
+    stream.cancel()
+    assert stream.cancelled()
+    assert [item async for item in stream] == [1]
+    assert not a.of_type(frames.CANCEL)
+
+
 async def test_a_task_cancelled_while_it_waits_for_an_item_cancels_the_stream(
     a: FakeReplica, handle: DeploymentHandle[object]
 ) -> None:

@@ -175,9 +175,9 @@ class HandleCall(Call):
 
     def cancel(self) -> None:
         """Cancel the call, and with it the calls that it has made. Harmless when it is done."""
+        self._cancelled = True
         if self.state == DONE:
             return
-        self._cancelled = True
         cluster = self.router.cluster
         if cluster.at_home():
             self._drop()
@@ -185,7 +185,7 @@ class HandleCall(Call):
             cluster.post(HandleCall._drop, self)
 
     def cancelled(self) -> bool:
-        """Whether it was cancelled. (It may have run to its end all the same.)"""
+        """Whether `cancel` was called. (It may have run to its end all the same.)"""
         return self._cancelled
 
     def _drop(self) -> None:

@@ -105,7 +105,7 @@ class DeploymentResponse(HandleCall):
         raise SalverError(_NOT_PICKLED)
 
     def __repr__(self) -> str:
-        state = "cancelled" if self._cancelled else ("queued", "sent", "done")[self.state]
+        state = "cancelled" if self._kind == CANCELLED else ("queued", "sent", "done")[self.state]
         return f"<DeploymentResponse of {self.router.deployment}.{self._method} {state}>"
 
     # ---- for links and routers

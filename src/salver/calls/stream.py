@@ -141,7 +141,7 @@ class DeploymentResponseGenerator(AsyncIterator[Any], Iterator[Any]):
         self._call.cancel()
 
     def cancelled(self) -> bool:
-        """Whether it was cancelled. (It may have run to its end all the same.)"""
+        """Whether `cancel` was called. (It may have run to its end all the same.)"""
         return self._call.cancelled()
 
     def close(self) -> None:
