@@ -68,6 +68,15 @@ class Versions:
         return x + 2
 
 
+@salver.deployment
+class Around:
+    def __init__(self, inner: Any) -> None: ...
+
+    @salver.endpoint
+    async def predict(self, y: str) -> str:
+        return y
+
+
 BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "INT64", "data": [1]}]}
 
 
@@ -122,6 +131,14 @@ async def test_no_document_shows_a_plain_path_that_is_the_protocol_s() -> None:
             document = (await http.get("/v2/models/m/versions/2/docs/dataplane.json")).json()
             shown[prefix] = [path for path in document["paths"] if path.endswith("/v2")]
     assert shown == {"/": [], "/app": ["/app/v2"]}
+
+
+async def test_no_document_shows_the_plain_path_of_another_deployment() -> None:
+    async with run_inline(Around.bind(Called.bind())) as running, client(running) as http:
+        assert (await http.post("/", json={"y": "a"})).json() == "a"
+        for model, paths in (("Around", ["/"]), ("Called", [])):
+            document = (await http.get(f"/v2/models/{model}/docs/dataplane.json")).json()
+            assert [path for path in document["paths"] if not path.startswith("/v")] == paths
 
 
 async def test_shared_memory_of_clients_is_off_by_default() -> None:

@@ -80,6 +80,7 @@ def test_the_mark_keeps_what_was_given() -> None:
     ("given", "error"),
     [
         ({"name": ""}, r"^name='' of an endpoint is not valid: expected text without / or :"),
+        ({"name": ".."}, r"^name='\.\.' of an endpoint is not valid: .* not of dots alone"),
         ({"name": "a/b"}, r"^name='a/b' of an endpoint is not valid"),
         ({"version": " 1"}, r"^version=' 1' of an endpoint is not valid"),
     ],

@@ -94,6 +94,7 @@ class Host:
         self.errors = 0
         self.draining = False
         self.heads = Heads()
+        self.outermost = False  # of its app: it answers what comes below `route`
         self.route = ""
         self.mount = ""  # under what path and by TLS or not others see the door
         self.secure = False
@@ -129,6 +130,7 @@ class Host:
         self.log_as(options.logging_config)
         self.context.max_ongoing_requests = self._max_ongoing
         self.pool = Pool(self._max_ongoing, self.loop, f"{self.deployment}")
+        self.outermost = spec.deployment.ingress
         take_root(self, spec.route_prefix or "")
         self._take_place(spec.place)
         self.context.code_version = spec.deployment.version

@@ -129,10 +129,10 @@ def _checked(what: str, text: object) -> str:
             f"{what}={text!r} of an endpoint is not valid: expected a str, "
             f"got {type(text).__name__}."
         )
-    if not text or "/" in text or ":" in text or text != text.strip():
+    if not text.strip(".") or "/" in text or ":" in text or text != text.strip():
         raise ValueError(
-            f"{what}={text!r} of an endpoint is not valid: expected text without / or :, as it is "
-            "part of a URL."
+            f"{what}={text!r} of an endpoint is not valid: expected text without / or :, and not "
+            "of dots alone, as it is part of a URL."
         )
     return text
 

@@ -137,7 +137,7 @@ class EndpointDoor:
 
     def _document(self, model: Model) -> dict[str, Any]:
         plain = ""
-        if self._inner is None and self._host.route:
+        if self._inner is None and self._host.outermost and self._host.route:
             own = "" if model is self._models.main else model.method.name
             plain = f"{self._host.route.rstrip('/')}/{own}"
             plain = "" if plain == _THEIRS else plain
