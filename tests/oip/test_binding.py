@@ -512,6 +512,18 @@ def test_functions_that_no_protocol_can_carry_are_refused_when_defined() -> None
             Signature.of(function)
 
 
+def test_no_two_tensors_of_a_function_have_one_name() -> None:
+    def takes(x: Annotated[int, Field(name="y")], y: int) -> None: ...
+
+    def gives() -> tuple[int, Annotated[int, Field(name="output-0")]]:
+        return 1, 2
+
+    with pytest.raises(UnservableError, match=r"takes\(\): two arguments are called 'y'; name one"):
+        Signature.of(takes)
+    with pytest.raises(UnservableError, match=r"gives\(\): two outputs are called 'output-0'; "):
+        Signature.of(gives)
+
+
 def test_methods_are_functions_without_self() -> None:
     class Model:
         def predict(self, x: int) -> int:

@@ -99,6 +99,12 @@ def test_it_takes_functions_only() -> None:
         endpoint(staticmethod(lambda x: x))
     with pytest.raises(TypeError, match=r"^name=3 of an endpoint is not valid: expected a str"):
         endpoint(name=3)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"^labels='cat' of an endpoint .* expected a list of str"):
+        endpoint(labels="cat")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"^labels=1 of an endpoint is not valid: expected a str"):
+        endpoint(labels=[1])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"^platform=5 of an endpoint is not valid: expected a str"):
+        endpoint(platform=5)  # type: ignore[call-overload]
 
 
 def test_one_model_twice_in_an_app_is_refused_by_both_names() -> None:

@@ -100,6 +100,8 @@ class Signature(msgspec.Struct, frozen=True):
         bare, _, nullable = split_hint(returned)
         text_input = any(argument.tensor == "text_input" for argument in arguments)
         outputs = tuple(_outputs(function, returned, registry, text_input))
+        _refuse_twins(f"{_name(function)}: two arguments", [a.tensor for a in arguments])
+        _refuse_twins(f"{_name(function)}: two outputs", [output.tensor for output in outputs])
         return cls(
             _name(function),
             arguments,
@@ -201,6 +203,12 @@ def _arguments(
             yield Argument(tensor=tensor, name=name, slot=slot, required=required,
                            nullable=nullable, has_default=has_default,
                            description=field.description or described(rules))  # fmt: skip
+
+
+def _refuse_twins(what: str, names: list[str]) -> None:
+    twin = next((name for name in names if names.count(name) > 1), None)
+    if twin is not None:
+        raise UnservableError(f"{what} are called {twin!r}; name one otherwise in its Field.")
 
 
 def _refuse_default(what: str, default: Any) -> None:

@@ -106,8 +106,8 @@ def endpoint(
     options = EndpointOptions(
         "" if name is None else _checked("name", name),
         _checked("version", version) if version else "",
-        tuple(labels),
-        platform,
+        _labels(labels),
+        _text("platform", platform),
     )
 
     def decorate(function: Any) -> Any:
@@ -123,12 +123,26 @@ def endpoint(
     return decorate if _function is None else decorate(_function)
 
 
-def _checked(what: str, text: object) -> str:
+def _labels(labels: object) -> tuple[str, ...]:
+    if not isinstance(labels, tuple | list):
+        raise TypeError(
+            f"labels={labels!r} of an endpoint is not valid: expected a list of str, a label for "
+            "each class."
+        )
+    return tuple(_text("labels", label) for label in labels)
+
+
+def _text(what: str, text: object) -> str:
     if not isinstance(text, str):
         raise TypeError(
             f"{what}={text!r} of an endpoint is not valid: expected a str, "
             f"got {type(text).__name__}."
         )
+    return text
+
+
+def _checked(what: str, given: object) -> str:
+    text = _text(what, given)
     if not text.strip(".") or "/" in text or ":" in text or text != text.strip():
         raise ValueError(
             f"{what}={text!r} of an endpoint is not valid: expected text without / or :, and not "
