@@ -135,6 +135,18 @@ def test_a_stream_that_takes_too_long_is_cut() -> None:
     assert scene.router.of(CANCEL)
 
 
+def test_a_request_that_outlives_its_client_has_no_more_time_for_it() -> None:
+    scene = Scene(HttpSettings(request_timeout_s=5))
+    client = scene.client()
+    client.send(GET[:-2] + b"x-request-disconnect-disabled: ?1\r\n\r\n")
+    client.leave()
+    scene.clock.advance(4.9)
+    assert scene.router.cancelled == []
+    scene.clock.advance(0.2)
+    assert scene.router.cancelled == scene.router.calls
+    assert scene.door.stats().in_flight == 0
+
+
 def test_time_runs_anew_for_each_request_of_a_connection() -> None:
     scene = Scene(HttpSettings(request_timeout_s=2))
     client = scene.client()

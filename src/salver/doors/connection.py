@@ -170,6 +170,8 @@ class Connection(asyncio.BufferedProtocol):
         """The client does not wait any more."""
         call = self.call
         if call is not None and call.outlives_client():
+            if self.total:
+                self.door.wheel.watch(_Left(call, self.total))
             self.call = None
             self.body = None
         self.let_go()
@@ -228,3 +230,17 @@ class Connection(asyncio.BufferedProtocol):
         """The door closes: so does this connection, when nothing is under way on it."""
         if self.stage == READY and self.rest is None:
             self.close()
+
+
+class _Left:
+    """A call that goes on without its client, and has no more time for it than with one."""
+
+    __slots__ = ("_call", "bucket", "deadline")
+
+    def __init__(self, call: HttpCall, deadline: float) -> None:
+        self._call = call
+        self.deadline = deadline
+        self.bucket = 0
+
+    def expire(self) -> None:
+        self._call.cancel()
