@@ -158,11 +158,7 @@ def _run_apps(
     inline: bool,
     controller: ControllerOptions | None,
 ) -> list[DeploymentHandle[Any]]:
-    if not targets:
-        raise ValueError("No applications provided. run_many() takes at least one RunTarget.")
-    for app in targets:
-        _refuse_later({name: getattr(app, name) for name in _LATER if hasattr(app, name)}, run)
-        _check_target(app.target, app.name, app.route_prefix)
+    _check_targets(targets)
     inline = inline or Settings.read().local_testing
     specs = [_spec(app, inline) for app in targets]
     if session.only_builds:
@@ -184,6 +180,16 @@ def _run_apps(
     if blocking:
         _stay()
     return handles
+
+
+def _check_targets(targets: Sequence[RunTarget]) -> None:
+    if not targets:
+        raise ValueError("No applications provided. run_many() takes at least one RunTarget.")
+    if len({app.name for app in targets}) < len(targets):
+        raise ValueError("Two of these targets have the same name. Give each RunTarget its own.")
+    for app in targets:
+        _refuse_later({name: getattr(app, name) for name in _LATER if hasattr(app, name)}, run)
+        _check_target(app.target, app.name, app.route_prefix)
 
 
 def _spec(app: RunTarget, inline: bool) -> AppSpec:

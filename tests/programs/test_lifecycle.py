@@ -333,6 +333,9 @@ def test_several_apps_at_once(client: httpx.Client) -> None:
         serve.delete(word)
     with pytest.raises(ValueError, match="No applications provided"):
         serve.run_many([])
+    with pytest.raises(ValueError, match="the same name"):
+        serve.run_many([serve.RunTarget(Says.bind(word), "a", f"/{word}") for word in "ab"])
+    assert "a" not in serve.status().applications
 
 
 @serve.deployment
