@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -100,7 +101,7 @@ def _of_instances(found: Any, name: str) -> Any:
     """What objects of a class have and the class itself has not."""
     if found is Deployment and _is_option(name):
         return True
-    if inspect.isclass(found) and f"self.{name} = " in inspect.getsource(found):
+    if inspect.isclass(found) and re.search(rf"self\.{name}(: .+)? = ", inspect.getsource(found)):
         return True
     return getattr(found, "__annotations__", {}).get(name, ABSENT)
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import time
+from typing import Any, ClassVar
 
 from salver.calls.call import DONE
 from salver.calls.custom import WatchedLink
-from salver.calls.request_router import PendingRequest, RequestRouter, RunningReplica
+from salver.calls.request_router import (
+    FIFOMixin,
+    LocalityMixin,
+    MultiplexMixin,
+    PendingRequest,
+    RequestRouter,
+    RunningReplica,
+)
 from salver.errors import BackPressureError, SalverError
+from salver.spec.ids import ReplicaId
 from salver.spec.routing import RequestRouterConfig
 from salver.spec.status import Delta, DeploymentView, ReplicaFacts
 from tests.calls.fakes import DEPLOYMENT, Bench, FakeReplica, PlainCall
@@ -304,3 +313,47 @@ async def test_a_session_finds_its_replica_though_others_were_dialled_first() ->
     calls = lame.ask("x", "y", "z")
     await lame.settle()
     assert where(*calls) == ["b", "b", "b"]
+
+
+class Looking(FIFOMixin, LocalityMixin, MultiplexMixin, RequestRouter):
+    """Keeps what it can see when it chooses."""
+
+    seen: ClassVar[dict[str, Any]] = {}
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        assert pending_request is not None
+        first = candidate_replicas[0]
+        Looking.seen = {
+            "router": (self.app_name, self.supports_rejection_protocol, len(self.curr_replicas)),
+            "near": self.apply_locality_routing(pending_request),
+            "ranked": self.rank_replicas_via_locality(candidate_replicas),
+            "holding": self.apply_multiplex_routing(pending_request),
+            "queues": [self.replica_queue_len_cache.get(r.replica_id) for r in candidate_replicas],
+            "pending": (pending_request.future, pending_request.resolved),
+            "notes": pending_request.routing_context,
+            "age": time.time() - pending_request.created_at,
+            "replica": (
+                first.max_ongoing_requests, first.actor_id, first.node_id, first.availability_zone,
+                first.is_cross_language, first.backend_http_endpoint, first.multiplexed_model_ids,
+            ),
+        }  # fmt: skip
+        return [candidate_replicas[:1]]
+
+
+async def test_a_rule_sees_all_that_ray_serve_s_rules_see() -> None:
+    bench = RuledBench(Looking, "a", "b", limit=3)
+    await bench.open()
+    bench.ask("", "")
+    seen = Looking.seen
+    everywhere = {ReplicaId.parse(f"app#echo#{name}") for name in "ab"}
+    assert seen["router"] == ("app", True, 2)
+    assert seen["near"] == seen["holding"] == everywhere
+    assert [len(group) for group in seen["ranked"]] == [2]
+    assert seen["queues"] == [1, 0]
+    assert (seen["pending"], seen["notes"]) == ((None, True), {})
+    assert seen["age"] >= 0
+    assert seen["replica"] == (3, None, "", None, False, None, set())
