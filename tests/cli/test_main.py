@@ -46,6 +46,7 @@ def test_help_shows_a_line_to_copy(args: tuple[str, ...]) -> None:
     ("args", "message"),
     [
         (("rn",), "No command 'rn'. Did you mean 'salver run'?"),
+        (("deploy", "config.yaml"), "'salver run config.yaml' serves until Ctrl-C."),
         (("hello:app",), "Did you mean 'salver run hello:app'?"),
         (("run", "hello:app", "word"), "'word' must be of the form '<key>=<val>'."),
         (("run", "hello:app", "--port", "70000"), "70000 is not in the range"),

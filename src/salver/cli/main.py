@@ -22,6 +22,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "schema": ("salver.cli.schema:schema", "Print the JSON schema of configuration files."),
 }
 
+# Ray Serve's commands for a cluster that runs on: `salver run` serves for as long as it runs.
+_OPERATED: Final = ("config", "controller-health", "deploy", "shutdown", "start", "status")
+
 HELP = """Serve Python code behind an API, on this machine.
 
 \b
@@ -62,7 +65,7 @@ class LazyGroup(click.Group):
         name = args[0]
         if name in self.lazy or name.startswith("-"):
             return super().resolve_command(ctx, args)
-        near = get_close_matches(name, self.lazy, 1)
+        near = [] if name in _OPERATED else get_close_matches(name, self.lazy, 1)
         hint = f"Did you mean 'salver {near[0]}'?" if near else _hint(name)
         raise click.UsageError(f"No command {name!r}. {hint}", ctx)
 
@@ -79,6 +82,11 @@ class LazyGroup(click.Group):
 
 
 def _hint(name: str) -> str:
+    if name in _OPERATED:
+        return (
+            "Ray Serve's commands for a service that runs on are not there yet: "
+            "'salver run config.yaml' serves until Ctrl-C."
+        )
     return f"Did you mean 'salver run {name}'?" if ":" in name else "See 'salver --help'."
 
 
