@@ -80,9 +80,6 @@ class ScriptedConnection:
         self.sent.append(Frame(type, flags, aux, call_id, inline, tuple(buffers)))
         self._news.set()
 
-    def gather(self) -> None:
-        """Nothing waits here."""
-
     def hurry(self) -> None:
         """What was sent is here already."""
 

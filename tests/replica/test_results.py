@@ -251,6 +251,48 @@ async def test_streaming_response_of_many_chunks() -> None:
         assert reply.body.decode() == "".join(f"data: {n}\n\n" for n in range(1000))
 
 
+async def test_the_head_of_a_stream_comes_with_the_first_bytes_and_without_any_by_itself() -> None:
+    more = asyncio.Event()
+
+    async def handler(request: Request) -> Response:
+        async def items() -> AsyncIterator[bytes]:
+            if request.url.path == "/late":
+                await more.wait()
+            yield b"first"
+            await more.wait()
+
+        async def late(scope: Any, receive: Any, send: Any) -> None:
+            await StreamingResponse(items())(scope, receive, send)
+
+        class Late(Response):
+            __call__ = staticmethod(late)
+
+        return Late() if request.url.path == "/late" else StreamingResponse(items())
+
+    async with serving(handler) as caller:
+        for path, end in (("/", b"5\r\nfirst\r\n"), ("/late", b"\r\n\r\n")):
+            call = caller.request(f"GET {path} HTTP/1.1")
+            head = await caller.conn.until(lambda sent: [f for f in sent if f.call_id == call])  # noqa: B023
+            assert [(f.type, f.flags) for f in head] == [(frames.RES, frames.HTTP | frames.STREAM)]
+            assert head[0].bytes.endswith(end)
+            more.set()
+            assert (await caller.reply(call)).body == b"first"
+            more.clear()
+
+
+@pytest.mark.parametrize("length", ["2", "3"])
+async def test_what_is_wrong_with_a_stream_before_its_head_has_left_is_a_500(length: str) -> None:
+    async def handler() -> Response:
+        async def items() -> AsyncIterator[bytes]:
+            if length == "2":
+                yield b"abc"
+
+        return StreamingResponse(items(), headers={"content-length": length})
+
+    async with serving(handler) as caller:
+        assert (await caller.get()).status == 500
+
+
 async def test_an_http_1_0_client_gets_a_stream_that_ends_with_the_connection() -> None:
     async with serving(of_text) as caller:
         reply = await caller.http("GET / HTTP/1.0", flags=frames.CLOSE)

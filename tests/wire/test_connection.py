@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import socket
 from pathlib import Path
 
@@ -27,31 +26,6 @@ async def test_frames_arrive_as_they_were_sent(pair: Pair) -> None:
         (frames.REQ, frames.STREAM, 1, 7, b"x" * 64),
         (frames.CANCEL, 0, 0, 7, b""),
     ]
-
-
-async def test_answers_leave_at_once_and_what_is_gathered_with_what_hurries(
-    tmp_path: Path,
-) -> None:
-    pair = await Pair.make(f"unix:{tmp_path}/s")
-    near = pair.caller._transport.get_extra_info("socket")  # what the kernel has for it
-
-    def is_there() -> bool:
-        return bool(select.select([near.fileno()], [], [], 0)[0])
-
-    pair.callee.send(frames.RES, 0, 0, 1, b"whole")
-    assert is_there()
-    await pair.near.count(1)
-    pair.callee.gather()
-    pair.callee.send(frames.RES, frames.STREAM, 0, 2, b"head")
-    assert not is_there()
-    pair.callee.send(frames.CHUNK, 0, 0, 2, b"first")
-    pair.callee.hurry()
-    assert is_there()
-    await pair.near.count(3)
-    pair.callee.gather()
-    pair.callee.send(frames.RES, 0, 0, 3, b"nobody hurries")
-    await pair.near.count(4)
-    await pair.close()
 
 
 @pytest.mark.parametrize("size", [8 * 1024, 70_000, frames.MAX_FRAME, 3_000_000])

@@ -22,22 +22,20 @@ _GATHER: Final = 64  # pieces that wait for the end of a loop tick, at most
 class ByteStream:
     """The reply of one HTTP call, once it is known not to be there as a whole.
 
-    The head leaves with the first bytes, at once; what follows in the same tick of the loop leaves
-    together at its end, as one frame.
+    The head leaves with the first bytes, at once, or by itself if none come in the same tick of the
+    loop; what follows in a tick leaves together at its end, as one frame.
     """
 
-    __slots__ = ("_call", "_chunked", "_close", "_gathering", "_left", "_parts", "_quiet", "mute")
+    __slots__ = ("_call", "_chunked", "_close", "_gathering", "_left", "_parts", "_status", "mute")
 
     def __init__(self, call: ServedCall, status: int, headers: RawHeaders) -> None:
-        """Send the head. The framing follows the client's version and the declared length."""
+        """Make the head. The framing follows the client's version and the declared length."""
         headers = list(headers)
         self._call = call
         self._left = _declared_length(headers)
         self._close = bool(call.flags & CLOSE) or _asks_to_close(headers)
         self.mute = call.head.startswith(b"HEAD ") or status in BODILESS
-        self._parts: list[Bytes] = []
-        self._gathering = False
-        self._quiet = True  # nothing of the body has left
+        self._status = status  # 0: the head has left
         framed = self._left is not None or status in BODILESS
         self._chunked = not framed and not _speaks_http_1_0(call.head)
         extra = b""
@@ -48,11 +46,10 @@ class ByteStream:
         if self._close:
             extra += b"connection: close\r\n"
         heads = call.caller.host.heads
-        head = heads.any(status, headers, call.context.request_id, extra)
-        call.status = status
+        self._parts: list[Bytes] = [heads.any(status, headers, call.context.request_id, extra)]
+        self._gathering = True
         call.outlet = self
-        call.caller.conn.gather()  # the first bytes come at once, most often
-        call.caller.conn.send(RES, HTTP | STREAM, 0, call.call_id, head)
+        call.caller.host.loop.call_soon(self._tick)
 
     # `mute`: the client gets no body (HEAD, 204, 304), so there is no point in making one.
 
@@ -78,11 +75,11 @@ class ByteStream:
             parts += (b"%x\r\n" % size, data, b"\r\n")
         else:
             parts.append(data)
-        if not self._gathering:
+        if self._status:
             self._flush()
-            if self._quiet:
-                self._quiet = False
-                self._call.caller.conn.hurry()
+            self._call.caller.conn.hurry()
+        elif not self._gathering:
+            self._flush()
             self._gathering = True
             self._call.caller.host.loop.call_soon(self._tick)
         elif len(parts) >= 3 * _GATHER and not self._call.blocked:
@@ -132,9 +129,18 @@ class ByteStream:
         parts, call = self._parts, self._call
         if parts:
             data = b"".join(parts)
-            call.credit -= chunk_cost(len(data))
-            call.caller.conn.send(CHUNK, HTTP, 0, call.call_id, data)
             parts.clear()
+            kind, flags = self._frame(len(data))
+            call.caller.conn.send(kind, flags, 0, call.call_id, data)
+
+    def _frame(self, size: int) -> tuple[int, int]:
+        """Type and flags of the next frame; of a chunk, so much credit is spent."""
+        call = self._call
+        if self._status:
+            call.status, self._status = self._status, 0
+            return RES, HTTP | STREAM
+        call.credit -= chunk_cost(size)
+        return CHUNK, HTTP
 
     async def _put_large(self, view: memoryview) -> None:
         call = self._call
@@ -146,8 +152,8 @@ class ByteStream:
                 self._parts.append(b"%x\r\n" % len(piece))
             inline = b"".join(self._parts)
             self._parts.clear()
-            call.credit -= chunk_cost(len(inline) + len(piece))
-            call.caller.conn.send_parts(CHUNK, HTTP, 0, call.call_id, inline, (piece,))
+            kind, flags = self._frame(len(inline) + len(piece))
+            call.caller.conn.send_parts(kind, flags, 0, call.call_id, inline, (piece,))
             if self._chunked:
                 self._parts.append(b"\r\n")
         self._flush()

@@ -135,7 +135,9 @@ class Sending(asyncio.BufferedProtocol):
             return
         else:
             self._backlog.add(type, flags, aux, call_id, payload)
-        self.gather()
+        if not self._corked:
+            self._corked = True
+            self._loop.call_soon(self._flush)
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -144,12 +146,6 @@ class Sending(asyncio.BufferedProtocol):
         self.paused = False
         self._flush()
         self._drained()
-
-    def gather(self) -> None:
-        """What is sent from here on may wait for the end of this read or tick, or for `hurry`."""
-        if not self._corked:
-            self._corked = True
-            self._loop.call_soon(self._flush)
 
     def hurry(self) -> None:
         """Let what was sent so far leave now: somebody waits for it, and more work is to come."""
