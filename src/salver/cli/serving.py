@@ -140,7 +140,8 @@ class _Serving:
         try:
             if waits:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_EXCEPTION)
-            return all(wait.result() for wait in waits if wait.done() and not wait.cancelled())
+            ran = [wait.result() for wait in waits if wait.done() and not wait.cancelled()]
+            return all(ran)  # of all: what one of them raised is not passed over
         finally:
             for wait in waits:
                 wait.cancel()
