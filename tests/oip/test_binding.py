@@ -738,3 +738,11 @@ def test_a_field_may_say_what_is_so_anyway() -> None:
     def same(x: Annotated[list[int], Field("INT64", (-1,), name="y")]) -> None: ...
 
     assert Signature.of(same).metadata("m").inputs[0].name == "y"
+
+
+def test_a_function_without_inputs_says_that_it_takes_none() -> None:
+    def nothing() -> int:
+        return 1
+
+    with pytest.raises(MismatchError, match="unknown input 'a'; the model takes none"):
+        Binder(Signature.of(nothing)).bind(InferRequest([Tensor.of("a", np.ones(1))]))

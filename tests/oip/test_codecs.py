@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -15,10 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
+from salver.oip.binding import Binder
 from salver.oip.codecs import built_in
 from salver.oip.errors import ContentError, InvalidResultError
 from salver.oip.rest import RestFormat, write_response
-from salver.oip.types import InferResponse, Tensor
+from salver.oip.signature import Signature
+from salver.oip.types import InferRequest, InferResponse, Tensor
+from salver.spec.endpoint import Field
 from tests.oip.strategies import over_grpc as received
 
 REGISTRY = built_in()
@@ -216,6 +219,37 @@ def test_received_arrays_may_be_written_to() -> None:
     array += 1
 
     assert array.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("bits", ["installed", "missing"])
+def test_floats_become_the_bf16_that_was_declared(
+    bits: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without ml_dtypes a function gets FP32, and has nothing else to answer with."""
+
+    def double(x: Any) -> Any:
+        return (x * 2).astype(np.float32)
+
+    if bits == "missing":
+        monkeypatch.setattr("salver.oip.codecs.numpy.find_spec", lambda _: None)
+    declared = Annotated[np.ndarray, Field("BF16", (-1,))]
+    double.__annotations__ = {"x": declared, "return": declared}
+    binder = Binder(Signature.of(double))
+    given = binder.bind(InferRequest([Tensor("x", "BF16", (2,), np.array([0x3FC0, 0], "u2"))]))
+    (tensor,) = binder.pack(double(**given)).outputs
+
+    assert tensor.datatype == "BF16"
+    assert tensor.array().tolist() == [0x4040, 0]
+
+
+@pytest.mark.parametrize("unit", ["Y", "W", "D", "m", "10s", "25us"])
+def test_times_of_any_unit_come_back(unit: str) -> None:
+    array = np.array(["2026-11-28T05", "NaT"]).astype(f"M8[{unit}]")
+
+    found = REGISTRY.decode(REGISTRY.encode("x", array))
+
+    np.testing.assert_array_equal(found, array.astype(found.dtype))
+    np.testing.assert_array_equal(found.astype(array.dtype), array)
 
 
 def test_bf16_is_a_real_array_of_that_type() -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
 
 from salver.oip.binding import Binder
 from salver.oip.codecs import built_in
-from salver.oip.errors import ContentError
+from salver.oip.errors import ContentError, InvalidResultError
 from salver.oip.rest import RestFormat, write_response
 from salver.oip.signature import Signature
 from salver.oip.types import InferRequest, InferResponse, Tensor
+from salver.spec.endpoint import Field
 
 torch = import_module("torch")
 REGISTRY = built_in()
@@ -50,6 +51,30 @@ def test_a_function_of_tensors_is_a_model() -> None:
     assert response.outputs[0].array().tolist() == [[2, 2], [2, 2]]
     assert plain.tolist() == [[2, 4]]
     assert binder.pack_json(plain) == b"[[2.0,4.0]]"
+
+
+@pytest.mark.parametrize(
+    ("declared", "returned"),
+    [("BF16", torch.float32), ("BF16", torch.float64), ("BF16", torch.int32),
+     ("FP32", torch.float64), ("FP32", torch.bfloat16), ("FP16", torch.bfloat16)],
+)  # fmt: skip
+def test_a_result_of_another_type_becomes_the_declared_one(declared: str, returned: Any) -> None:
+    def ones() -> Any:
+        return torch.ones(2, dtype=returned)
+
+    ones.__annotations__ = {"return": Annotated[torch.Tensor, Field(declared, (-1,))]}
+    (tensor,) = Binder(Signature.of(ones)).pack(ones()).outputs
+
+    assert (tensor.datatype, REGISTRY.decode(tensor).tolist()) == (declared, [1, 1])
+
+
+def test_a_result_of_another_kind_is_not_cast() -> None:
+    def ones() -> Any:
+        return torch.ones(2)
+
+    ones.__annotations__ = {"return": Annotated[torch.Tensor, Field("INT64", (-1,))]}
+    with pytest.raises(InvalidResultError, match="is declared INT64, but an array of FP32"):
+        Binder(Signature.of(ones)).pack(ones())
 
 
 def test_parameters_that_need_a_gradient_can_be_returned() -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from salver.oip import bfloat16
 from salver.oip.codecs.numpy import NumpyCodec, array_of
 from salver.oip.codecs.registry import Codec
 from salver.oip.datatypes import DATATYPES, Datatype
@@ -64,7 +65,7 @@ class ArraySlot(Slot):
             value = self._cast(name, value)
         tensor = codec.encode(name, value)
         if not self.takes(tensor.datatype):
-            raise promised(name, self.datatype, f"an array of {tensor.datatype}")
+            self._convert(tensor)
         if self.shape is not None and not fits(tensor.shape, self.shape):
             raise InvalidResultError(
                 f"output {name!r} is declared with the shape {list(self.shape)}, but an array of "
@@ -94,6 +95,18 @@ class ArraySlot(Slot):
         if not np.can_cast(value.dtype, wanted, "same_kind"):
             raise promised(name, self.datatype, f"an array of {value.dtype}")
         return value.astype(wanted)
+
+    def _convert(self, tensor: Tensor) -> None:
+        """The same for what NumPy cannot cast: BF16, and the tensors of torch."""
+        array = tensor.array()
+        if tensor.datatype == "BF16":
+            array = bfloat16.widen(array)
+        wanted = DATATYPES["FP32" if self.datatype == "BF16" else self.datatype].dtype
+        if not np.can_cast(array.dtype, wanted, "same_kind"):
+            raise promised(tensor.name, self.datatype, f"an array of {tensor.datatype}")
+        narrow = self.datatype == "BF16"
+        tensor.data = bfloat16.narrow(array) if narrow else array.astype(wanted)
+        tensor.datatype = self.datatype
 
     def from_plain(self, value: Any) -> Any:
         if self.text or self.any:

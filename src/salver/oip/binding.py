@@ -115,7 +115,8 @@ class Binder:
     def _unknown(self, name: str, path: str) -> MismatchError:
         known = [argument.tensor for argument in self.signature.carried]
         near = difflib.get_close_matches(name[:60], known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the inputs are {', '.join(known)}"
+        there = f"the inputs are {', '.join(known)}" if known else "the model takes none"
+        hint = f"did you mean {near[0]!r}?" if near else there
         return MismatchError(f"unknown input {name!r:.60}; {hint}", path)
 
     def pack(self, result: Any, request: InferRequest | None = None) -> InferResponse:

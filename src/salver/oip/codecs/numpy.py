@@ -104,6 +104,9 @@ def tensor_of(name: str, array: npt.NDArray[Any]) -> Tensor:
         return Tensor(name, datatype, array.shape, array, {"content_type": "np"})
     kind = array.dtype.kind
     if kind == "M":
+        if str(array.dtype) not in _TIMES:  # a day or a year is its first second
+            fitting = (unit for unit in _TIMES if np.can_cast(array.dtype, unit))
+            array = array.astype(next(fitting, _TIMES[-1]))
         return _text(name, np.datetime_as_string(array), str(array.dtype))
     if kind == "U" or (kind == "T" and array.dtype.name.startswith("StringDType")):
         return _text(name, array, "str")
