@@ -20,6 +20,7 @@ from salver.oip.signature import Signature
 from salver.oip.types import InferResponse, Tensor
 from salver.spec.endpoint import Field
 
+MASKED = np.ma.masked_array([1.0, 2.0], mask=[False, True])
 Halves = Annotated[torch.Tensor, Field("BF16", (-1,))]
 
 
@@ -57,6 +58,8 @@ def sent(function: Callable[..., Any], value: Any) -> list[Tensor]:
         (frame, [{"a": 1}], "expected a DataFrame or a dict of its columns, got"),
         (arrays, [1, 2], "expected a dict of arrays, got"),
         (singles, torch.ones(2, dtype=torch.bfloat16), ".* got an array of bfloat16"),
+        (array, MASKED, "masked elements have no form in the protocol"),
+        (singles, MASKED.astype("f4"), "masked elements have no form in the protocol"),
     ],
 )
 def test_what_is_something_else_is_refused_with_its_name(

@@ -242,6 +242,15 @@ def test_floats_become_the_bf16_that_was_declared(
     assert tensor.array().tolist() == [0x4040, 0]
 
 
+def test_a_mask_is_not_lost_in_silence() -> None:
+    masked = np.ma.masked_array([1.0, 2.0], mask=[False, True])
+
+    with pytest.raises(InvalidResultError, match=r"^masked elements have no form.* `filled\("):
+        REGISTRY.encode("x", masked)
+    found = REGISTRY.encode("x", np.ma.masked_array([1.0])).array()
+    assert (type(found), found.tolist()) == (np.ndarray, [1])
+
+
 @pytest.mark.parametrize("unit", ["Y", "W", "D", "m", "10s", "25us"])
 def test_times_of_any_unit_come_back(unit: str) -> None:
     array = np.array(["2026-11-28T05", "NaT"]).astype(f"M8[{unit}]")

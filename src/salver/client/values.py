@@ -16,7 +16,7 @@ from salver.oip import bfloat16
 from salver.oip.codecs.elements import ElementCodec
 from salver.oip.codecs.foreign import is_instance
 from salver.oip.codecs.json import to_json
-from salver.oip.codecs.numpy import array_of, tensor_of
+from salver.oip.codecs.numpy import array_of, tensor_of, unmasked
 from salver.oip.codecs.registry import Registry, built_in
 from salver.oip.datatypes import DATATYPES, Datatype
 from salver.oip.errors import InvalidResultError, ProtocolError
@@ -216,7 +216,7 @@ def _array(value: Any) -> npt.NDArray[Any]:
     if is_instance(value, "torch", "Tensor"):  # on whatever device
         value = array_of(_REGISTRY.encode("", value), own=False)
     try:
-        return np.asarray(value)
+        return unmasked(value)
     except (ValueError, TypeError) as error:
         raise InputError(f"{value!r:.80} is no array: {error}") from None
 

@@ -15,7 +15,15 @@ from salver.oip.datatypes import HELD
 from salver.oip.errors import ContentError, InvalidResultError
 from salver.oip.types import Tensor
 
-__all__ = ("DictCodec", "NumberCodec", "NumpyCodec", "array_of", "tensor_of", "writable")
+__all__ = (
+    "DictCodec",
+    "NumberCodec",
+    "NumpyCodec",
+    "array_of",
+    "tensor_of",
+    "unmasked",
+    "writable",
+)
 
 _ARRAYS: Final = (np.ndarray, np.generic)
 _TIMES: Final = ("datetime64[s]", "datetime64[ms]", "datetime64[us]", "datetime64[ns]")
@@ -33,7 +41,7 @@ class NumpyCodec:
         return isinstance(value, _ARRAYS)
 
     def encode(self, name: str, value: Any) -> Tensor:
-        return tensor_of(name, np.asarray(value))
+        return tensor_of(name, value)
 
     def decode(self, tensor: Tensor) -> npt.NDArray[Any]:
         return array_of(tensor)
@@ -91,14 +99,15 @@ class DictCodec:
         )
 
     def encode_all(self, value: Mapping[str, Any]) -> list[Tensor]:
-        return [tensor_of(name, np.asarray(array)) for name, array in value.items()]
+        return [tensor_of(name, array) for name, array in value.items()]
 
     def decode_all(self, tensors: Sequence[Tensor]) -> dict[str, npt.NDArray[Any]]:
         return {tensor.name: array_of(tensor) for tensor in tensors}
 
 
-def tensor_of(name: str, array: npt.NDArray[Any]) -> Tensor:
+def tensor_of(name: str, value: npt.NDArray[Any] | np.generic) -> Tensor:
     """A tensor of an array; strings and times say in `dtype` what they were."""
+    array: npt.NDArray[Any] = value if type(value) is np.ndarray else unmasked(value)
     datatype = HELD.get(array.dtype)
     if datatype is not None:
         return Tensor(name, datatype, array.shape, array, {"content_type": "np"})
@@ -116,6 +125,16 @@ def tensor_of(name: str, array: npt.NDArray[Any]) -> Tensor:
             "give their real and imaginary parts."
         )
     return Tensor.of(name, array, {"content_type": "np"})
+
+
+def unmasked(value: Any) -> npt.NDArray[Any]:
+    """Anything that NumPy makes an array of as one of its own class. InvalidResultError: elements
+    are masked."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise InvalidResultError(
+            "masked elements have no form in the protocol; give what `filled(value)` returns."
+        )
+    return np.asarray(value)
 
 
 def _text(name: str, array: Any, dtype: str) -> Tensor:
