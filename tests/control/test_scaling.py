@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -91,6 +92,18 @@ async def test_a_deployment_at_rest_has_no_replica_and_its_app_runs_and_is_route
         assert not directory.views[DOOR].gone
         load(controller, 0, queued=1)
         await until(controller, running(controller, 1))
+        load(controller, 0)
+        await until(controller, running(controller, 0))
+
+
+async def test_a_load_that_comes_to_rest_during_a_look_is_looked_at_again() -> None:
+    async with controlling(FakeEngine()) as controller:
+        await run(controller, scaling_app(min_replicas=0))
+        load(controller, 0, queued=1)
+        await until(controller, running(controller, 1))
+        scaling = controller.scaling
+        slow = itertools.count(scaling._clock(), 0.04)  # a look takes as long as the load counts
+        scaling._clock = lambda: next(slow)
         load(controller, 0)
         await until(controller, running(controller, 0))
 

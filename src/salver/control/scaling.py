@@ -194,6 +194,7 @@ class Scaling:
     def _look(self, known: _App) -> None:
         """Ask the policies that answer at once; users' own in the background."""
         known.timer = None
+        now = self._clock()
         own = known.policy is not None or bool(known.policies)
         if own and known.asking is None:
             known.asking = asyncio.create_task(self._ask(known))
@@ -203,16 +204,18 @@ class Scaling:
                 wish = default_autoscaling_policy(self._context(known, scaler))
                 self._decide(known, scaler, wish)
         if known.asking is None:
-            self._plan(known)
+            self._plan(known, now)
 
     def _asked(self, known: _App) -> None:
         known.asking = None
         if not known.closed and self._apps.get(known.app.name) is known:
-            self._plan(known)
+            self._plan(known, self._clock())
 
-    def _plan(self, known: _App) -> None:
-        """Look again when something is due, unless something is told before."""
-        now = self._clock()
+    def _plan(self, known: _App, now: float) -> None:
+        """Look again when something is due, unless something is told before.
+
+        `now` is before the last look: what comes to rest while it lasts has not been seen by it.
+        """
         moments = [s.look_at(now) for s in known.scalers.values()]
         due = min((m for m in moments if m is not None), default=None)
         if due is not None and known.timer is None:
