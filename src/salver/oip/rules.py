@@ -14,7 +14,7 @@ from salver.oip.codecs.foreign import attribute, is_instance, loaded
 from salver.oip.codecs.json import convert, schema_of
 from salver.oip.codecs.pydantic import is_mark, uses_pydantic
 from salver.oip.errors import ContentError, InvalidMessageError, UnservableError
-from salver.oip.slots import Slot, promised
+from salver.oip.slots import CarriedSlot, Slot, promised
 from salver.oip.types import Tensor
 from salver.spec.endpoint import Field
 from salver.spec.learnt import learnt
@@ -34,7 +34,7 @@ _BOUNDS: Final = (
 )
 
 
-class RuledSlot(Slot):
+class RuledSlot(CarriedSlot):
     """Another slot, whose values are held to rules."""
 
     def __init__(self, carrier: Slot, hint: Any) -> None:
@@ -42,19 +42,7 @@ class RuledSlot(Slot):
             loaded("pydantic")  # annotated_types can be there without it
         else:
             learnt(hint)  # calls are read in threads
-        self.carrier = carrier
-        self.hint = hint
-        self.datatype = carrier.datatype
-        self.shape = carrier.shape
-        self.content_type = carrier.content_type
-        self.scalar = carrier.scalar
-        self.many = carrier.many
-
-    def takes(self, datatype: str) -> bool:
-        return self.carrier.takes(datatype)
-
-    def check(self, tensor: Tensor) -> None:
-        self.carrier.check(tensor)
+        super().__init__(carrier, hint)
 
     def decode(self, tensor: Tensor) -> Any:
         try:

@@ -18,7 +18,15 @@ from salver.oip.datatypes import DATATYPES
 from salver.oip.errors import InvalidResultError, MismatchError
 from salver.oip.types import Tensor
 
-__all__ = ("AnySlot", "Slot", "check_elements", "element_schema", "fits", "promised")
+__all__ = (
+    "AnySlot",
+    "CarriedSlot",
+    "Slot",
+    "check_elements",
+    "element_schema",
+    "fits",
+    "promised",
+)
 
 _FLOATS: Final[dict[str, Any]] = {
     "anyOf": [{"type": ["number", "null"]}, {"enum": ["NaN", "Infinity", "-Infinity"]}]
@@ -74,6 +82,25 @@ class Slot:
     def schema(self) -> dict[str, Any]:
         """The JSON schema of what `from_plain` takes."""
         return {}
+
+
+class CarriedSlot(Slot):
+    """Values of an annotation whose tensor is that of another slot."""
+
+    def __init__(self, carrier: Slot, hint: Any) -> None:
+        self.carrier = carrier
+        self.hint = hint
+        self.datatype = carrier.datatype
+        self.shape = carrier.shape
+        self.content_type = carrier.content_type
+        self.scalar = carrier.scalar
+        self.many = carrier.many
+
+    def takes(self, datatype: str) -> bool:
+        return self.carrier.takes(datatype)
+
+    def check(self, tensor: Tensor) -> None:
+        self.carrier.check(tensor)
 
 
 def fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

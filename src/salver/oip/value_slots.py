@@ -18,7 +18,7 @@ from salver.oip.codecs.registry import Codec, Registry
 from salver.oip.datatypes import DATATYPES
 from salver.oip.errors import ContentError, InvalidMessageError, InvalidResultError, MismatchError
 from salver.oip.ragged import read_rows, write_rows
-from salver.oip.slots import Slot, check_elements, element_schema, promised
+from salver.oip.slots import CarriedSlot, Slot, check_elements, element_schema, promised
 from salver.oip.types import Tensor
 
 __all__ = ("ChoiceSlot", "ElementSlot", "NumberSlot")
@@ -262,27 +262,15 @@ def _text(element: bytes, coded: bool) -> str:
     return base64.b64encode(element).decode() if coded else element.decode()
 
 
-class ChoiceSlot(Slot):
+class ChoiceSlot(CarriedSlot):
     """What JSON says by text or a number: a Literal, an Enum, a date, a Decimal, a UUID; or a list.
 
     Its tensor is that of the text or the number.
     """
 
     def __init__(self, carrier: NumberSlot | ElementSlot, hint: Any) -> None:
-        self.carrier = carrier
-        self.hint = hint
-        self.datatype = carrier.datatype
-        self.shape = carrier.shape
-        self.content_type = carrier.content_type
-        self.scalar = carrier.scalar
-        self.many = carrier.many
+        super().__init__(carrier, hint)
         self._choices = ", ".join(map(repr, _choices(get_args(hint)[0] if self.many else hint)))
-
-    def takes(self, datatype: str) -> bool:
-        return self.carrier.takes(datatype)
-
-    def check(self, tensor: Tensor) -> None:
-        self.carrier.check(tensor)
 
     def decode(self, tensor: Tensor) -> Any:
         if tensor.parameters.get("content_type") == "json":
