@@ -212,7 +212,8 @@ class FakeRouter:
 
 class FakeSlab:
     def __init__(self, size: int) -> None:
-        self.view = memoryview(bytearray(size))
+        self.room = memoryview(bytearray(1 << (size - 1).bit_length()))
+        self.view = self.room[:size]
         self.size = size
         self.released = 0
 

@@ -187,7 +187,7 @@ class _Exchange:
 
     # ---- what a connection is asked by its call
 
-    def replied(self, _flags: int, payload: bytes | Segments) -> None:
+    def replied(self, _head: Head, _flags: int, payload: bytes | Segments) -> None:
         """The whole answer is there."""
         self._payload = payload
         self._end()

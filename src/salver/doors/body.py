@@ -22,7 +22,11 @@ class BodyTooLarge(Exception):
 
 
 class Fill:
-    """A body of known, large size: the kernel writes it into shared memory, piece by piece."""
+    """A body of known, large size: the kernel writes it into shared memory, piece by piece.
+
+    It may write a byte more, where the slab has room: so that a read which ends with the body has
+    not filled what it was given, and the loop need not read again to learn that nothing follows.
+    """
 
     __slots__ = ("at", "head", "size", "slab", "view")
 
@@ -30,21 +34,13 @@ class Fill:
         self.head = head
         self.slab = slab
         self.size = head.length
-        self.view = slab.view[: head.length]
+        self.view = slab.room[: head.length + 1]
         self.at = 0
-
-    def buffer(self) -> memoryview:
-        return self.view[self.at :]
 
     def put(self, data: bytes | memoryview) -> None:
         """Take what had arrived together with the head."""
         self.view[: len(data)] = data
         self.at = len(data)
-
-    def filled(self, size: int) -> bool:
-        """Count what the kernel wrote; tell whether that is all."""
-        self.at += size
-        return self.at >= self.size
 
     def abandon(self) -> None:
         """It will not be sent."""

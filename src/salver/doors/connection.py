@@ -16,6 +16,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final, cast
 
+from salver.doors.wheel import TICK
+
 if TYPE_CHECKING:
     from salver.doors.body import Fill, Flow
     from salver.doors.door import HttpDoor
@@ -132,7 +134,7 @@ class Connection(asyncio.BufferedProtocol):
         deadline = self.door.now() + seconds if seconds else 0.0
         total = self.total
         self.deadline = min(deadline, total) if deadline and total else deadline or total
-        if self.deadline:
+        if self.deadline and not 0 < self.bucket <= self.deadline / TICK + 1:
             self.door.wheel.watch(self)
 
     def steer(self) -> None:

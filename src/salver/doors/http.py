@@ -124,7 +124,7 @@ class HttpCall(Call):
             return
         self._close()
         if conn.call is self:
-            conn.replied(flags, payload)
+            conn.replied(self.head, flags, payload)
 
     def chunk(self, flags: int, payload: bytes | Segments) -> None:  # noqa: ARG002
         conn = self.conn
@@ -145,7 +145,7 @@ class HttpCall(Call):
     def ended(self, flags: int) -> None:
         self._close()
         if self.conn.call is self:
-            self.conn.reply_ends(flags)
+            self.conn.reply_ends(self.head, flags)
 
     def credit(self, amount: int) -> None:
         if self.flow is None:

@@ -174,7 +174,7 @@ class Intake(Connection):
 
     def begin_large(self, head: Head, arrived: memoryview) -> int:
         """See to a body that no frame holds; tells how much of `arrived` belongs to it."""
-        if self.door.route_of(head) is None:
+        if head.route is None and self.door.route_of(head) is None:
             self.answer_here(head, close=True)
             return 0
         slab: Slab | None = None
@@ -198,12 +198,18 @@ class Intake(Connection):
             fill.put(arrived[:taken])
         elif head.expects:
             self.transport.write(CONTINUE)
-        self.filled(0)
+        if taken < fill.size:
+            self.wait(self.door.settings.body_idle_timeout_s)
+        else:
+            self.filled(fill, 0)
         return taken
 
-    def filled(self, size: int) -> None:
-        fill = cast("Fill", self.body)
-        if fill.filled(size):
+    def filled(self, fill: Fill, size: int) -> None:
+        """The kernel wrote so much of a body where it will lie."""
+        fill.at += size
+        if fill.at >= fill.size:
+            if fill.at > fill.size:
+                self.rest = bytearray(fill.view[fill.size : fill.at])
             self.body = None
             fill.view.release()
             self.submit(fill.head, fill.head.raw, fill.slab)

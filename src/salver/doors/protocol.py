@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from salver.calls.context import request_id_of
 from salver.doors.body import Fill, Flow
-from salver.doors.connection import BUSY, CLOSING, DROP, FILL, FLOW, HEAD, READY
+from salver.doors.connection import BUSY, CLOSING, DROP, FLOW, HEAD, READY
 from salver.doors.errors import in_json, render, timed_out
 from salver.doors.head import Head
 from salver.doors.http import HttpCall
@@ -46,13 +46,14 @@ class HttpProtocol(Intake):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         body = self.body
-        if body.__class__ is Fill:
-            return body.buffer()
+        if type(body) is Fill:
+            return body.view[body.at :]
         return self.door.scratch
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self.stage == FILL:
-            self.filled(nbytes)
+        body = self.body
+        if type(body) is Fill:
+            self.filled(body, nbytes)
             return
         if nbytes > _SHORT and self.stage == READY and self._has_known_head(nbytes):
             return
@@ -87,7 +88,8 @@ class HttpProtocol(Intake):
             return True
         if not LARGE <= head.length <= self.door.settings.max_body_bytes or self.blocked:
             return False
-        self.start_clock(head)
+        if self.door.limits_time or head.timeout_s is not None:
+            self.start_clock(head)
         self.begin_large(head, scratch[end:size])
         return True
 
@@ -154,12 +156,15 @@ class HttpProtocol(Intake):
 
     # ---- the reply
 
-    def replied(self, flags: int, payload: bytes | Segments) -> None:
+    def replied(self, head: Head, flags: int, payload: bytes | Segments) -> None:
         """The whole reply is there."""
-        payload = self.door.outgoing(payload)
-        self.write(payload)
-        call = cast("HttpCall", self.call)
-        self._turn_over(call.head, flags)
+        door = self.door
+        if type(payload) is bytes and not door.draining:  # as below, for the case that counts
+            door.by_class[payload[9] - 48] += 1
+            self.transport.write(payload)
+        else:
+            self.write(door.outgoing(payload))
+        self._turn_over(head, flags)
 
     def reply_begins(self, payload: bytes | Segments) -> None:
         """The head of a reply is there; more follows."""
@@ -168,10 +173,9 @@ class HttpProtocol(Intake):
             self.total = 0.0
             self.wait(0)
 
-    def reply_ends(self, flags: int) -> None:
+    def reply_ends(self, head: Head, flags: int) -> None:
         """The last chunk of the reply has been written."""
-        call = cast("HttpCall", self.call)
-        self._turn_over(call.head, flags)
+        self._turn_over(head, flags)
 
     def call_failed(self, call: HttpCall, error: BaseException) -> None:
         """There is no reply, or no end of it."""
@@ -207,7 +211,7 @@ class HttpProtocol(Intake):
         door = self.door
         # As `wait`, for the case that counts.
         self.deadline = deadline = door.now() + door.keep_alive_s
-        if not self.bucket or deadline < (self.bucket - 1) * TICK:
+        if not 0 < self.bucket <= deadline / TICK + 1:
             door.wheel.watch(self)
         if self.blocked:
             self.wait(door.settings.send_idle_timeout_s)

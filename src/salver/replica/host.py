@@ -275,7 +275,8 @@ class Host:
         self.ongoing -= 1
         if self._refused:
             self._call_back()
-        self._check_idle()
+        if self._idle is not None:
+            self._check_idle()
 
     def _check_idle(self) -> None:
         if self._idle is not None and not (

@@ -29,20 +29,21 @@ _log = logging.getLogger("salver.wire")
 class Slab:
     """A stretch of an arena, lent to whoever holds a count on it. Its first bytes are anyone's."""
 
-    __slots__ = ("_arena", "_order", "_refs", "offset", "size", "view")
+    __slots__ = ("_arena", "_order", "_refs", "arena", "offset", "room", "size")
 
-    def __init__(self, arena: Arena, order: int, offset: int, size: int, view: memoryview) -> None:
+    def __init__(self, arena: Arena, order: int, offset: int, size: int, room: memoryview) -> None:
         self._arena = arena
         self._order = order
         self._refs = 1
+        self.arena = arena.id
         self.offset = offset
         self.size = size
-        self.view = view
+        self.room = room  # all of it, which may be more than was asked for
 
     @property
-    def arena(self) -> int:
-        """The number of the arena it lies in."""
-        return self._arena.id
+    def view(self) -> memoryview:
+        """What was asked for."""
+        return self.room[: self.size]
 
     def retain(self) -> None:
         self._refs += 1
@@ -89,22 +90,21 @@ class Arena:
     def lend(self, size: int) -> Slab | None:
         """A slab of at least that size, or None: too large, or too much is lent out already."""
         order = max(_MIN_ORDER, (size - 1).bit_length())
-        if order > self._top or not self._started():
+        if order > self._top or (self._map is None and not self._start()):
             return None
-        offset = self._take(order)
+        free = self._free[order]
+        offset = free.pop()[0] if free else self._carve(order)
         if offset is None:
-            self._coalesce()
-            offset = self._take(order)
-            if offset is None:
-                return None
+            return None
         self.lent += 1 << order
-        return Slab(self, order, offset, size, self._view[offset : offset + size])
+        return Slab(self, order, offset, size, self._view[offset : offset + (1 << order)])
 
     def give_back(self, order: int, offset: int) -> None:
         """Called by the slab whose last count was released."""
         self.lent -= 1 << order
         self._free[order].append((offset, time.monotonic()))
-        self._arm()
+        if not self._armed:
+            self._arm()
 
     def trim(self) -> None:
         """Give the pages of slabs that lay idle back to the system."""
@@ -136,17 +136,25 @@ class Arena:
             self._file.close()
             self._file = None
 
-    def _started(self) -> bool:
-        if self._map is None and not self._broken:
-            try:
-                self._file = memfd.create("arena", self.id, self.size)
-                self._map = mmap.mmap(self._file.fd, self.size)
-            except (OSError, ValueError) as error:
-                self._broken = True
-                _log.warning("No shared memory here, large payloads go by socket: %s", error)
-                return False
-            self._view = memoryview(self._map)
-        return self._map is not None
+    def _start(self) -> bool:
+        if self._broken:
+            return False
+        try:
+            self._file = memfd.create("arena", self.id, self.size)
+            self._map = mmap.mmap(self._file.fd, self.size)
+        except (OSError, ValueError) as error:
+            self._broken = True
+            _log.warning("No shared memory here, large payloads go by socket: %s", error)
+            return False
+        self._view = memoryview(self._map)
+        return True
+
+    def _carve(self, order: int) -> int | None:
+        offset = self._take(order)
+        if offset is None:
+            self._coalesce()
+            offset = self._take(order)
+        return offset
 
     def _take(self, order: int) -> int | None:
         found = order
@@ -181,7 +189,7 @@ class Arena:
             self._free[order] = kept
 
     def _arm(self) -> None:
-        if not self._armed and self.call_later is not None:
+        if self.call_later is not None:
             self._armed = True
             self.call_later(self._idle_s, self.trim)
 

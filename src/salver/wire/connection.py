@@ -72,7 +72,6 @@ class Connection(Sending):
         "_filled",
         "_head",
         "_hello",
-        "_lending",
         "_max_frame",
         "_mine",
         "_plain",
@@ -80,8 +79,8 @@ class Connection(Sending):
         "_secret",
         "_shared",
         "_tail",
-        "_theirs",
         "_timer",
+        "board_begun",
         "dialled",
         "handler",
         "peer",
@@ -117,10 +116,10 @@ class Connection(Sending):
         self._filled = 0
         self._head = (0, 0, 0, 0)
         self._assembly: Assembly | None = None
-        self._lending: Lending | None = None
         self._mine: CallerCell | None = None
         self._begun = UNKNOWN
-        self._theirs = CalleeCell([0, 0])
+        # Callee: user code of this call begins, as is seen if we are killed now. False: do not.
+        self.board_begun = CalleeCell([0, 0]).begin
         self._error: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -152,7 +151,9 @@ class Connection(Sending):
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - the handler's; only this connection ends
             self._fail(error)
-        self._flush()
+        self._corked = False
+        if self._out or self._backlog is not None:
+            self._flush()
 
     def _read(self, data: bytes) -> None:
         offset = 0
@@ -167,7 +168,8 @@ class Connection(Sending):
             if plain[kind] and not flags & _APART:
                 frame(self, kind, flags, aux, call_id, payload)
             else:
-                self._special(kind, flags, aux, call_id, payload)
+                apart = self._deliver if plain[kind] else self._special
+                apart(kind, flags, aux, call_id, payload)
                 plain = self._plain
             if self.closed:
                 return
@@ -206,7 +208,7 @@ class Connection(Sending):
         elif kind == frames.ARENA:
             self._lend().arena(aux, call_id, payload)
         elif kind == frames.FREE:
-            self._lend().free(aux, call_id)
+            (self._lending or self._lend()).free(aux, call_id)
         elif not _PLAIN[kind]:
             raise WireError(f"A frame of type {kind}, which has no place here.")
         else:
@@ -225,7 +227,7 @@ class Connection(Sending):
             if not assembly:
                 self._assembly = None
                 self._plain = _PLAIN
-        whole = self._lend().decode(payload) if flags & SEG else payload
+        whole = (self._lending or self._lend()).decode(payload) if flags & SEG else payload
         self.handler.frame(self, kind, flags & ~_APART, aux, call_id, whole)
 
     # --------------------------------------------------------------------------- life and death
@@ -264,7 +266,8 @@ class Connection(Sending):
             raise WireError(f"{peer.name} speaks protocol {peer.protocol}, expected {PROTOCOL}.")
         if not self.dialled:
             if peer.board_fd >= 0:
-                self._theirs = open_cell(peer) or self._theirs
+                cell = open_cell(peer)
+                self.board_begun = cell.begin if cell is not None else self.board_begun
             self._say_hello()
         if self._timer is not None:
             self._timer.cancel()
@@ -276,10 +279,6 @@ class Connection(Sending):
         self.handler.opened(self)
         if self.ready is not None and not self.ready.done():
             self.ready.set_result(None)
-
-    def board_begun(self, call_id: int) -> bool:
-        """Callee: user code of this call begins, as is seen if we are killed now. False: do not."""
-        return self._theirs.begin(call_id)
 
     def begun(self) -> int:
         """Caller: the last call that began there; all up to it may have had effects."""
@@ -351,7 +350,7 @@ class Connection(Sending):
             self._lending.close()
             self._lending = None  # what is still read keeps it
             self._posted = ()
-        self._theirs = CalleeCell([0, UNKNOWN])  # nothing begins for who is gone
+        self.board_begun = CalleeCell([0, UNKNOWN]).begin  # nothing begins for who is gone
         if self.ready is not None and not self.ready.done():
             self.ready.set_exception(error or WireError("Closed before HELLO."))
         elif self.peer is not None:

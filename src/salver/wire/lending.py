@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import TYPE_CHECKING, Final, TypeAlias
 from weakref import ref
 
@@ -57,7 +57,7 @@ class Lending:
         self._loop = loop
         self._send = send
         self._hurry = hurry
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         self._lent: dict[int, Slab | memoryview] = {}
         self._next = 1
         # Arenas that the peer was told of, and whether it maps them. Those of others go with them.
@@ -80,9 +80,9 @@ class Lending:
         here: list[bytes | memoryview] = []
         position = SEGMENTS.size + SEGMENT.size * len(buffers) + len(inline)
         for buffer in buffers:
-            view = _flat(buffer)
-            row = self._lend(buffer, view)
+            row = self._lend_slab(buffer) if isinstance(buffer, Slab) else self._lend(_flat(buffer))
             if row is None:
+                view = buffer.view if isinstance(buffer, Slab) else _flat(buffer)
                 padding = -position % ALIGN
                 here += (bytes(padding), view)
                 position += padding + view.nbytes
@@ -90,30 +90,31 @@ class Lending:
             rows.append(row)
         return b"".join((SEGMENTS.pack(len(rows), len(inline)), *rows, inline, *here))
 
-    def _lend(self, buffer: Buffer | Slab, view: memoryview) -> bytes | None:
-        held: Slab | memoryview
-        if isinstance(buffer, Slab):
-            if not self._accepts(buffer.arena, None):
-                return None
-            buffer.retain()
-            held, arena, offset = buffer, buffer.arena, buffer.offset
-        elif view.nbytes < LARGE:
+    def _lend_slab(self, slab: Slab) -> bytes | None:
+        arena = slab.arena
+        if not (self._told.get(arena) or self._accepts(arena, None)):
             return None
-        elif (found := self._shared.mappings.find(view)) and self._accepts(
-            found[0].note.arena, found[0]
-        ):
-            held, arena, offset = view, found[0].note.arena, found[1]
+        slab.retain()
+        return self._row(slab, arena, slab.offset, slab.size)
+
+    def _lend(self, view: memoryview) -> bytes | None:
+        if view.nbytes < LARGE:
+            return None
+        found = self._shared.mappings.find(view)
+        if found and self._accepts(found[0].note.arena, found[0]):
             for lending in found[0].heard_by:
                 lending.passed_on()
-        else:
-            slab = self._copy(view)
-            if slab is None:
-                return None
-            held, arena, offset = slab, slab.arena, slab.offset
+            return self._row(view, found[0].note.arena, found[1], view.nbytes)
+        slab = self._copy(view)
+        if slab is None:
+            return None
+        return self._row(slab, slab.arena, slab.offset, view.nbytes)
+
+    def _row(self, held: Slab | memoryview, arena: int, offset: int, size: int) -> bytes:
         number = self._next
-        self._next += 1
+        self._next = number + 1
         self._lent[number] = held
-        return SEGMENT.pack(arena, number, offset, view.nbytes)
+        return SEGMENT.pack(arena, number, offset, size)
 
     def _copy(self, view: memoryview) -> Slab | None:
         arena = self._shared.arena
@@ -220,7 +221,13 @@ class Lending:
                 payload, SEGMENTS.size + SEGMENT.size * row
             )
             if arena:
-                buffers.append(self._lease(arena, number, offset, length))
+                mapping = self._heard.get(arena)
+                if mapping is None:
+                    raise WireError(f"A segment in arena {arena:x}, which this link did not map.")
+                try:
+                    buffers.append(mapping.lease(number, offset, length, self._give_back))
+                except ValueError as error:
+                    raise WireError(f"A segment lies outside its arena: {error}.") from None
                 continue
             position += -position % ALIGN
             if length > size - position:
@@ -228,15 +235,6 @@ class Lending:
             buffers.append(whole[position : position + length])
             position += length
         return Segments(body, buffers)
-
-    def _lease(self, arena: int, number: int, offset: int, length: int) -> memoryview:
-        mapping = self._heard.get(arena)
-        if mapping is None:
-            raise WireError(f"A segment in arena {arena:x}, which this link did not map.")
-        try:
-            return mapping.lease(number, offset, length, self._give_back)
-        except ValueError as error:
-            raise WireError(f"A segment lies outside its arena: {error}.") from None
 
     def _give_back(self, number: int) -> None:
         self._post(frames.FREE, frames.UNREAD, number)
@@ -247,15 +245,18 @@ class Lending:
         if self._waking or self._closed:
             return
         self._waking = True
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and the link with it
-            if threading.get_ident() == self._thread:
+        try:  # not `suppress`: this is done for every large request
+            if get_ident() == self._thread:
                 self._loop.call_soon(self._send_posted)
             else:
                 self._loop.call_soon_threadsafe(self._send_posted)
+        except RuntimeError:  # the loop is closed, and the link with it
+            return
 
     def _send_posted(self) -> None:
         self._waking = False  # before the queue is emptied: what comes now wakes us again
-        self._hurry()
+        if self.unsent:
+            self._hurry()
 
     def posted(self) -> list[bytes]:
         """The frames that wait to be sent; they wait no more."""
@@ -282,9 +283,7 @@ class Lending:
             )
 
 
-def _flat(buffer: Buffer | Slab) -> memoryview:
-    if isinstance(buffer, Slab):
-        return buffer.view
+def _flat(buffer: Buffer) -> memoryview:
     view = memoryview(buffer)
     if not view.nbytes:
         return memoryview(b"")

@@ -35,7 +35,9 @@ class Mapping:
         size = self.note.size
         if offset > size or length > size - offset:
             raise ValueError(f"a lease of {length} bytes at {offset} in an arena of {size}")
-        kind = _kind_for(length, size - offset)
+        order = (length - 1).bit_length()
+        fits = order < len(_KINDS) and 1 << order <= size - offset
+        kind = _KINDS[order] if fits else _kind(length)
         lease = kind.from_address(self.base + offset)
         lease.mapping = self
         lease.number = number
@@ -103,13 +105,6 @@ def _kind(size: int) -> type[_Lease]:
 
 
 _KINDS: Final = tuple(_kind(1 << order) for order in range(27))
-
-
-def _kind_for(length: int, room: int) -> type[_Lease]:
-    order = max(length - 1, 0).bit_length()
-    if order < len(_KINDS) and 1 << order <= room:
-        return _KINDS[order]
-    return _kind(length)
 
 
 class _Buffer(ctypes.Structure):

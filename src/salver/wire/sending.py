@@ -35,6 +35,7 @@ class Sending(asyncio.BufferedProtocol):
         "_backlog",
         "_corked",
         "_fd",
+        "_lending",
         "_limit",
         "_limits",
         "_loop",
@@ -54,6 +55,7 @@ class Sending(asyncio.BufferedProtocol):
         self.paused = False  # what is sent now waits in memory: the peer reads too slowly
         self._limits = limits
         self._out: list[bytes] = []
+        self._lending: Lending | None = None
         self._posted: Sequence[Posted] = ()  # leaves with whatever leaves next
         self._corked = False  # a flush is coming: at the end of this read or of this tick
         self._limit = -1  # payloads up to here go the short way; -1: everything goes the long way
@@ -112,13 +114,18 @@ class Sending(asyncio.BufferedProtocol):
     ) -> None:
         """Write one frame with buffers apart: large ones by shared memory where the peer can map
         it. Buffers are copied before this returns; slabs of our arena are lent as they are, and so
-        is memory that a third process lent to us."""
-        if self.closed:
-            return
-        if buffers:
-            inline = self._lend().encode(inline, buffers)
-            flags |= SEG
-        self.send(type, flags, aux, call_id, inline)
+        is memory that a third process lent to us. They leave at once: the peer begins to work on
+        them while the next are read or made here, which takes longer than a write."""
+        if not buffers:
+            self.send(type, flags, aux, call_id, inline)
+        elif not self.closed:
+            table = (self._lending or self._lend()).encode(inline, buffers)
+            size = len(table)
+            if size > self._limit:
+                self._send_slowly(type, flags | SEG, aux, call_id, table)
+            else:
+                self._out += (_pack(HEADER_SIZE + size, type, flags | SEG, aux, call_id), table)
+                self._push()
 
     def _send_slowly(self, type: int, flags: int, aux: int, call_id: int, payload: bytes) -> None:  # noqa: A002
         if self.closed:
@@ -166,7 +173,7 @@ class Sending(asyncio.BufferedProtocol):
         gets what the kernel does not take, and while it holds some, all.
         """
         if self._posted:
-            self._out += self._lend().posted()
+            self._out += (self._lending or self._lend()).posted()
         data = b"".join(self._out)
         self._out.clear()
         if self._fd >= 0 and not self._transport.get_write_buffer_size():
