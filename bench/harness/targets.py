@@ -84,7 +84,8 @@ class Target:
     def text(self) -> str:
         """The target in words."""
         sign = "≥" if self.lower else "≤"
-        name = UNITS[self.figure.name][1]
+        which = "" if self.figure.entry == "salver" else f"{self.figure.entry}: "
+        name = which + UNITS[self.figure.name][1]
         if self.other is None:
             return f"{name} {sign} {self.figure.shown(self.bound)}"
         small = self.bound < 0.5

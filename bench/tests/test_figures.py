@@ -107,6 +107,13 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     assert {target.judge(results_with()).met for target in TARGETS} == {None}
 
 
+def test_a_target_of_another_entry_than_the_plain_one_says_which() -> None:
+    buffer = Figure("upload", "salver-buffer", "c4", "rate")
+    target = at_least(4.0, buffer, Figure("upload", "uvicorn", "c4", "rate"))
+
+    assert target.text == "salver-buffer: rate ≥ 4 x uvicorn"
+
+
 def test_every_target_names_a_load_that_some_case_measures() -> None:
     for target in TARGETS:
         for figure in filter(None, (target.figure, target.other)):
