@@ -93,6 +93,7 @@ def do_tell(seat: Seat) -> None:
         "word": os.environ.get("WORD"),
         "fds": sorted(int(fd.name) for fd in Path("/proc/self/fd").iterdir()),
         "comm": Path("/proc/self/comm").read_text().strip(),
+        "title": Path("/proc/self/cmdline").read_text().rstrip("\0"),
         "random": random.random(),
         "stdin": sys.stdin.read(),
         "instance": seat.instance,

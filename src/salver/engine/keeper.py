@@ -22,7 +22,7 @@ from salver.core.ports import Exit, ProcessSpec
 from salver.engine.children import Children
 from salver.engine.config import KeeperConfig
 from salver.engine.entries import Entries
-from salver.engine.linux import become_subreaper, set_comm
+from salver.engine.linux import become_subreaper, set_title
 from salver.engine.listeners import bind_control, bind_tcp
 from salver.engine.machine import detect
 from salver.engine.messages import (
@@ -275,7 +275,7 @@ def main(owner_fd: int, early: Iterable[str] = ()) -> int:
 
     `early`: modules to import as long as that has not come.
     """
-    set_comm("salver:keeper")
+    set_title("salver:keeper", "salver: keeper")
     owner = socket.socket(fileno=owner_fd)
     for module in early:
         if select([owner], [], [], 0)[0]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+from pathlib import Path
 from typing import Final
 
-__all__ = ("become_subreaper", "die_with_parent", "set_comm")
+__all__ = ("become_subreaper", "die_with_parent", "set_title")
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15
 PR_SET_CHILD_SUBREAPER: Final = 36
+_ARGUMENTS: Final = 48 - 3  # of /proc/self/stat, counted from the state: where they begin and end
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -34,6 +36,14 @@ def become_subreaper() -> None:
     _call(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def set_comm(name: str) -> None:
-    """The name that `ps` and `top` show; the kernel keeps 15 bytes."""
+def set_title(name: str, title: str) -> None:
+    """What this process is called: `name` (15 bytes of it) in `top`, `title` in `ps aux`.
+
+    The latter is the command line, which the process may write over, as far as it reaches.
+    """
     _call(PR_SET_NAME, name.encode()[:15])
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    begin, end = int(fields[_ARGUMENTS]), int(fields[_ARGUMENTS + 1])
+    room = end - begin
+    if begin and room > 0:
+        ctypes.memmove(begin, title.encode()[: room - 1].ljust(room, b"\0"), room)

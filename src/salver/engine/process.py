@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from salver.engine.linux import die_with_parent, set_comm
+from salver.engine.linux import die_with_parent, set_title
 from salver.engine.seat import Seat
 
 __all__ = ("CAUGHT", "Birth", "Entry", "current_environment", "live", "thread_limits")
@@ -78,7 +78,7 @@ def _live(birth: Birth) -> int:
         _set_stdio(birth.output)
         _close_all_but(birth.seat.fds.values())
         _set_environment(birth)
-        set_comm(_comm(birth.seat))
+        set_title(_comm(birth.seat), _title(birth.seat))
         _reseed()
         gc.enable()
         birth.entry(birth.seat)
@@ -128,6 +128,10 @@ def _comm(seat: Seat) -> str:
     if seat.kind == "replica":
         return "salver:" + seat.id.split("#")[-2 if "#" in seat.id else 0]
     return f"salver:{seat.kind}"
+
+
+def _title(seat: Seat) -> str:
+    return f"salver: {seat.kind}" if seat.id == seat.kind else f"salver: {seat.kind} {seat.id}"
 
 
 def _reseed() -> None:
