@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salver.spec.http import HttpSettings
-from salver.wire.frames import BODY, CANCEL, CHUNK, END, HTTP, MAX_FRAME, REQ, STREAM
+from salver.wire.frames import BODY, CANCEL, CHUNK, CREDIT, END, HTTP, MAX_FRAME, REQ, STREAM
 from tests.doors.door_fakes import OK, Scene, chunks
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -328,6 +328,21 @@ def test_a_client_that_leaves_a_tunnel_is_an_end_and_not_a_cancel() -> None:
     call.chunk(HTTP, b"late")
     call.ended(0)
     assert scene.door.stats().in_flight == 0
+
+
+def test_a_replica_may_go_on_when_a_client_has_left_that_took_nothing() -> None:
+    scene = Scene()
+    client = scene.client()
+    client.transport.reads = False
+    client.send(UPGRADE)
+    call = scene.router.calls[0]
+    call.credit(64)
+    call.answered(HTTP | STREAM, SWITCH)
+    for _ in range(64):
+        call.chunk(HTTP, b"x" * 4096)
+    assert sum(frame[2] for frame in scene.router.of(CREDIT)) <= 32
+    client.leave()
+    assert sum(frame[2] for frame in scene.router.of(CREDIT)) == 64
 
 
 def test_a_refused_upgrade_is_a_reply_and_the_end() -> None:

@@ -176,6 +176,7 @@ class Connection(asyncio.BufferedProtocol):
                 self.door.wheel.watch(_Left(call, self.total))
             self.call = None
             self.body = None
+            call.refill()  # what is left of its reply is taken, and goes nowhere
         self.let_go()
         self.deadline = 0.0
 
