@@ -72,6 +72,19 @@ class Chat:
         for _ in range(200):
             await websocket.send_bytes(b"x" * 1000)
 
+    @app.websocket("/pushes")
+    async def pushes(self, websocket: WebSocket) -> None:
+        await websocket.accept()
+        while True:
+            await websocket.send_text("news")
+            await asyncio.sleep(0)
+
+    @app.websocket("/forgets")
+    async def forgets(self, websocket: WebSocket) -> None:
+        await websocket.accept()
+        while True:
+            await websocket.receive_text()
+
 
 class Client:
     """The other end: `websockets` as a client."""
@@ -244,6 +257,32 @@ async def test_a_client_that_vanishes_is_a_disconnect(how: int) -> None:
         await chat.gone.wait()
         assert [code for code, _ in chat.left] == [1006]
         assert await caller.side.host.drain(10)
+
+
+async def test_an_app_that_only_sends_ends_when_its_client_vanishes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(Chat) as caller:
+        client = Client(caller, "/pushes")
+        await client.next()
+        caller.frame(frames.END, call_id=client.call)
+        caller.frame(frames.CREDIT, 0, 64, client.call)
+        assert await caller.side.host.drain(10)
+        assert caller.side.host.errors == 0
+    assert caplog.text == ""
+
+
+async def test_an_app_that_forgets_that_clients_leave_has_not_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(Chat) as caller:
+        client = Client(caller, "/forgets")
+        await client.next()
+        client.protocol.send_close(1000)
+        client.flush()
+        await client.rest()
+        assert (client.protocol.close_code, caller.side.host.errors) == (1000, 0)
+    assert caplog.text == ""
 
 
 async def test_a_client_that_does_not_read_holds_the_app_back() -> None:

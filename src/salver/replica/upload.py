@@ -40,6 +40,11 @@ class Upload:
         self._wake()
 
     @property
+    def ended(self) -> bool:
+        """No more comes; some may be here, unread."""
+        return self._ended
+
+    @property
     def complete(self) -> bool:
         return self._ended and not self._pieces
 

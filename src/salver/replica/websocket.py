@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from starlette.websockets import WebSocketDisconnect
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
@@ -38,6 +39,10 @@ _INTERNAL: Final = 1011
 _NOT_TEXT: Final = 1007
 
 Message = dict[str, Any]
+
+
+class _Gone(OSError):
+    """What an app gets that sends to a client who has left."""
 
 
 class WebSocketSession:
@@ -85,12 +90,17 @@ class WebSocketSession:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # user code: the client is told, the log has it
-            if not self._call.cancelled:
+            if not (self._call.cancelled or self._is_farewell(error)):
                 _logger.error("Uncaught exception in a WebSocket:", exc_info=error)
                 self._call.caller.host.errors += 1
             await self._leave(_INTERNAL if self._accepted else 500)
         finally:
             self._reader.cancel()
+
+    def _is_farewell(self, error: BaseException) -> bool:
+        """Whether the app only says that the client has left, which is no failure of its."""
+        over = self._upload.ended or (self._accepted and self._protocol.state is not OPEN)
+        return over and isinstance(error, _Gone | WebSocketDisconnect)
 
     def _scope(self, request: Request) -> Message:
         call = self._call
@@ -156,13 +166,13 @@ class WebSocketSession:
 
     async def _send(self, message: Message) -> None:
         kind = message["type"]
-        if self._call.cancelled:
-            raise OSError("the client has gone")
+        if self._call.cancelled or self._upload.ended:
+            raise _Gone("the client has gone")
         if not self._accepted:
             await self._before_accept(kind, message)
         elif kind == "websocket.send":
             if self._protocol.state is not OPEN:
-                raise OSError("the WebSocket is closed")
+                raise _Gone("the WebSocket is closed")
             data, text = message.get("bytes"), message.get("text")
             if text is not None:
                 self._protocol.send_text(text.encode())
