@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -230,12 +230,11 @@ class Session:
         if inline is not None:
             return bool(inline.has(deployment))
         own = _own_cluster()
-        if own is not None:
-            directory = own.directory
-            return directory.version == 0 or directory.has(deployment)
+        if own is not None and _is_told(own):
+            return own.directory.has(deployment)
         if self.cluster() is None:
             return False
-        return self._ask(lambda control: control.wants(deployment))
+        return self._look_up(lambda control: control.wants(deployment))
 
     def app_handle(self, app: str) -> DeploymentHandle[Any] | None:
         """The handle of an app's ingress; None: there is no such app."""
@@ -247,13 +246,24 @@ class Session:
 
     def ingress_of(self, app: str) -> DeploymentId | None:
         """The deployment that an app's handle calls."""
-        if self.cluster() is None:
+        cluster = self.cluster()
+        if cluster is None:
             return None
         known = self._ingresses.get(app)
         if known is not None and self.has(known):
             return known
-        views = self._reached().directory.views.values()
+        if not _is_told(cluster):
+            return self._look_up(lambda control: control.ingress_of(app))
+        views = cluster.directory.views.values()
         return next((view.id for view in views if view.id.app == app and view.ingress), None)
+
+    def _look_up(self, action: Callable[[ControlClient], Awaitable[T]]) -> T:
+        """Ask what the controller knows by heart, on the cluster's loop too, which waits for it."""
+        cluster = self._reached()
+        if _running_loop() is not cluster.loop:
+            return self._ask(action)
+        with ThreadPoolExecutor(1) as apart:
+            return apart.submit(asyncio.run, _with_control(cluster.address, action)).result()
 
     def _ask(self, action: Callable[[ControlClient], Awaitable[T]]) -> T:
         """Do it on the cluster's loop and wait. Not on that very loop: it would wait for ever."""
@@ -272,11 +282,6 @@ class Session:
 
     def _submit(self, action: Callable[[ControlClient], Awaitable[T]]) -> Future[T]:
         cluster = self._reached()
-        if cluster.address.startswith("memory:"):
-            raise SalverError(
-                "Code of an app in local testing mode can call others by handle, and no more: run, "
-                "delete and look at apps from outside."
-            )
         return asyncio.run_coroutine_threadsafe(
             _with_control(cluster.address, action), cluster.loop
         )
@@ -339,7 +344,23 @@ class Session:
 
 
 async def _with_control(address: str, action: Callable[[ControlClient], Awaitable[T]]) -> T:
+    if address.startswith("memory:"):
+        raise SalverError(
+            "Code of an app in local testing mode can call others by handle, and no more: run, "
+            "delete and look at apps from outside."
+        )
     return await ask(address, (Path(address) / "secret").read_bytes(), action)
+
+
+def _is_told(cluster: Cluster) -> bool:
+    """Whether the controller has told it what there is; it will, from now on.
+
+    A replica listens from its first handle on: until then it knows of nothing.
+    """
+    if cluster.directory.version or cluster.address.startswith("memory:"):
+        return True
+    cluster.run(Cluster.start, cluster)
+    return False
 
 
 def _own_cluster() -> Cluster | None:

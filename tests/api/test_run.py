@@ -67,6 +67,31 @@ class Asking:
 
 
 @salver.deployment(max_constructor_retry_count=1)
+class Alone:
+    """Knows of no other deployment but by the names of apps and deployments."""
+
+    def __init__(self, app: str = "") -> None:
+        self.other = salver.get_app_handle(app) if app else None
+
+    async def kept(self) -> str:
+        assert self.other is not None
+        answer: str = await self.other.say.remote("from the start")
+        return answer
+
+    async def on_the_loop(self, app: str) -> str:
+        answer: str = await salver.get_app_handle(app).say.remote("on the loop")
+        return answer
+
+    def in_a_thread(self, app: str) -> str:
+        answer: str = salver.get_app_handle(app).say.remote("in a thread").result()
+        return answer
+
+    async def named(self, deployment: str, app: str) -> str:
+        answer: str = await salver.get_deployment_handle(deployment, app).say.remote("by name")
+        return answer
+
+
+@salver.deployment(max_constructor_retry_count=1)
 class Failing:
     def __init__(self) -> None:
         raise ValueError("the user's own mistake")
@@ -144,6 +169,45 @@ def test_code_in_a_replica_speaks_for_its_own_instance(started: str) -> None:
     assert handle.by_name.remote().result() == "hello by name"
     assert handle.by_app.remote("other").result() == "other by app"
     assert handle.apps.remote().result() == ["asking", "other"]
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "answer"),
+    [
+        ("on_the_loop", ["other"], "hi on the loop"),
+        ("in_a_thread", ["other"], "hi in a thread"),
+        ("named", ["Echo", "other"], "hi by name"),
+    ],
+)
+def test_a_replica_without_handles_finds_other_apps(
+    started: str, method: str, given: list[str], answer: str
+) -> None:
+    salver.run(Echo.bind("hi"), name="other", route_prefix=None)
+    handle = salver.run(Alone.bind(), name="alone", route_prefix=None)
+    assert getattr(handle, method).remote(*given).result(timeout_s=60) == answer
+
+
+def test_a_constructor_finds_another_app(started: str) -> None:
+    salver.run(Echo.bind("hi"), name="other", route_prefix=None)
+    handle = salver.run(Alone.bind("other"), name="alone", route_prefix=None)
+    assert handle.kept.remote().result(timeout_s=60) == "hi from the start"
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "error"),
+    [
+        ("on_the_loop", ["nope"], salver.SalverError),
+        ("in_a_thread", ["nope"], salver.SalverError),
+        ("named", ["Nope", "alone"], KeyError),
+        ("named", ["Echo", "nope"], KeyError),
+    ],
+)
+def test_a_replica_without_handles_is_told_what_is_not_there(
+    started: str, method: str, given: list[str], error: type[Exception]
+) -> None:
+    handle = salver.run(Alone.bind(), name="alone", route_prefix=None)
+    with pytest.raises(error, match=r"No (app|deployment) "):
+        getattr(handle, method).remote(*given).result(timeout_s=60)
 
 
 def test_a_deployment_s_handle_is_found_by_name(started: str) -> None:

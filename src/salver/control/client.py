@@ -78,6 +78,11 @@ class ControlClient:
         """Whether there is to be such a deployment, now."""
         return await self._rpc.call("wants", deployment, type=bool)
 
+    async def ingress_of(self, name: str) -> DeploymentId | None:
+        """The deployment that an app's handle calls; None: there is to be no such app."""
+        found = await self.call("ingress", {"name": name})
+        return None if found is None else msgspec.convert(found, DeploymentId)
+
     async def capacity(self) -> tuple[Resources, Resources]:
         """What the machine has, and what of it is free."""
         return await self._rpc.call("capacity", type=tuple[Resources, Resources])

@@ -172,6 +172,11 @@ class Controller:
         app = self._apps.get(deployment.app)
         return app is not None and deployment in app.targets
 
+    def ingress_of(self, name: str) -> DeploymentId | None:
+        """The deployment that an app's handle calls; None: there is to be no such app."""
+        app = self._apps.get(name)
+        return None if app is None or app.spec is None else app.spec.ingress.id
+
     def has_acted_on(self, name: str) -> bool:
         """Whether an app's status tells what has become of the latest that is wanted of it."""
         return name not in self._dirty

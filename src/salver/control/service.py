@@ -70,6 +70,7 @@ class Session:
                 "wait": self._wait,
                 "status": self._status,
                 "wants": self._wants,
+                "ingress": self._ingress,
                 "events": self._events,
                 "capacity": self._capacity,
                 "metrics": self._page,
@@ -139,6 +140,9 @@ class Session:
 
     def _wants(self, body: Any) -> bool:
         return self._controller.wants(msgspec.convert(body, DeploymentId))
+
+    def _ingress(self, body: Any) -> Any:
+        return self._controller.ingress_of(msgspec.convert(body, Named).name)
 
     async def _capacity(self, _: Any) -> Any:
         return await self._controller.capacity()
