@@ -453,6 +453,21 @@ async def test_a_header_with_a_line_break_is_refused(caplog: pytest.LogCaptureFi
     assert "line break" in caplog.text
 
 
+@pytest.mark.parametrize("status", [0, 99, 100, 103, 1000])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_status_that_ends_no_request_is_refused(
+    status: int, streamed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler() -> Response:
+        if streamed:
+            return StreamingResponse(iter(["x"]), status)
+        return Response("x", status)
+
+    async with serving(handler) as caller:
+        assert (await caller.get()).status == 500
+    assert f"cannot be {status}: expected 200 to 999" in caplog.text
+
+
 async def test_a_result_without_json_form_is_a_500_that_the_log_explains(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

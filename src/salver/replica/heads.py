@@ -21,8 +21,16 @@ BODILESS: Final = frozenset((204, 304, *range(100, 200)))
 # Of this hop and of no other: the replica decides the framing, the ingress the connection.
 _FRAMING: Final = frozenset((b"transfer-encoding", b"connection", b"keep-alive"))
 _STATUS_LINES: Final = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+    for status in HTTPStatus
+    if status >= 200
 }
+
+
+def _status_line(status: int) -> bytes:
+    if not 200 <= status <= 999:
+        raise SalverError(f"A response's status cannot be {status}: expected 200 to 999.")
+    return b"HTTP/1.1 %d \r\n" % status
 
 
 class Heads:
@@ -63,7 +71,7 @@ class Heads:
         now = time.time()
         if now >= self._expires:
             self._tick(now)
-        line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+        line = _STATUS_LINES.get(status) or _status_line(status)
         parts = [line]
         names = set()
         count = 1 + extra.count(b"\n")
