@@ -468,6 +468,41 @@ async def test_a_status_that_ends_no_request_is_refused(
     assert f"cannot be {status}: expected 200 to 999" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        HTTPException(400, "no", headers={"x-a": "1\r\nset-cookie: evil=1"}),
+        HTTPException(400, "no", headers={"x-a": "\u2713"}),
+        HTTPException(429, "no", headers={"retry-after": 5}),  # type: ignore[dict-item]
+        HTTPException(99, "no"),
+    ],
+    ids=["line break", "not latin-1", "no text", "status"],
+)
+async def test_an_http_exception_that_cannot_be_sent_is_a_500_that_the_log_explains(
+    error: HTTPException, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler() -> str:
+        raise error
+
+    async with serving(handler) as caller:
+        assert (await caller.get()).status == 500
+        assert caller.side.host.ongoing == 0
+    assert "HTTPException" in caplog.text
+
+
+async def test_an_http_exception_of_a_lone_surrogate_is_a_500(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("salver"), "disabled", True)  # no report can hold it
+
+    async def handler() -> str:
+        raise HTTPException(400, "\ud800")
+
+    async with serving(handler) as caller:
+        assert (await caller.get()).status == 500
+        assert caller.side.host.ongoing == 0
+
+
 async def test_a_result_without_json_form_is_a_500_that_the_log_explains(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -48,6 +48,7 @@ BEHIND: Final = (
     RequestTimeoutError,
 )
 _TEXT: Final = (b"content-type", TEXT)
+_INTERNAL: Final = b"Internal Server Error"
 _LINES: Final = b"application/x-ndjson"
 _RAISED: Final = "The response was cut short by an error in the replica; its log says which."
 
@@ -220,10 +221,14 @@ def reply_error(call: ServedCall, error: BaseException) -> None:
         _logger.error("Uncaught exception, while the response was sent:", exc_info=error)
         call.end(ERR, 0, dump_error(SalverError(_RAISED)))
         return
-    status, headers, body = error_reply(error)
+    try:
+        status, headers, body = error_reply(error)
+        send_response(call, status, headers, body)
+    except Exception as unfit:  # noqa: BLE001 - what a user's HTTPException says cannot be sent
+        status, error = 500, unfit
+        send_response(call, status, [_TEXT], _INTERNAL)
     if status == 500:
         _logger.error("Uncaught exception:", exc_info=error)
-    send_response(call, status, headers, body)
 
 
 def error_reply(error: BaseException) -> Failure:
@@ -231,7 +236,7 @@ def error_reply(error: BaseException) -> Failure:
     if isinstance(error, HTTPException):
         return _http_exception(error)
     if not isinstance(error, BEHIND):
-        return 500, [_TEXT], b"Internal Server Error"
+        return 500, [_TEXT], _INTERNAL
     status, text, more = refusal(error)
     headers = [(name.lower().encode(), value.encode()) for name, value in more]
     return status, [_TEXT, *headers], text.encode()
