@@ -453,6 +453,18 @@ async def test_a_header_with_a_line_break_is_refused(caplog: pytest.LogCaptureFi
     assert "line break" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["a b", "", "a:b", "(x)"])
+async def test_a_header_whose_name_is_no_token_is_refused(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler() -> Response:
+        return Response("x", headers={name: "1"})
+
+    async with serving(handler) as caller:
+        assert (await caller.get()).status == 500
+    assert f"no token: {name.encode()!r}" in caplog.text
+
+
 @pytest.mark.parametrize("status", [0, 99, 100, 103, 1000])
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_status_that_ends_no_request_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from email.utils import formatdate
@@ -18,6 +19,7 @@ JSON: Final = b"application/json"
 TEXT: Final = b"text/plain; charset=utf-8"
 BODILESS: Final = frozenset((204, 304, *range(100, 200)))
 
+_is_token: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 # Of this hop and of no other: the replica decides the framing, the ingress the connection.
 _FRAMING: Final = frozenset((b"transfer-encoding", b"connection", b"keep-alive"))
 _STATUS_LINES: Final = {
@@ -82,6 +84,9 @@ class Heads:
             names.add(name)
             parts += (name, b": ", value, b"\r\n")
             count += 1
+        if not all(map(_is_token, names)):
+            wrong = next(name for name in names if not _is_token(name))
+            raise SalverError(f"The name of a response header is no token: {wrong!r}.")
         if b"date" not in names:
             parts.append(self._date)
             count += 1
