@@ -195,6 +195,16 @@ def test_the_client_is_told_to_go_on_when_the_body_is_wanted(length: int, arena:
     assert len(scene.router.calls) == 1
 
 
+@pytest.mark.parametrize("length", [5, 100_000])
+def test_a_body_that_nobody_would_take_is_not_asked_for(length: int) -> None:
+    scene = Scene()
+    scene.door.apply(())
+    client = scene.client()
+    client.send(post(length, b"Expect: 100-continue"))
+    assert client.status == 404
+    assert client.over()
+
+
 def test_for_a_flowing_body_the_replica_decides() -> None:
     scene = Scene()
     client = scene.client()

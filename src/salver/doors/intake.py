@@ -154,6 +154,9 @@ class Intake(Connection):
             self.need = size + head.length
             self.stage = BODY
             if head.expects and len(rest) == size:
+                if self.door.route_of(head) is None:
+                    self.answer_here(head, close=True)
+                    return False
                 self.transport.write(CONTINUE)
             self.wait(self.door.settings.body_idle_timeout_s)
             return self._take_body(rest)
