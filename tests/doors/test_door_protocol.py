@@ -318,7 +318,7 @@ def test_without_routes_the_door_is_not_ready() -> None:
     assert client.out.endswith(b"Route table is not populated yet.")
 
 
-@pytest.mark.parametrize("path", [b"/-/healthz", b"/-/routes"])
+@pytest.mark.parametrize("path", [b"/-/healthz", b"/-/routes", b"/", b"/of-an-app-to-come"])
 def test_a_door_that_never_had_a_route_is_not_ready(path: bytes) -> None:
     scene = Scene(routed=False)
     scene.door._is_up = lambda: False

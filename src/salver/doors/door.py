@@ -234,7 +234,7 @@ class HttpDoor:
         if head.path in _OWN:
             if self.draining:
                 return 503, _DRAINING, plain
-            if self._table is None or not (self._has_routed or self._has_models or self._is_up()):
+            if self._table is None or not self._has_begun():
                 return 503, _UNROUTED, plain
             if head.path == "/-/healthz":
                 return (200, "success", plain) if self._is_up() else (503, _NOT_UP, plain)
@@ -242,8 +242,14 @@ class HttpDoor:
                 return 400, "This page is for a GET without a body.", plain
             listing = msgspec.json.encode(self._table.listing()).decode()
             return 200, listing, "application/json"
+        if not self._has_begun():
+            return 503, _UNROUTED, plain
         text = f"Path '{head.path}' not found. Ping http://.../-/routes for available routes."
         return 404, text, plain
+
+    def _has_begun(self) -> bool:
+        """Whether there are routes, have been some, or are to be none."""
+        return self._has_routed or self._has_models or self._is_up()
 
     def page_of(self, head: Head) -> Callable[[], Awaitable[str]] | None:
         """What makes the page of metrics, if this is a request for it."""
