@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import re
 from importlib import import_module
 from typing import Any
 
@@ -130,8 +131,10 @@ def test_two_apps_side_by_side() -> None:
 
 def test_a_failing_constructor_is_the_error_of_the_block() -> None:
     app = Greeter.options(max_constructor_retry_count=1).bind("")
-    with pytest.raises(DeployFailedError, match="the user's own mistake"), run_inline(app):
+    with pytest.raises(DeployFailedError, match="the user's own mistake") as failed, run_inline(app):
         pass
+    files = re.findall(r'File "(.*?)"', str(failed.value))
+    assert files == [__file__]  # the traceback is that of the user's code
 
 
 def test_run_has_the_same_under_the_name_that_ray_serve_gives_it() -> None:

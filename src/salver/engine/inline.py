@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import traceback
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol
 
@@ -21,6 +20,7 @@ from salver.replica.figures import autoscaling_stats
 from salver.replica.host import Host
 from salver.replica.inference import learn, statistics
 from salver.replica.metrics import families_of
+from salver.replica.told import told
 from salver.spec.ids import ReplicaId
 from salver.spec.start import Attachment, Change, Place, StartSpec
 from salver.spec.status import ReplicaFacts
@@ -45,7 +45,7 @@ class InlinePeer:
         except SalverError:
             raise
         except Exception as error:
-            raise SalverError("".join(traceback.format_exception(error)).rstrip()) from error
+            raise SalverError(told(error)) from error
 
 
 async def _start(host: Host, spec: StartSpec) -> None:

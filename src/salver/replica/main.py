@@ -7,11 +7,9 @@ import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -26,6 +24,7 @@ from salver.replica.grpc.services import load_services
 from salver.replica.host import Host, HostStats
 from salver.replica.inference import learn, statistics
 from salver.replica.metrics import families_of, scope_of
+from salver.replica.told import told
 from salver.spec.ids import ReplicaId
 from salver.spec.logging import LoggingConfig
 from salver.spec.start import Attachment, Change, Place, StartSpec
@@ -229,16 +228,4 @@ def _in_words() -> Iterator[None]:
     except (SalverError, asyncio.CancelledError, SystemExit):
         raise
     except BaseException as error:
-        raise SalverError(_told(error)) from error
-
-
-def _told(error: BaseException) -> str:
-    """What went wrong in the user's code, for people: the traceback from their code on."""
-    trace = error.__traceback__
-    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
-
-
-def _is_ours(file: str) -> bool:
-    return Path(file).parent == Path(__file__).parent
+        raise SalverError(told(error)) from error
