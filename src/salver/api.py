@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from salver.build import Changes, build
+from salver.build import Changes, build, check_target
 from salver.calls.context import current_call
 from salver.calls.handle import DeploymentHandle
 from salver.errors import DeployFailedError, SalverError
@@ -24,7 +24,7 @@ from salver.spec.controller import ControllerOptions, read_controller_options
 from salver.spec.environment import RuntimeEnv
 from salver.spec.familiar import ProxyLocation, http_settings, read_location, without_door
 from salver.spec.grpc import grpc_options as read_grpc_options
-from salver.spec.ids import DeploymentId, check_name, check_prefix
+from salver.spec.ids import DeploymentId
 from salver.spec.logging import LoggingConfig, read_logging
 from salver.spec.mistakes import unknown
 from salver.spec.status import ApplicationStatus, ServeStatus
@@ -189,7 +189,7 @@ def _check_targets(targets: Sequence[RunTarget]) -> None:
         raise ValueError("Two of these targets have the same name. Give each RunTarget its own.")
     for app in targets:
         _refuse_later({name: getattr(app, name) for name in _LATER if hasattr(app, name)}, run)
-        _check_target(app.target, app.name, app.route_prefix)
+        check_target(app.target, app.name, app.route_prefix)
 
 
 def _spec(app: RunTarget, inline: bool) -> AppSpec:
@@ -318,16 +318,6 @@ def _wait(name: str) -> None:
     seen = session.wait(name)
     if seen.status is not ApplicationStatus.RUNNING:
         raise DeployFailedError(name, seen.message)
-
-
-def _check_target(target: object, name: str, route_prefix: str | None) -> None:
-    if not isinstance(target, Application):
-        raise TypeError(
-            f"run() takes an Application, which `Deployment.bind()` returns; got {target!r}."
-        )
-    check_name(name)
-    if route_prefix is not None:
-        check_prefix(route_prefix)
 
 
 def _refuse_later(given: dict[str, Any], function: Callable[..., Any]) -> None:

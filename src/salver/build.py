@@ -35,10 +35,10 @@ from salver.spec.code import ImportedCode, PickledCode, digest
 from salver.spec.companions import DeploymentActorConfig
 from salver.spec.endpoint import EndpointSpec, endpoints_of
 from salver.spec.environment import RuntimeEnv
-from salver.spec.ids import DeploymentId
+from salver.spec.ids import DeploymentId, check_name, check_prefix
 from salver.spec.options import DeploymentOptions
 
-__all__ = ("ChangeError", "Changes", "build")
+__all__ = ("ChangeError", "Changes", "build", "check_target")
 
 _SIGNATURE: Final = "salver.oip.signature"  # needs numpy, which only endpoints need
 _logger = logging.getLogger("salver")
@@ -60,6 +60,17 @@ class ChangeError(SalverError):
         self.deployment = deployment
         self.path = path  # within what is said of the deployment
         super().__init__(message)
+
+
+def check_target(target: object, name: str, route_prefix: str | None, caller: str = "run") -> None:
+    """Refuse what no app can be, be called, or answer under."""
+    if not isinstance(target, Application):
+        raise TypeError(
+            f"{caller}() takes an Application, which `Deployment.bind()` returns; got {target!r}."
+        )
+    check_name(name)
+    if route_prefix is not None:
+        check_prefix(route_prefix)
 
 
 def build(

@@ -19,7 +19,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 import salver
-from salver.errors import DeployFailedError
+from salver.errors import DeployFailedError, SalverError
 from salver.testing import run_inline
 
 
@@ -131,10 +131,28 @@ def test_two_apps_side_by_side() -> None:
 
 def test_a_failing_constructor_is_the_error_of_the_block() -> None:
     app = Greeter.options(max_constructor_retry_count=1).bind("")
-    with pytest.raises(DeployFailedError, match="the user's own mistake") as failed, run_inline(app):
+    with (
+        pytest.raises(DeployFailedError, match="the user's own mistake") as failed,
+        run_inline(app),
+    ):
         pass
     files = re.findall(r'File "(.*?)"', str(failed.value))
     assert files == [__file__]  # the traceback is that of the user's code
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"app": Greeter}, TypeError, r"^run_inline\(\) takes an Application.*got Deployment"),
+        ({"route_prefix": "x"}, ValueError, "^route_prefix='x' is not valid"),
+        ({"name": "a#b"}, SalverError, "^name='a#b' is not valid"),
+    ],
+)
+def test_what_run_refuses_is_refused_inside_a_test_too(
+    given: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        run_inline(**{"app": Greeter.bind("hi"), **given})
 
 
 def test_run_has_the_same_under_the_name_that_ray_serve_gives_it() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import Any
 
-from salver.build import Changes, build
+from salver.build import Changes, build, check_target
 from salver.program import Application
 from salver.testing.inline import InlineApp
 
@@ -34,6 +34,7 @@ class run_inline:  # noqa: N801 - reads as the verb it is, as contextlib.closing
                 "grpc_options: an app in this process has no gRPC door. Call its methods by "
                 "`running.handle`, or test a running instance: salver.start(grpc_options=...)."
             )
+        check_target(app, name, route_prefix, "run_inline")
         self._spec = build(app, name, route_prefix, Changes(inline=True))
         self._running: InlineApp
 
