@@ -86,6 +86,22 @@ async def test_a_form_is_read() -> None:
         assert (await caller.http(head, b"a=1&b=2")).body == b'{"a":"1","b":"2"}'
 
 
+async def test_a_form_that_cannot_be_read_is_its_sender_s_mistake() -> None:
+    """As in an app of Starlette's, which turns it into this answer itself."""
+
+    async def handler(request: Request) -> Any:
+        return dict(await request.form())
+
+    async with serving(handler) as caller:
+        head = "POST / HTTP/1.1\ncontent-type: multipart/form-data"
+        for parameters, body, said in (
+            ("; boundary=b", b"garbage", b"Invalid multipart data."),
+            ("", b"--b\r\n", b"Missing boundary in multipart."),
+        ):
+            reply = await caller.http(head + parameters, body)
+            assert (reply.status, reply.body) == (400, said)
+
+
 async def test_a_large_body_lies_in_shared_memory_until_it_is_asked_for() -> None:
     async def handler(request: Request) -> Any:
         view = await request.buffer()  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.responses import Response, StreamingResponse
 
 from salver.errors import (
@@ -235,6 +236,8 @@ def error_reply(error: BaseException) -> Failure:
     """Status, headers and body for an exception that reached the host."""
     if isinstance(error, HTTPException):
         return _http_exception(error)
+    if isinstance(error, MultiPartException):  # `request.form()` says so of what the client sent
+        return 400, [_TEXT], error.message.encode()
     if not isinstance(error, BEHIND):
         return 500, [_TEXT], _INTERNAL
     status, text, more = refusal(error)
