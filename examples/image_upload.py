@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response
 
@@ -19,7 +19,8 @@ def shrink(data: bytes) -> bytes:
     with Image.open(io.BytesIO(data)) as image:
         image.thumbnail((128, 128))
         buffer = io.BytesIO()
-        image.save(buffer, "PNG")
+        small = image.convert("RGB") if image.mode == "CMYK" else image  # print, which PNG has not
+        small.save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -32,8 +33,8 @@ class Thumbnail:
             return JSONResponse({"error": "send a form with a file named image"}, 400)
         try:
             small = await asyncio.to_thread(shrink, await upload.read())
-        except UnidentifiedImageError:
-            return JSONResponse({"error": f"{upload.filename} is no picture"}, 415)
+        except (OSError, Image.DecompressionBombError):  # it is none, or half of one, or too large
+            return JSONResponse({"error": f"{upload.filename} is no picture to be read"}, 415)
         return Response(small, media_type="image/png")
 
 

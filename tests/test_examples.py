@@ -125,7 +125,12 @@ def test_image_upload(client: Client) -> None:
         assert thumbnail.size == (128, 64)
     assert http.post("/", files={"other": b""}).status_code == 400
     assert http.post("/", data={"image": "a word"}).status_code == 400
-    assert http.post("/", files={"image": ("a.txt", b"text")}).status_code == 415
+    halved = buffer.getvalue()[: buffer.tell() // 2]
+    for name, content in (("a.txt", b"text"), ("half.jpg", halved)):
+        assert http.post("/", files={"image": (name, content)}).status_code == 415
+    printed = io.BytesIO()
+    Image.new("CMYK", (80, 40)).save(printed, "JPEG")
+    assert http.post("/", files={"image": ("print.jpg", printed.getvalue())}).status_code == 200
 
 
 def test_recommender(client: Client) -> None:
