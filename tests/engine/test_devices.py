@@ -140,6 +140,7 @@ def test_gpus_are_found_by_their_device_files(tmp_path: Path) -> None:
         ("-1", ()),
         ("GPU-abc, 1", ("GPU-abc", "1")),
         ("1,-1,0", ("1",)),
+        ("1,3,0", ("1",)),
     ],
 )
 def test_only_what_the_owner_may_see_counts(
@@ -156,6 +157,13 @@ def test_what_is_declared_counts_and_not_what_is_there(tmp_path: Path) -> None:
     config = KeeperConfig("", {}, num_cpus=64, num_gpus=3, memory=1.0, resources={"tpu": 2})
     machine = detect(config, {"CUDA_VISIBLE_DEVICES": "2"}, with_gpus(tmp_path, 3))
     assert machine == Machine(64, ("2", "0", "1"), 1.0, {"tpu": 2})
+
+
+def test_declared_gpus_that_no_driver_shows_are_those_that_the_owner_may_see(
+    tmp_path: Path,
+) -> None:
+    machine = detect(KeeperConfig("", {}, num_gpus=2), {"CUDA_VISIBLE_DEVICES": "3,5,6"}, tmp_path)
+    assert machine.gpus == ("3", "5")
 
 
 def test_limits_of_the_container_count(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def detect(config: KeeperConfig, env: Mapping[str, str], root: Path = Path("/"))
     gpus = found_gpus(env, root)
     if config.num_gpus is not None:
         wanted = int(config.num_gpus)
+        gpus = gpus or _visible(env)  # where the driver's files are elsewhere, as in WSL
         spare = (str(i) for i in range(wanted) if str(i) not in gpus)
         gpus = (*gpus[:wanted], *spare)[:wanted]
     return Machine(
@@ -47,12 +48,20 @@ def found_gpus(env: Mapping[str, str], root: Path = Path("/")) -> tuple[str, ...
         count = sum(1 for d in devices.iterdir() if re.fullmatch(r"nvidia\d+", d.name))
     if visible is None:
         return tuple(str(i) for i in range(count))
-    if count == 0:
-        return ()
-    names = [name.strip() for name in visible.split(",")]
+    return _visible(env, count)
+
+
+def _visible(env: Mapping[str, str], count: int | None = None) -> tuple[str, ...]:
+    """What the owner may see of so many GPUs; None: nobody knows how many there are."""
+    names = [name.strip() for name in env.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     # CUDA itself ignores everything from the first name on that is no device.
-    end = next((i for i, name in enumerate(names) if name in ("", "-1", "NoDevFiles")), len(names))
-    return tuple(names[:end])
+    end = next((i for i, name in enumerate(names) if _is_none(name, count)), len(names))
+    return tuple(names[:end]) if count != 0 else ()
+
+
+def _is_none(name: str, count: int | None) -> bool:
+    beyond = count is not None and name.isdecimal() and int(name) >= count
+    return beyond or name in ("", "-1", "NoDevFiles")
 
 
 def _found_models(root: Path) -> dict[str, float]:
