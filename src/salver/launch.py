@@ -30,6 +30,7 @@ from salver.spec.controller import ControllerOptions
 from salver.spec.grpc import GrpcDoorSettings, gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.logging import LoggingConfig
+from salver.spec.placement import check_named
 from salver.spec.variables import told
 
 __all__ = ("Capacity", "Instance", "default_http", "door_troubles", "prelude")
@@ -51,6 +52,7 @@ class Capacity:
             raise ValueError(
                 f"resources={self.resources!r} is not valid: expected a dict such as {{'tpu': 2}}."
             )
+        check_named(self.resources)
         named = {f"resources[{name!r}]": amount for name, amount in self.resources.items()}
         own = {name: getattr(self, name) for name in ("num_cpus", "num_gpus", "memory")}
         for name, amount in {**own, **named}.items():

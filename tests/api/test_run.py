@@ -275,6 +275,7 @@ def test_options_of_a_second_start_are_named_and_ignored(
         ({"num_gpus": float("nan")}, "num_gpus=nan is not valid"),
         ({"num_gpus": "two"}, "num_gpus='two' is not valid"),
         ({"resources": {"tpu": -2}}, r"resources\['tpu'\]=-2 is not valid"),
+        ({"resources": {"GPU": 2}}, r"resources\['GPU'\]=2 is not valid: num_gpus says that"),
         ({"resources": ["tpu"]}, r"resources=\['tpu'\] is not valid: expected a dict"),
     ],
 )

@@ -39,6 +39,12 @@ def test_every_option_says_what_its_change_asks_of_living_replicas(name: str) ->
     ("options", "error", "message"),
     [
         ({"num_gpus": 1.5}, ValueError, r"^num_gpus=1.5 is not valid: expected a share of one GPU"),
+        (
+            {"ray_actor_options": {"num_cpus": 4, "resources": {"CPU": 0.1}}},
+            ValueError,
+            r"^resources\['CPU'\]=0.1 is not valid: num_cpus says that",
+        ),
+        ({"resources": {"memory": 1}}, ValueError, r"^resources\['memory'\].* Give memory instead"),
         ({"num_replicas": 0}, ValueError, r"^num_replicas=0 is not valid: expected int >= 1\."),
         (
             {"num_replicas": "2"},

@@ -25,6 +25,7 @@ from salver.spec.grpc import grpc_options, gRPCOptions
 from salver.spec.http import HttpSettings
 from salver.spec.logging import read_logging
 from salver.spec.mistakes import mistake, spelled
+from salver.spec.placement import check_named
 
 __all__ = ("RunOptions", "args_argument", "look_first_in", "run")
 
@@ -90,12 +91,15 @@ args_argument = click.argument("args", nargs=-1, callback=_read_args)
 def _read_resources(_ctx: click.Context, _param: click.Parameter, given: Any) -> dict[str, float]:
     try:
         resources = json.loads(given or "{}")
-        return msgspec.convert(resources, dict[str, Annotated[float, Meta(ge=0)]])
+        named = msgspec.convert(resources, dict[str, Annotated[float, Meta(ge=0)]])
+        check_named(named)
     except msgspec.ValidationError as error:
         found = mistake(error, resources, dict[str, Annotated[float, Meta(ge=0)]])
         wrong = f"{spelled('it', found.path)}={found.given!r}: {found.said}"
     except ValueError as error:
-        wrong = str(error)
+        wrong = str(error).rstrip(".")
+    else:
+        return named
     raise click.BadParameter(f"""{given!r} must be JSON such as '{{"tpu": 2}}': {wrong}.""")
 
 

@@ -16,7 +16,7 @@ from salver.spec.fields import check_field
 from salver.spec.logging import LoggingConfig, read_logging
 from salver.spec.mistakes import unknown
 from salver.spec.options import DeploymentOptions, description
-from salver.spec.placement import GangSchedulingConfig
+from salver.spec.placement import GangSchedulingConfig, check_named
 from salver.spec.routing import RequestRouterConfig, read_routing
 from salver.spec.structs import default
 
@@ -189,6 +189,8 @@ def _checked(name: str, value: Any) -> Any:
             f"num_gpus={value!r} is not valid: expected a share of one GPU, such as 0.5, or whole "
             "ones."
         )
+    if name == "resources":
+        check_named(checked)
     if name == "max_queued_requests" and checked == 0:
         raise ValueError(
             "max_queued_requests=0 is not valid: expected -1 (no bound) or at least 1. "

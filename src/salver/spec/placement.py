@@ -20,6 +20,7 @@ __all__ = (
     "GangPlacementStrategy",
     "GangRuntimeFailurePolicy",
     "GangSchedulingConfig",
+    "check_named",
     "check_placement",
     "total_of",
 )
@@ -97,6 +98,23 @@ Gang = Annotated[
         extra=_RESTART,
     ),
 ]
+
+
+# Said by options of their own, under which they are counted; `CPU` and `GPU` are bundles' words.
+_NOT_NAMED: Final = {
+    "CPU": "num_cpus", "GPU": "num_gpus",
+    "num_cpus": "num_cpus", "num_gpus": "num_gpus", "memory": "memory",
+}  # fmt: skip
+
+
+def check_named(resources: Mapping[str, float]) -> None:
+    """ValueError: a named resource is what an option of its own says."""
+    for name, amount in resources.items():
+        if name in _NOT_NAMED:
+            raise ValueError(
+                f"resources[{name!r}]={amount!r} is not valid: {_NOT_NAMED[name]} says that. "
+                f"Give {_NOT_NAMED[name]} instead."
+            )
 
 
 def check_placement(options: DeploymentOptions) -> None:
