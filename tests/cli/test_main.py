@@ -50,6 +50,7 @@ def test_help_shows_a_line_to_copy(args: tuple[str, ...]) -> None:
         (("hello:app",), "Did you mean 'salver run hello:app'?"),
         (("run", "hello:app", "word"), "'word' must be of the form '<key>=<val>'."),
         (("run", "hello:app", "--port", "70000"), "70000 is not in the range"),
+        (("run", "hello:app", "--host", ""), "'' is no address"),
         (("run", "hello:app", "--resources", '{"GPU": 1}'), "num_gpus says that"),
         (("run", "hello:app", "--num-gpus", "-1"), "-1.0 is not in the range x>=0."),
         (("run", "hello:app", "--num-cpus", "nan"), "'nan' is not a finite number."),

@@ -103,6 +103,12 @@ def _read_resources(_ctx: click.Context, _param: click.Parameter, given: Any) ->
     raise click.BadParameter(f"""{given!r} must be JSON such as '{{"tpu": 2}}': {wrong}.""")
 
 
+def _read_host(_ctx: click.Context, _param: click.Parameter, given: str | None) -> str | None:
+    if given == "":
+        raise click.BadParameter("'' is no address: expected one such as 127.0.0.1 or 0.0.0.0.")
+    return given
+
+
 def _read_prefix(_ctx: click.Context, _param: click.Parameter, given: str) -> str | None:
     return None if given.lower() == "none" else given
 
@@ -110,7 +116,7 @@ def _read_prefix(_ctx: click.Context, _param: click.Parameter, given: str) -> st
 @click.command(help=EXAMPLES)
 @click.argument("target")
 @args_argument
-@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--host", callback=_read_host, help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=Whole(0, 65535), help="0: any free one.  [default: 8000]")
 @click.option("--grpc-port", type=Whole(0, 65535),
               help="Open the gRPC door at this port, also for the Open Inference Protocol alone; "
