@@ -119,6 +119,7 @@ def test_a_builder_gets_its_arguments(shop: str) -> None:
     ("target", "args", "message"),
     [
         ("target_shop", {}, r"^'target_shop' does not name an app: .*'target_shop:app'\.$"),
+        (".target_shop:app", {}, r"^'\.target_shop:app' does not name .*'target_shop:app'\.$"),
         ("dir/target_shop.py:app", {}, r"for example 'target_shop:app'\.$"),
         ("target_shop.app", {}, r"for example 'target_shop\.app:app' or 'target_shop:app'\.$"),
         (".", {}, r"^'\.' is a file or a folder: expected 'module:name', such as 'hello:app' \(or"),

@@ -49,14 +49,15 @@ def load(target: str, args: Mapping[str, Any], app_dir: str) -> Application:
 
 def _split(target: str) -> tuple[str, str]:
     module, colon, attribute = target.partition(":")
-    if colon and module and attribute and "/" not in module and not module.endswith(".py"):
+    odd = module.startswith(".") or module.endswith(".py") or "/" in module
+    if colon and module and attribute and not odd:
         return module, attribute
     if Path(target).exists() and not module.endswith(".py"):
         raise TargetError(
             f"{target!r} is a file or a folder: expected 'module:name', such as 'hello:app' (or, "
             "of run and check, a configuration file that ends in .yaml, .yml or .json)."
         )
-    stem = Path(module).stem if module.endswith(".py") else module.strip("/").replace("/", ".")
+    stem = Path(module).stem if module.endswith(".py") else module.strip("/.").replace("/", ".")
     package, dot, name = stem.rpartition(".")
     other = f" or '{package}:{name}'" if dot and not colon else ""
     raise TargetError(
