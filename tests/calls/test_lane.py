@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -146,6 +147,56 @@ async def test_a_slot_that_nobody_used_is_free_again() -> None:
         waiting = bench.submit(1)[0]
         assert not waiting.where
     assert waiting.where == ["a"]
+
+
+async def test_a_call_that_waits_for_its_arguments_keeps_no_slot() -> None:
+    bench = Bench("a", limit=1)
+    await bench.connect()
+    handle = handle_of(bench)
+    for end in ("fails", "is cancelled", "is answered"):
+        a = bench.replicas[0]
+        async with handle.choose_replica() as selection:
+            argument = handle.remote()  # for the very replica whose one slot is kept
+            response = handle.dispatch(selection, argument)
+        assert len(a.calls) == 1
+        if end == "fails":
+            a.fail(next(iter(a.calls)), ValueError("no argument"))
+        else:
+            if end == "is cancelled":
+                response.cancel()
+            a.answer(next(iter(a.calls)))
+        assert len(a.calls) == (1 if end == "is answered" else 0)
+        a.answer_all()
+        assert response.state == DONE
+        assert bench.router.stats().inflight == 0
+
+
+async def test_a_call_that_cannot_be_made_leaves_the_choice_as_it_was() -> None:
+    bench = Bench("a", limit=1)
+    await bench.connect()
+    handle = handle_of(bench)
+    async with handle.choose_replica() as selection:
+        with pytest.raises(TypeError, match="cannot pickle"):
+            handle.dispatch(selection, threading.Lock())
+    assert bench.router.stats().inflight == 0
+
+
+async def test_who_is_cancelled_in_the_moment_of_the_choice_keeps_no_slot() -> None:
+    bench = Bench("a", limit=1)
+    await bench.connect()
+    bench.submit(1)
+
+    async def choose() -> None:
+        async with handle_of(bench).choose_replica():
+            raise AssertionError("It was cancelled before.")
+
+    task = asyncio.create_task(choose())
+    await bench.settle()
+    bench.replicas[0].answer_all()
+    asyncio.get_running_loop().call_soon(task.cancel)  # after the choice, before its task goes on
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert bench.router.stats().inflight == 0
 
 
 async def test_without_a_reserved_slot_others_may_come_first() -> None:

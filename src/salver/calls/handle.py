@@ -143,6 +143,8 @@ class DeploymentHandle(Generic[T]):
             selection = await future
         except asyncio.CancelledError:
             router.cluster.run(choosing.cancel, None)
+            if future.done() and not future.cancelled() and future.exception() is None:
+                future.result().end()  # it came in the very moment
             raise
         selection.chosen_by = self
         if not _reserve:
@@ -157,15 +159,16 @@ class DeploymentHandle(Generic[T]):
 
         A handle without options calls what the replica was chosen for. Raises
         ReplicaUnavailableError when it is gone; so does the response when it goes before the call
-        has begun.
+        has begun. While the call waits for responses among its arguments others may have its slot;
+        it takes the next one there.
         """
         router = self._router_now()
-        selection.take(self._id)
         try:
             payload, upstreams = encode_call(args, kwargs)
         except Exception as error:
             error.add_note(_ARGUMENT.format(self))
             raise
+        selection.take(self._id)
         how: DeploymentHandle[T] = self if self._options != HandleOptions() else selection.chosen_by
         meta, children = how._inherited()
         method = how._options.method_name
@@ -178,6 +181,7 @@ class DeploymentHandle(Generic[T]):
             made = call = DeploymentResponse(router, method, payload, meta, children)
         if upstreams:
             call.submit_after(upstreams, selection.send)
+            router.cluster.run(ReplicaSelection.let_go, selection)
         else:
             router.cluster.run(selection.send, call)
         return made
