@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import pickle
+import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -344,3 +345,31 @@ def test_an_unknown_option_is_refused_and_the_nearest_named() -> None:
 def test_a_handle_of_an_instance_that_is_not_there_says_so() -> None:
     with pytest.raises(SalverError, match=r"^No Salver instance can be reached at '/nowhere'"):
         DeploymentHandle(DEPLOYMENT, "/nowhere").remote()
+
+
+async def test_a_call_cancelled_on_its_way_to_the_home_loop_is_not_sent(
+    bench: Bench, a: FakeReplica, handle: DeploymentHandle[object]
+) -> None:
+    parent = CallContext("request-1", "app")
+    current_call.set(parent)
+    context = contextvars.copy_context()
+    current_call.set(None)
+    with ThreadPoolExecutor() as pool:
+        response = pool.submit(context.run, handle.remote).result()
+    parent.cancel_children()  # before this loop comes to what the thread has left for it
+    await bench.settle()
+    assert a.of_type(frames.REQ) == []
+    with pytest.raises(RequestCancelledError):
+        await response
+
+
+async def test_an_argument_that_cannot_be_sent_any_more_fails_the_call(
+    a: FakeReplica, handle: DeploymentHandle[object]
+) -> None:
+    first, second = handle.remote(), handle.remote()
+    third = handle.remote(first, second)
+    a.answer(min(a.calls), {})
+    (await first)["lock"] = threading.Lock()
+    a.answer_all()
+    with pytest.raises(TypeError, match="cannot pickle"):
+        await asyncio.wait_for(third, 5)

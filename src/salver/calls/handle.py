@@ -14,6 +14,7 @@ from salver.calls.arguments import encode_call
 from salver.calls.broadcast import DeploymentBroadcastResponse
 from salver.calls.cluster import Cluster
 from salver.calls.context import Child, current_call, pack_meta
+from salver.calls.outgoing import HandleCall
 from salver.calls.response import DeploymentResponse
 from salver.calls.router import Router
 from salver.calls.selection import Choosing, ReplicaSelection
@@ -116,7 +117,7 @@ class DeploymentHandle(Generic[T]):
         elif cluster.at_home():
             router.submit(call)
         else:
-            cluster.post(router.submit, call)
+            cluster.post(HandleCall.begin, call)
         return made
 
     def _connect(self) -> Router:

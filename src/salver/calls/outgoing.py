@@ -152,6 +152,11 @@ class HandleCall(Call):
         )
         return request_id
 
+    def begin(self) -> None:
+        """Submit the call, on the home loop; it may have been cancelled on the way there."""
+        if self.state == QUEUED:
+            self.router.submit(self)
+
     # ---- the end
 
     def _done(self) -> None:
@@ -282,7 +287,11 @@ class HandleCall(Call):
         """Put the results in; False: one of them failed, and the call with it."""
         parts = [encoded(self._payload)]
         for upstream in upstreams:
-            result = upstream.encoded_result()
+            try:
+                result = upstream.encoded_result()
+            except Exception as error:  # noqa: BLE001 - the user's object, which has changed since
+                self.failed(error)
+                return False
             if result is None:
                 self._fail_like(upstream)
                 return False
