@@ -263,6 +263,29 @@ async def test_streams_leave_in_pieces() -> None:
         assert reply.body == b"hello0 hello1 hello2 "
 
 
+async def test_who_reads_a_body_gets_it_while_others_ask_whether_the_client_is_there() -> None:
+    asked = asyncio.Event()
+
+    async def read(scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        reading = asyncio.ensure_future(request.body())
+        await asyncio.sleep(0)
+        assert not await request.is_disconnected()
+        asked.set()
+        await PlainTextResponse(await reading)(scope, receive, send)
+
+    @ingress(read)
+    class Asks:
+        pass
+
+    async with serving(Asks) as caller:
+        call = caller.request("POST / HTTP/1.1", flags=frames.BODY)
+        await asked.wait()
+        caller.frame(frames.CHUNK, call_id=call, payload=b"all")
+        caller.frame(frames.END, call_id=call)
+        assert (await asyncio.wait_for(caller.reply(call), 5)).body == b"all"
+
+
 async def test_an_uploaded_file_reaches_the_app() -> None:
     content = b"x" * 5000
     body = (

@@ -20,14 +20,14 @@ _REFILL: Final = INITIAL_CREDIT // 2
 class Upload:
     """A request body (or a tunnel's bytes) that comes in pieces, as they are read."""
 
-    __slots__ = ("_call", "_ended", "_granted", "_pieces", "_waiter")
+    __slots__ = ("_call", "_ended", "_granted", "_news", "_pieces")
 
     def __init__(self, call: ServedCall) -> None:
         self._call = call
         self._pieces: deque[bytes] = deque()
         self._ended = False
         self._granted = 0
-        self._waiter: asyncio.Future[None] | None = None
+        self._news = asyncio.Event()
 
     def feed(self, piece: bytes) -> None:
         self._granted -= 1
@@ -54,8 +54,7 @@ class Upload:
             if self._ended:
                 return b""
             self._grant()
-            self._waiter = self._call.caller.host.loop.create_future()
-            await self._waiter
+            await self._more()
         piece = self._pieces.popleft()
         self._grant()
         return piece
@@ -67,9 +66,13 @@ class Upload:
             call = self._call
             call.caller.conn.send(CREDIT, 0, missing, call.call_id)
 
+    async def _more(self) -> None:
+        """Wait for something new. Several may: one that reads, and who asks whether it is over."""
+        self._news.clear()
+        await self._news.wait()
+
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._news.set()
 
 
 class MessageInbox(Upload):
@@ -99,8 +102,7 @@ class MessageInbox(Upload):
             if self._ended:
                 return None
             self._give(0)
-            self._waiter = self._call.caller.host.loop.create_future()
-            await self._waiter
+            await self._more()
         message = self._pieces.popleft()
         self._owed += chunk_cost(len(message))
         self._give(_REFILL)
