@@ -390,6 +390,37 @@ async def test_a_generator_in_a_thread_is_closed_when_nobody_listens() -> None:
         assert await asyncio.to_thread(closed.wait, 60)
 
 
+@pytest.mark.parametrize("http", [False, True])
+async def test_what_a_thread_returns_to_be_awaited_does_not_begin_once_nobody_waits(
+    http: bool,
+) -> None:
+    go, begun = threading.Event(), threading.Event()
+    ran = []
+
+    async def rest() -> None:
+        ran.append(1)
+        await asyncio.Event().wait()
+
+    def handler() -> Any:
+        begun.set()
+        go.wait(60)
+        return rest()
+
+    async with serving(handler, max_ongoing_requests=1) as caller:
+        call = caller.request("GET / HTTP/1.1") if http else caller.start("__call__")
+        await asyncio.to_thread(begun.wait, 60)
+        caller.frame(frames.CANCEL, call_id=call)
+        with pytest.raises(Rejected):
+            await caller.call("__call__")
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            go.set()
+            freed = caller.conn.until(lambda sent: sent[-1].type == frames.READY)
+            await asyncio.wait_for(freed, 5)
+            gc.collect()
+        assert (ran, seen) == ([], [])
+
+
 async def test_calls_of_a_caller_that_is_gone_are_cancelled() -> None:
     async with serving(Gate) as caller:
         caller.start("wait")

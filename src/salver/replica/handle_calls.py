@@ -10,7 +10,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
 from salver.calls.splice import decode_call
-from salver.replica.invoke import Method, ThreadStream
+from salver.replica.invoke import Method, ThreadStream, forsake
 from salver.wire.frames import END, LARGE, RES, STREAM
 from salver.wire.payload import dumps
 
@@ -84,6 +84,9 @@ def _in_thread(host: Host, call: ServedCall, method: Method, space: Context) -> 
             call.fail(error)
         elif value[1] is not None:
             answer(call, value[1])
+        elif call.cancelled:
+            forsake(value[0])
+            call.finish()
         else:
             finish = Method(method.name, partial(_awaited, value[0]))
             call.task = host.loop.create_task(_finish(host, call, finish), context=space)

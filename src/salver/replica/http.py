@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from salver.errors import RequestCancelledError
 from salver.replica.asgi import App, serve_asgi
 from salver.replica.http_request import LazyRequest, build_scope
-from salver.replica.invoke import Method, ThreadStream
+from salver.replica.invoke import Method, ThreadStream, forsake
 from salver.replica.reply import (
     is_plain_response,
     is_plain_stream,
@@ -113,6 +113,7 @@ class MethodDoor:
 
         def done(result: Any, error: BaseException | None) -> None:
             if call.cancelled:
+                forsake(result)
                 call.finish()
             elif result is _WITHDRAWN:
                 call.withdraw()

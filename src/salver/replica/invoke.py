@@ -16,7 +16,7 @@ from salver.errors import SalverError
 if TYPE_CHECKING:
     from salver.replica.pool import Pool
 
-__all__ = ("Method", "ThreadStream", "call_hook", "method_names", "method_of")
+__all__ = ("Method", "ThreadStream", "call_hook", "forsake", "method_names", "method_of")
 
 _AHEAD: Final = 16  # items that a `def` generator may be ahead of whoever reads it
 
@@ -87,6 +87,15 @@ async def call_hook(hook: Callable[..., Any], *args: Any) -> Any:
         raise
     except BaseException as error:  # it would end the loop, or whoever called
         raise SalverError(f"{type(error).__name__}: {error}") from error
+
+
+def forsake(result: Any) -> None:
+    """Nobody will await this: a coroutine does not begin, a response's call ends."""
+    for name in ("cancel", "close"):
+        end = getattr(result, name, None)
+        if end is not None and hasattr(type(result), "__await__"):
+            end()
+            return
 
 
 class ThreadStream(AsyncIterator[Any]):
