@@ -122,9 +122,10 @@ class FakeReplica:
         conn = self.calls.pop(call_id)
         conn.back(frames.REJECT, 0, len(self.calls), call_id)
 
-    def ready(self) -> None:
+    def ready(self, others: int = 0xFFFF) -> None:
+        """A slot is free; so many are with other callers."""
         for conn in list(self.connections):
-            conn.back(frames.READY, 0, 0, 0)
+            conn.back(frames.READY, 0, others, 0)
 
     def goaway(self) -> None:
         for conn in list(self.connections):

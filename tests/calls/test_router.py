@@ -175,6 +175,19 @@ async def test_a_replica_that_turned_a_call_away_is_left_alone_until_it_answers_
     assert [len(c.where) for c in later] == [1, 1, 1]
 
 
+@pytest.mark.parametrize(("others", "sent"), [(3, 1), (2, 4), (0, 4)])
+async def test_who_was_turned_away_and_hears_how_much_room_there_is_uses_it(
+    others: int, sent: int
+) -> None:
+    bench = Bench("a", limit=4)
+    await bench.connect()
+    (a,) = bench.replicas
+    for call in bench.submit(6)[:4]:
+        a.reject(call.call_id)
+    a.ready(others)
+    assert len(a.calls) == sent
+
+
 async def test_rejected_calls_keep_their_order() -> None:
     bench = Bench("a", limit=4)
     await bench.connect()

@@ -102,9 +102,19 @@ def test_a_window_never_exceeds_the_limit_and_an_answer_always_opens_it(
     own = min(own, limit - 1)
     window = choice.window_after_answer(own, under_way, limit)
     assert own < window <= limit
-    assert own < choice.window_after_ready(own, 0, limit) <= limit
+    assert own < choice.window_after_ready(own, under_way, 0, limit) <= limit
     if under_way == own == 0:
         assert window == limit
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.integers(1, 50))
+def test_who_is_told_of_plenty_once_holds_back_nothing(
+    own: int, others: int, window: int, limit: int
+) -> None:
+    own, others, window = min(own, limit - 1), min(others, limit - 1), min(window, limit)
+    after = choice.window_after_ready(own, others, window, limit)
+    assert after == limit or not choice.has_plenty(others, limit)
+    assert after >= max(window, limit - others)
 
 
 def test_a_belief_is_never_negative() -> None:

@@ -207,6 +207,23 @@ async def test_calls_beyond_the_limit_are_refused_and_called_back_in_order() -> 
         assert (stats.calls, stats.rejected, stats.ongoing) == (2, 3, 0)
 
 
+async def test_who_was_turned_away_hears_of_room_while_its_calls_go_on() -> None:
+    """No answer may tell it for long, where its calls are streams."""
+    async with serving(Gate, max_ongoing_requests=3) as caller:
+        other = ScriptedCaller(caller.side.host, "b")
+        others = [other.start("wait") for _ in range(3)]
+        with pytest.raises(Rejected):
+            await caller.call("wait")
+        for call in others:
+            other.frame(frames.CANCEL, call_id=call)
+            await _idle(caller)
+            caller.start("wait")
+            await _idle(caller)
+        told = [f.aux for f in caller.conn.sent if f.type == frames.READY]
+        assert told == [2, 1]  # then it knows that most slots are its own
+        assert other.conn.sent == []
+
+
 async def test_nothing_is_let_in_before_the_object_is_there() -> None:
     host = new_host()
     await host.listen()

@@ -235,7 +235,7 @@ class Link:
             else:
                 call.credit(aux)
         elif type == READY:
-            self.window = window_after_ready(self.inflight, self.window, self.limit)
+            self.window = window_after_ready(self.inflight, aux, self.window, self.limit)
             self.router.freed(self)
         elif type == GOAWAY:
             self.router.leaves(self)

@@ -18,6 +18,7 @@ __all__ = (
     "Candidate",
     "belief",
     "cost_a_call",
+    "has_plenty",
     "least_loaded",
     "of_two",
     "window_after_answer",
@@ -95,6 +96,14 @@ def window_after_answer(own: int, under_way: int, limit: int) -> int:
     return min(limit, own + free) if free > 0 else min(limit, own + 1)
 
 
-def window_after_ready(own: int, window: int, limit: int) -> int:
-    """The window of a replica that says that a slot is free again: one call may try."""
-    return min(limit, max(window, own + 1))
+def window_after_ready(own: int, others: int, window: int, limit: int) -> int:
+    """The window of a replica that says that a slot is free again: one call may try, or more."""
+    if has_plenty(others, limit):
+        return limit
+    return min(limit, max(window, own + 1, limit - others))
+
+
+def has_plenty(others: int, limit: int) -> bool:
+    """Whether a caller may have as many calls under way as it likes: half of the slots at least
+    are not with others. It need not be told of each one that they give back."""
+    return 2 * others <= limit

@@ -43,6 +43,7 @@ class Caller:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.calls: dict[int, ServedCall] = {}
+        self.narrow = False  # it was turned away, and has not heard since that there is room
         self.names: dict[int, str] = {0: "__call__"}
         self.unnumbered: dict[int, str] = {}  # names of calls that are about to come
         self.held: dict[int, _Answer] = {}  # by call, until those before them have been taken
@@ -141,6 +142,8 @@ class Caller:
         host.ongoing += 1  # not before its meta was read: what cannot be read holds no slot
         host.calls += 1
         call = self.calls[call_id] = host.call_type(self, flags, call_id, context)
+        if self.narrow:  # an answer would say whether there is more room; it may take its time
+            host.look_for_room(self)
         space = host.base.copy()
         space.run(current_call.set, context)
         if flags & HTTP:

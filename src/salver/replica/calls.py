@@ -15,7 +15,6 @@ from salver.wire.frames import (
     ERR,
     INITIAL_CREDIT,
     LARGE,
-    READY,
     REJECT,
     chunk_cost,
 )
@@ -92,7 +91,7 @@ class ServedCall:
         if not self.cancelled:
             conn, count = self.caller.conn, min(self.caller.host.ongoing, COUNT_MAX)
             conn.send(REJECT, 0, count, self.call_id)
-            conn.send(READY, 0, count, 0)
+            self.caller.host.look_for_room(self.caller)
 
     # ---- what the request's side wants to know (http_request.Incoming)
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from salver.calls.context import current_call
+from salver.core.choice import has_plenty
 from salver.replica.access import LoggedCall
 from salver.replica.caller import Caller
-from salver.replica.calls import ServedCall
+from salver.replica.calls import COUNT_MAX, ServedCall
 from salver.replica.context import ReplicaContext, ReplicaRank, current_replica
 from salver.replica.facts import Facts
 from salver.replica.grpc.calls import MessageDoor
@@ -268,7 +269,13 @@ class Host:
     def refuse(self, caller: Caller) -> None:
         """Remember who was turned away, to call back when a slot is free."""
         self.rejected += 1
+        caller.narrow = True
         self._refused.setdefault(caller)
+
+    def look_for_room(self, caller: Caller) -> None:
+        """Tell a caller that holds calls back when, or that, it may send another one."""
+        self._refused.setdefault(caller)
+        self._call_back()
 
     def release(self) -> None:
         """A call has ended."""
@@ -289,7 +296,9 @@ class Host:
         while self._refused and self.ongoing < self.limit:
             caller = next(iter(self._refused))
             del self._refused[caller]
-            caller.conn.send(READY, 0, min(self.ongoing, 0xFFFF), 0)
+            others = self.ongoing - len(caller.calls)
+            caller.conn.send(READY, 0, min(others, COUNT_MAX), 0)
+            caller.narrow = not has_plenty(others, self.limit)
 
     def stats(self) -> HostStats:
         """What this replica is doing now."""

@@ -24,7 +24,7 @@ and grows by one per call of that connection, so "begun up to here" is one numbe
     END       both     calls under way there   - (the stream, or the request body, is complete)
     CREDIT    both     credit to send further  - (callee to caller: of the request body)
     CANCEL    caller   -                       - (no answer follows; harmless when too late)
-    READY     callee   -                       - (call id 0: a slot is free again after a REJECT)
+    READY     callee   others' calls there     - (call id 0: a slot is free again after a REJECT)
     ARENA     both     NOTE, MAPPED, REFUSED,  NOTE: messages.ArenaNote, memory to lend from;
                        GONE                    else an answer to it, or its end (call id: the arena)
                        TOKEN                   its name (call id: a descriptor of mine), to be held
