@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,6 +29,7 @@ from salver.spec.status import (
     ReplicaState,
     RouteView,
 )
+from salver.testing.clock import VirtualClock, virtual_loop
 
 CODE = ImportedCode("nowhere", "Nothing")
 
@@ -68,6 +69,8 @@ class FakeReplica:
         self._note(method, body)
         if method == "check_health" and self.spec.id in self.engine.unwell:
             raise SalverError("RuntimeError: CUDA has gone")
+        if method == self.engine.stuck:
+            await asyncio.Event().wait()
         if method == "place":
             self.place = body
         if method == "reconfigure":
@@ -96,6 +99,7 @@ class FakeEngine:
         self.controller: Controller | None = None
         self.failing: set[str] = set()
         self.unwell: set[str] = set()
+        self.stuck = ""  # what nothing comes of
         self.gate = asyncio.Event()
         self.gate.set()
         self.checked = asyncio.Event()  # somebody's health
@@ -126,8 +130,10 @@ class FakeEngine:
         return self.cpus - sum(r.spec.resources.num_cpus for r in self.replicas.values())
 
     async def stop(self, process_id: str, *, force: bool = False) -> None:
-        self.calls.append((process_id, "kill" if force else "term"))
-        self.die(process_id, signal=9 if force else 15)
+        how = "kill" if force else "term"
+        self.calls.append((process_id, how))
+        if how != self.stuck:
+            self.die(process_id, signal=9 if force else 15)
 
     def die(self, process_id: str, *, signal: int) -> None:
         if self.replicas.pop(process_id, None) is not None:
@@ -771,6 +777,52 @@ async def test_what_is_silent_when_a_new_controller_begins_has_its_time_to_drain
             engine.attach(replica)
         await until(controller, lambda: not controller.status().applications)
         assert engine.calls == [(name, method) for method in ends]
+
+
+@pytest.mark.parametrize(
+    ("stuck", "ends"),
+    [
+        ("term", ["drain", "term", "kill"]),  # it ignores the signal
+        ("drain", ["drain", "kill"]),  # it hangs, or is stopped
+    ],
+)
+def test_what_does_not_end_when_it_is_told_is_killed_in_time(stuck: str, ends: list[str]) -> None:
+    """Nothing else happens that would make the controller look again."""
+
+    async def test(engine: FakeEngine, controller: Controller) -> None:
+        await run(controller, app(deployments=("Door",)))
+        name = next(iter(engine.replicas))
+        engine.calls.clear()
+        await controller.delete("app")
+        assert engine.calls == [(name, method) for method in ends]
+
+    _with_stuck(stuck, test)
+
+
+def test_a_change_of_user_config_that_hangs_is_ended_in_time() -> None:
+    async def test(engine: FakeEngine, controller: Controller) -> None:
+        await run(controller, app(user_config=1, deployments=("Door",)))
+        name = next(iter(engine.replicas))
+        status = await run(controller, app(user_config=2, deployments=("Door",)))
+        assert status.status is ApplicationStatus.RUNNING
+        assert (name, "kill") in engine.calls  # and another has started with it
+
+    _with_stuck("reconfigure", test)
+
+
+def _with_stuck(
+    what: str, test: Callable[[FakeEngine, Controller], Coroutine[Any, Any, None]]
+) -> None:
+    clock = VirtualClock()
+
+    async def controlled() -> None:
+        engine = FakeEngine()
+        engine.stuck = what
+        async with controlling(engine, clock=clock) as controller:
+            await test(engine, controller)
+
+    with asyncio.Runner(loop_factory=lambda: virtual_loop(clock)) as runner:
+        runner.run(asyncio.wait_for(controlled(), 3600))
 
 
 async def test_when_the_owner_stops_everything_is_drained_first() -> None:

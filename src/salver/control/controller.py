@@ -242,6 +242,8 @@ class Controller:
         self._steps.place(app)
         app.route = serving_route(app, plan)
         self._set_timer(app, plan.wake_at)
+        if plan.actions:  # each has a time by which it is to be done: that is seen at a next look
+            self._touch(app)
         if app.gone:
             del self._apps[app.name]
 
