@@ -810,6 +810,19 @@ def test_a_change_of_user_config_that_hangs_is_ended_in_time() -> None:
     _with_stuck("reconfigure", test)
 
 
+def test_a_change_of_user_config_that_hangs_holds_up_no_delete() -> None:
+    async def test(engine: FakeEngine, controller: Controller) -> None:
+        await run(controller, app(user_config=1, deployments=("Door",)))
+        name = next(iter(engine.replicas))
+        engine.calls.clear()
+        controller.deploy(app(user_config=2, deployments=("Door",)))
+        await until(controller, lambda: (name, "reconfigure") in engine.calls)
+        await controller.delete("app")
+        assert engine.calls == [(name, method) for method in ("reconfigure", "drain", "term")]
+
+    _with_stuck("reconfigure", test)
+
+
 def _with_stuck(
     what: str, test: Callable[[FakeEngine, Controller], Coroutine[Any, Any, None]]
 ) -> None:

@@ -262,11 +262,11 @@ class _Reconciler:
     def _end(self, deployment: DeploymentId, replica: Replica) -> None:
         if replica.phase in (Phase.WAITING, Phase.QUEUED):
             self._do(Act.FORGET, deployment, replica)
-        elif replica.phase is Phase.RUNNING or (replica.found and replica.phase is Phase.ATTACHING):
+        elif replica.serves or (replica.found and replica.phase is Phase.ATTACHING):
             self._do(Act.DRAIN, deployment, replica)
         elif replica.phase in (Phase.ATTACHING, Phase.ATTACHED, Phase.STARTING):
             self._do(Act.KILL, deployment, replica)
-        # LAUNCHING and UPDATING end by themselves: then it is this one's turn.
+        # LAUNCHING ends by itself: then it is this one's turn.
 
     def _do(self, act: Act, deployment: DeploymentId, replica: Replica) -> None:
         """The first decision about a replica stands; ending it outweighs moving it on."""
