@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,24 @@ def test_settings_come_back_as_they_were_put_last(open_: Open) -> None:
     again = open_()
     assert again.settings() == b"\0last"
     again.close()
+
+
+def test_what_cannot_be_written_is_said_in_the_log_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SqliteStore(str(tmp_path))
+    with closing(sqlite3.connect(tmp_path / "state.db")) as other:  # as a full disk would do
+        for table in ("apps", "counts", "notes"):
+            other.execute(f"DROP TABLE {table}")
+    for write in (
+        lambda: store.put(app("a")),
+        lambda: store.remove("a"),
+        lambda: store.put_count(DeploymentId("D", "a"), 2),
+        lambda: store.put_count(DeploymentId("D", "a"), None),
+        lambda: store.put_settings(b"{}"),
+        lambda: store.put_unloaded(Unloaded(frozenset({"x"}))),
+    ):
+        caplog.clear()
+        write()
+        assert "state could not be written (no such table: " in caplog.text
+    store.close()

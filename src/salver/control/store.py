@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 
@@ -12,6 +14,8 @@ from salver.spec.app import AppSpec
 from salver.spec.ids import DeploymentId
 
 __all__ = ("MemoryStore", "SqliteStore")
+
+_logger: Final = logging.getLogger("salver.control")
 
 
 class MemoryStore:
@@ -58,7 +62,11 @@ class MemoryStore:
 
 
 class SqliteStore:
-    """A file in the runtime directory. It has to survive processes, not power cuts."""
+    """A file in the runtime directory. It has to survive processes, not power cuts.
+
+    What cannot be written, as the disk is full, is an error in the log and no more: it is missed
+    only where this controller dies, too, and what runs must not suffer from it before.
+    """
 
     def __init__(self, instance: str) -> None:
         self._encoder = msgspec.msgpack.Encoder()
@@ -89,13 +97,13 @@ class SqliteStore:
 
     def put(self, app: AppSpec, before: AppSpec | None = None) -> None:
         encode = self._encoder.encode
-        self._database.execute(
+        self._write(
             "INSERT OR REPLACE INTO apps (name, spec, before) VALUES (?, ?, ?)",
             (app.name, encode(app), encode(before) if before is not None else None),
         )
 
     def remove(self, name: str) -> None:
-        self._database.execute("DELETE FROM apps WHERE name = ?", (name,))
+        self._write("DELETE FROM apps WHERE name = ?", (name,))
 
     def counts(self) -> dict[DeploymentId, int]:
         rows = self._database.execute("SELECT deployment, app, count FROM counts")
@@ -104,9 +112,9 @@ class SqliteStore:
     def put_count(self, deployment: DeploymentId, count: int | None) -> None:
         key = (deployment.app, deployment.name)
         if count is None:
-            self._database.execute("DELETE FROM counts WHERE app = ? AND deployment = ?", key)
+            self._write("DELETE FROM counts WHERE app = ? AND deployment = ?", key)
         else:
-            self._database.execute("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", (*key, count))
+            self._write("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", (*key, count))
 
     def unloaded(self) -> Unloaded:
         return self._unloaded
@@ -127,7 +135,16 @@ class SqliteStore:
         return row[0] if row is not None else b""
 
     def _put_note(self, name: str, what: bytes) -> None:
-        self._database.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, what))
+        self._write("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, what))
+
+    def _write(self, statement: str, values: tuple[Any, ...]) -> None:
+        try:
+            self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            _logger.error(
+                "The controller's state could not be written (%s). All goes on; but if the "
+                "controller dies now, the next one finds what was wanted before.", error,
+            )  # fmt: skip
 
     def close(self) -> None:
         self._database.close()
