@@ -39,12 +39,22 @@ def bind_tcp(listen: Listen) -> socket.socket:
         raise EngineError(f"Cannot listen on {where}: {_explain(error, listen)}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _find_out_who_is_gone(listener)
         listener.bind(address)
         listener.listen(listen.backlog)
     except OSError as error:
         listener.close()
         raise EngineError(f"Cannot listen on {where}: {_explain(error, listen)}") from error
     return listener
+
+
+def _find_out_who_is_gone(listener: socket.socket) -> None:
+    """A client whose machine or network fails says no goodbye: its connection is closed after two
+    minutes, and a WebSocket that waits for it is told. Connections inherit this."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
 
 
 def _explain(error: OSError, listen: Listen) -> str:
