@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn, Protocol, TypeVar, Unpack, overload
 from salver.origin import leads_to
 from salver.spec.endpoint import options_of
 from salver.spec.given import OptionsDict, merged_options, read_options
+from salver.spec.ids import name_fault
 from salver.spec.logging import LoggingConfig
 from salver.spec.options import DeploymentOptions
 
@@ -207,10 +208,8 @@ def _restore(code: Callable[..., Any], given: dict[str, Any], name: str, named: 
 def _checked_name(name: object) -> str:
     if not isinstance(name, str):
         raise TypeError(f"name={name!r} is not valid: expected a str, got {type(name).__name__}.")
-    if not name or "#" in name or "/" in name:
-        raise ValueError(
-            f"name={name!r} is not valid: expected at least one character, none of them # or /."
-        )
+    if fault := name_fault(name, "#/"):
+        raise ValueError(f"name={name!r} is not valid: {fault}")
     return name
 
 

@@ -78,14 +78,15 @@ def test_what_cannot_be_written_is_said_in_the_log_and_stops_nothing(
     with closing(sqlite3.connect(tmp_path / "state.db")) as other:  # as a full disk would do
         for table in ("apps", "counts", "notes"):
             other.execute(f"DROP TABLE {table}")
-    for write in (
+    writes: tuple[Callable[[], None], ...] = (
         lambda: store.put(app("a")),
         lambda: store.remove("a"),
         lambda: store.put_count(DeploymentId("D", "a"), 2),
         lambda: store.put_count(DeploymentId("D", "a"), None),
         lambda: store.put_settings(b"{}"),
         lambda: store.put_unloaded(Unloaded(frozenset({"x"}))),
-    ):
+    )
+    for write in writes:
         caplog.clear()
         write()
         assert "state could not be written (no such table: " in caplog.text

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from salver.spec.ids import DeploymentId
+from salver.spec.ids import DeploymentId, name_fault
 from salver.spec.model import ConfigModel
 
 __all__ = ("Companions", "DeploymentActorConfig", "DeploymentActorContext", "check_companions")
@@ -28,11 +28,8 @@ class DeploymentActorConfig(ConfigModel):
 
     def __post_init__(self) -> None:
         self._check_fields()
-        if not self.name or any(mark in self.name for mark in "/#"):
-            raise ValueError(
-                f"name={self.name!r} of a deployment actor is not valid: expected at least one "
-                "character, none of them # or /."
-            )
+        if fault := name_fault(self.name, "#/"):
+            raise ValueError(f"name={self.name!r} of a deployment actor is not valid: {fault}")
         code = getattr(self.actor_class, "func_or_class", self.actor_class)  # it may be decorated
         if not isinstance(code, type | str):
             raise TypeError(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from salver.errors import SalverError
 
-__all__ = ("DeploymentId", "ReplicaId", "check_name", "check_prefix")
+__all__ = ("DeploymentId", "ReplicaId", "check_name", "check_prefix", "name_fault")
+
+_LONGEST: Final = 255  # characters: three names are greeted with, in a frame of 4 KiB
 
 
 class DeploymentId(msgspec.Struct, frozen=True, order=True):
@@ -58,10 +62,21 @@ class ReplicaId(msgspec.Struct, frozen=True, order=True):
         return f"{self.deployment_id}#{self.unique_id}"
 
 
+def name_fault(name: str, without: str) -> str:
+    """What is expected of a name that logs, ids and greetings are to hold; empty: it is so.
+
+    `without`: the characters that part it from others.
+    """
+    if 0 < len(name) <= _LONGEST and name.isprintable() and not any(m in name for m in without):
+        return ""
+    return f"expected 1 to {_LONGEST} printable characters, none of them {' or '.join(without)}."
+
+
 def check_name(name: str) -> None:
     """Refuse what the names of the app's replicas could not be read back from."""
-    if not isinstance(name, str) or not name or "#" in name:
-        raise SalverError(f"name={name!r} is not valid: expected at least one character, none a #.")
+    fault = name_fault(name, "#") if isinstance(name, str) else "expected a str."
+    if fault:
+        raise SalverError(f"name={name!r} is not valid: {fault}")
 
 
 def check_prefix(prefix: str) -> None:
