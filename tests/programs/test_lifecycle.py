@@ -54,6 +54,24 @@ class Fails:
         raise ValueError("no such weights")
 
 
+@serve.deployment
+class ClosesItsStreams:
+    def __init__(self) -> None:
+        for fd in (0, 1, 2):
+            os.close(fd)
+
+    def __call__(self, request: Any = None) -> str:
+        os.write(1, b"to stdout\n")
+        os.write(2, b"to stderr\n")
+        return "hello"
+
+
+def test_what_is_printed_never_goes_to_a_connection(client: httpx.Client) -> None:
+    """Which has the number of a stream that the constructor has closed."""
+    serve.run(ClosesItsStreams.bind(), name="closes", route_prefix="/closes")
+    assert [client.get("/closes").text for _ in range(3)] == ["hello"] * 3
+
+
 def test_run_returns_the_ingress_s_handle_once_it_answers(client: httpx.Client) -> None:
     handle = serve.run(Front.bind(Says.bind("a")), name="first", route_prefix="/first")
     assert isinstance(handle, DeploymentHandle)

@@ -167,7 +167,7 @@ class _Replica:
         self._state = "starting"
         _enter(spec)
         self._log_as(spec.deployment.options.logging_config)
-        with _in_words():
+        with _in_words(), _streams_kept():
             if spec.deployment.ingress:
                 self._host.grpc.rpcs = load_services(self._seat.settings.get("services", ()))
             await self._host.start(spec)
@@ -218,6 +218,24 @@ def _enter(spec: StartSpec) -> None:
     if spec.cwd:
         os.chdir(spec.cwd)
     sys.path[:0] = [entry for entry in spec.sys_path if entry not in sys.path]
+
+
+@contextmanager
+def _streams_kept() -> Iterator[None]:
+    """Open again what the user's code closes of stdin, stdout and stderr.
+
+    The next connection would have its number otherwise, and what is printed would go to that.
+    """
+    spare = os.dup(2)
+    try:
+        yield
+    finally:
+        for fd in (0, 1, 2):
+            try:
+                os.fstat(fd)
+            except OSError:
+                os.dup2(spare, fd)
+        os.close(spare)
 
 
 @contextmanager
