@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -138,6 +139,34 @@ def test_a_client_that_hangs_up_is_noticed_at_once() -> None:
         call = await stage.next_call()
         await close(writer)
         assert await stage.router.dropped.get() is call
+
+    play(scene)
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+def test_a_client_that_leaves_while_its_upload_waits_is_noticed_at_once(how: str) -> None:
+    """The handler has not begun to read, so nothing is read from the client either."""
+
+    async def scene(stage: Stage) -> None:
+        _, writer = await stage.connect()
+        stage.router.answer = None
+        paused = asyncio.Event()
+        watch = stage.door.hangups.watch
+
+        def watching(connection: Any) -> None:
+            watch(connection)
+            paused.set()
+
+        stage.door.hangups.watch = watching  # type: ignore[method-assign]
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n")
+        writer.write(b"x" * 60_000)
+        call = await stage.next_call()
+        await paused.wait()
+        if how == "abort":
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        assert await asyncio.wait_for(stage.router.dropped.get(), LIMIT) is call
 
     play(scene)
 

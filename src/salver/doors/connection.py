@@ -149,6 +149,10 @@ class Connection(asyncio.BufferedProtocol):
         if stop != self.paused and not self.transport.is_closing():
             self.paused = stop
             (self.transport.pause_reading if stop else self.transport.resume_reading)()
+            if not stop:
+                self.door.hangups.forget(self)
+            elif stage == FLOW and not cast("Flow", self.body).endless:
+                self.door.hangups.watch(self)
 
     def dropped(self, size: int) -> None:
         """Something arrived while closing."""
@@ -163,8 +167,14 @@ class Connection(asyncio.BufferedProtocol):
         self.wait(self.door.settings.send_idle_timeout_s)
         return False
 
+    def hung_up(self) -> None:
+        """The client has left while nothing was read from it."""
+        self.eof_received()
+        self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.gone()
+        self.door.hangups.forget(self)
         self.door.wheel.forget(self)
         self.door.lost(self)
 

@@ -13,6 +13,7 @@ from salver.calls.call import QUEUED
 from salver.calls.context import request_ids
 from salver.doors.connection import Connection
 from salver.doors.errors import say_close
+from salver.doors.hangups import Hangups
 from salver.doors.head import Head, Names, parse_head
 from salver.doors.inference import Ask, InferenceServer, nobody_to_ask
 from salver.doors.mount import mount
@@ -75,6 +76,7 @@ class HttpDoor:
         self.now = loop.time
         self.lend = lend
         self.wheel = TimerWheel(loop.time, loop.call_at)
+        self.hangups = Hangups(loop)
         # One for all: what is read is taken out of it before anything else is read.
         self.scratch = memoryview(bytearray(_SCRATCH))
         self.heads: dict[bytes, Head] = {}
@@ -169,6 +171,7 @@ class HttpDoor:
             except TimeoutError:
                 self.abort()
         self.wheel.close()
+        self.hangups.close()
 
     def abort(self) -> None:
         """Cut every connection."""
