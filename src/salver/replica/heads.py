@@ -84,9 +84,8 @@ class Heads:
             names.add(name)
             parts += (name, b": ", value, b"\r\n")
             count += 1
-        if not all(map(_is_token, names)):
-            wrong = next(name for name in names if not _is_token(name))
-            raise SalverError(f"The name of a response header is no token: {wrong!r}.")
+        if wrong := [name for name in names if not _is_token(name)]:
+            raise SalverError(f"The name of a response header is no token: {wrong[0]!r}.")
         if b"date" not in names:
             parts.append(self._date)
             count += 1

@@ -20,12 +20,12 @@ _REFILL: Final = INITIAL_CREDIT // 2
 class Upload:
     """A request body (or a tunnel's bytes) that comes in pieces, as they are read."""
 
-    __slots__ = ("_call", "_ended", "_granted", "_news", "_pieces")
+    __slots__ = ("_call", "_granted", "_news", "_pieces", "ended")
 
     def __init__(self, call: ServedCall) -> None:
         self._call = call
         self._pieces: deque[bytes] = deque()
-        self._ended = False
+        self.ended = False  # no more comes; some may be here, unread
         self._granted = 0
         self._news = asyncio.Event()
 
@@ -36,22 +36,17 @@ class Upload:
 
     def end(self) -> None:
         """No more comes: it is complete, or its sender is gone."""
-        self._ended = True
+        self.ended = True
         self._wake()
 
     @property
-    def ended(self) -> bool:
-        """No more comes; some may be here, unread."""
-        return self._ended
-
-    @property
     def complete(self) -> bool:
-        return self._ended and not self._pieces
+        return self.ended and not self._pieces
 
     async def read(self) -> bytes:
         """The next piece; empty at the end. The sender sends only what is asked for here."""
         while not self._pieces:
-            if self._ended:
+            if self.ended:
                 return b""
             self._grant()
             await self._more()
@@ -61,7 +56,7 @@ class Upload:
 
     def _grant(self) -> None:
         missing = _WINDOW - self._granted - len(self._pieces)
-        if missing >= _WINDOW // 2 and not self._ended:
+        if missing >= _WINDOW // 2 and not self.ended:
             self._granted += missing
             call = self._call
             call.caller.conn.send(CREDIT, 0, missing, call.call_id)
@@ -99,7 +94,7 @@ class MessageInbox(Upload):
     async def take(self) -> bytes | None:
         """The next message; None: that was the last. The door sends only what is asked for here."""
         while not self._pieces:
-            if self._ended:
+            if self.ended:
                 return None
             self._give(0)
             await self._more()
@@ -109,7 +104,7 @@ class MessageInbox(Upload):
         return message
 
     def _give(self, least: int) -> None:
-        if self._owed > least and not self._ended:
+        if self._owed > least and not self.ended:
             owed, self._owed = self._owed, 0
             call = self._call
             call.caller.conn.send(CREDIT, 0, owed, call.call_id)
